@@ -1,0 +1,113 @@
+/* store/blob.h: what the store asks of a place that keeps immutable objects.
+ *
+ * A backend is one file in backends/ and one line in backends/registry.c. Names
+ * are relative, with '/' between segments of [A-Za-z0-9._-]. Rules for all calls:
+ *  - the request lives in the caller's memory until its callback has run;
+ *  - the callback runs exactly once, on the loop thread, never before the call
+ *    that started it has returned;
+ *  - name and body are copied or consumed before the call returns, except where
+ *    said otherwise;
+ *  - after the callback has been entered the backend does not touch the request.
+ */
+#ifndef HF_STORE_BLOB_H
+#define HF_STORE_BLOB_H
+
+#include "base/bytes.h"
+#include "base/error.h"
+
+enum { HF_BLOB_NAME_MAX = 512, HF_BLOB_LIST_PAGE_MAX = 1000 };
+
+struct hf_blob;
+struct hf_blob_req;
+struct hf_blob_writer;
+
+typedef void (*hf_blob_cb)(struct hf_blob_req *req, enum hf_status status);
+
+struct hf_blob_entry {
+    char *name;
+    uint64_t size;
+};
+
+/* One operation. The caller sets `arg`; the rest belongs to the call. Results
+ * are valid during the callback only; steal `data` with hf_buf_steal to keep it. */
+struct hf_blob_req {
+    void *arg;
+    hf_blob_cb cb;
+    struct hf_error error;         /* text for people when status is not HF_OK */
+    struct hf_buf data;            /* read */
+    uint64_t size;                 /* read: size of the whole object */
+    struct hf_blob_entry *entries; /* list: sorted by name (memcmp order) */
+    size_t entry_count;
+    bool more;                     /* list: there are names after the last one */
+    void *impl;                    /* the backend's */
+};
+
+struct hf_blob_ops {
+    const char *scheme; /* "file" in file:///path */
+
+    /* Fails requests in flight with HF_CANCELED (HF_UNKNOWN for creates that may have
+     * been carried out), then calls closed once, on the loop. */
+    void (*close)(struct hf_blob *blob, void (*closed)(void *arg), void *arg);
+
+    /* Put-if-absent: creates name with exactly body, durable before HF_OK, never visible in
+     * part. HF_EXISTS: the name is taken (perhaps by this very request, sent twice) and the
+     * object is as it was. HF_FULL, HF_UNAVAILABLE: definitely not written, and will not be.
+     * HF_UNKNOWN: may have been carried out, or may still be. body is borrowed until the callback. */
+    void (*create)(struct hf_blob *blob, struct hf_blob_req *req, const char *name,
+                   struct hf_bytes body);
+
+    /* Reads length bytes from offset (length 0: to the end, at most limit bytes in all, more is
+     * HF_TOO_LARGE). HF_NOT_FOUND. A short read is never HF_OK. */
+    void (*read)(struct hf_blob *blob, struct hf_blob_req *req, const char *name, uint64_t offset,
+                 uint64_t length, size_t limit);
+
+    /* One page of the names that start with prefix and come after `after` ("" for the first). */
+    void (*list)(struct hf_blob *blob, struct hf_blob_req *req, const char *prefix,
+                 const char *after);
+
+    /* Durable before HF_OK; an absent name is HF_OK. */
+    void (*remove)(struct hf_blob *blob, struct hf_blob_req *req, const char *name);
+
+    /* A large object, piece by piece: open, write..., then commit (put-if-absent, statuses as
+     * create) or abort. Nothing is visible before commit. One call at a time. The writer is made
+     * by writer_open at once (NULL: no memory) and freed by the callback of commit or abort. */
+    struct hf_blob_writer *(*writer_open)(struct hf_blob *blob, const char *name);
+    void (*writer_write)(struct hf_blob_writer *writer, struct hf_blob_req *req,
+                         struct hf_bytes piece); /* piece is borrowed until the callback */
+    void (*writer_commit)(struct hf_blob_writer *writer, struct hf_blob_req *req);
+    void (*writer_abort)(struct hf_blob_writer *writer, struct hf_blob_req *req);
+};
+
+/* First member of each backend's own struct. */
+struct hf_blob {
+    const struct hf_blob_ops *ops;
+};
+
+struct hf_blob_writer {
+    struct hf_blob *blob; /* first member of each backend's own writer */
+};
+
+/* The calls below check what every backend may rely on and prepare the request. */
+void hf_blob_close(struct hf_blob *blob, void (*closed)(void *arg), void *arg);
+void hf_blob_create(struct hf_blob *blob, struct hf_blob_req *req, const char *name,
+                    struct hf_bytes body, hf_blob_cb cb);
+void hf_blob_read(struct hf_blob *blob, struct hf_blob_req *req, const char *name, uint64_t offset,
+                  uint64_t length, size_t limit, hf_blob_cb cb);
+void hf_blob_list(struct hf_blob *blob, struct hf_blob_req *req, const char *prefix,
+                  const char *after, hf_blob_cb cb);
+void hf_blob_remove(struct hf_blob *blob, struct hf_blob_req *req, const char *name,
+                    hf_blob_cb cb);
+struct hf_blob_writer *hf_blob_writer_open(struct hf_blob *blob, const char *name);
+void hf_blob_writer_write(struct hf_blob_writer *writer, struct hf_blob_req *req,
+                          struct hf_bytes piece, hf_blob_cb cb);
+void hf_blob_writer_commit(struct hf_blob_writer *writer, struct hf_blob_req *req, hf_blob_cb cb);
+void hf_blob_writer_abort(struct hf_blob_writer *writer, struct hf_blob_req *req, hf_blob_cb cb);
+
+/* For backends: ends a request. Sets the error text when err is given, runs the callback,
+ * then frees what the request still holds. */
+void hf_blob_req_finish(struct hf_blob_req *req, enum hf_status status, const struct hf_error *err);
+
+/* Names hold 1 to HF_BLOB_NAME_MAX bytes of [A-Za-z0-9._-] segments, none empty, "." or "..". */
+bool hf_blob_name_is_valid(const char *name);
+
+#endif
