@@ -68,6 +68,11 @@ struct hf_blob_ops {
     /* Durable before HF_OK; an absent name is HF_OK. */
     void (*remove)(struct hf_blob *blob, struct hf_blob_req *req, const char *name);
 
+    /* Makes everything that can be read durable: HF_OK means no crash, not even of the machine,
+     * takes back what a read before this call has shown. Stores whose reads show durable data
+     * only answer HF_OK at once. */
+    void (*settle)(struct hf_blob *blob, struct hf_blob_req *req);
+
     /* A large object, piece by piece: open, write..., then commit (put-if-absent, statuses as
      * create) or abort. Nothing is visible before commit. One call at a time. The writer is made
      * by writer_open at once (NULL: no memory) and freed by the callback of commit or abort. */
@@ -97,6 +102,7 @@ void hf_blob_list(struct hf_blob *blob, struct hf_blob_req *req, const char *pre
                   const char *after, hf_blob_cb cb);
 void hf_blob_remove(struct hf_blob *blob, struct hf_blob_req *req, const char *name,
                     hf_blob_cb cb);
+void hf_blob_settle(struct hf_blob *blob, struct hf_blob_req *req, hf_blob_cb cb);
 struct hf_blob_writer *hf_blob_writer_open(struct hf_blob *blob, const char *name);
 void hf_blob_writer_write(struct hf_blob_writer *writer, struct hf_blob_req *req,
                           struct hf_bytes piece, hf_blob_cb cb);
