@@ -56,8 +56,10 @@ struct hf_blob_ops {
     void (*create)(struct hf_blob *blob, struct hf_blob_req *req, const char *name,
                    struct hf_bytes body);
 
-    /* Reads length bytes from offset (length 0: to the end, at most limit bytes in all, more is
-     * HF_TOO_LARGE). HF_NOT_FOUND. A short read is never HF_OK. */
+    /* Reads `length` bytes from offset, fewer only where the object ends (length 0: all that is
+     * left); more than `limit` bytes is HF_TOO_LARGE. Sets req->size to the size of the whole
+     * object. HF_NOT_FOUND. HF_INVALID for an offset past the end. An answer that was cut short
+     * is never HF_OK. */
     void (*read)(struct hf_blob *blob, struct hf_blob_req *req, const char *name, uint64_t offset,
                  uint64_t length, size_t limit);
 
