@@ -1,0 +1,226 @@
+#!/usr/bin/env python3
+"""The tour that ./run takes: a real Flink on Holdfast loses its leading JobManager and goes on.
+
+Two JobManagers, one TaskManager, a stateful job with a checkpoint every second. The leading JobManager gets kill -9;
+the standby must lead within a second, restore the newest acknowledged checkpoint and go on making new ones. With
+--once the job is cancelled at the end and every file it leaves is accounted for.
+"""
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from lib import checkpoints, flink, maven  # noqa: E402
+from lib.failure import Failure, wait_until  # noqa: E402
+from lib.holdfastd import History  # noqa: E402
+from lib.paths import BUILD  # noqa: E402
+from lib.rig import Rig, main_guard, write_json  # noqa: E402
+
+RETAINED = 2
+FAILOVER_LIMIT_MS = 1000
+
+
+def arguments():
+    parser = argparse.ArgumentParser(prog="run", description="Shows a JobManager failover of a real Flink on Holdfast.")
+    parser.add_argument("--once", action="store_true", help="exit by itself; 0 only if everything held")
+    parser.add_argument("--json", metavar="FILE", help="write the figures to FILE (with --once)")
+    parser.add_argument("--flink", metavar="VERSION", default="1.20",
+                        help=f"Flink line ({', '.join(maven.FLINK_LINES)}) or full version; default 1.20")
+    parser.add_argument("--ha", choices=("holdfast", "zookeeper"), default="holdfast",
+                        help="zookeeper: the same with Flink's own HA, to compare")
+    parser.add_argument("--work", metavar="DIR", help="work in DIR and keep it; default: a temporary folder")
+    parser.add_argument("--check-arguments", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    try:
+        maven.flink_version(args.flink)
+    except Failure as failure:
+        parser.error(str(failure))
+    if args.json and not args.once:
+        parser.error("--json goes with --once")
+    if args.json and args.json != "-" and not os.path.isdir(os.path.dirname(os.path.abspath(args.json))):
+        parser.error(f"the folder of {args.json} does not exist")
+    return args
+
+
+def newest_acknowledged(rig, job, leader):
+    """The newest checkpoint that was promised before the leader died.
+
+    Holdfast is asked for what it acknowledged (after the takeover nothing of the dead one can arrive any more);
+    ZooKeeper can only be judged by what the dead JobManager had logged.
+    """
+    answer = rig.ha.checkpoints(rig.flink.cluster_id, job)
+    logged = [int(match[1]) for _, match in leader.lines.find(flink.COMPLETED)]
+    if answer is None:
+        return max(logged, default=0), None
+    before = [entry for entry in answer["checkpoints"] if entry["started_ms"] <= leader.killed_at * 1000]
+    return max((entry["id"] for entry in before), default=0), max(logged, default=0)
+
+
+def start_cluster(rig):
+    rig.say("starting two JobManagers and a TaskManager")
+    first = rig.flink.start_jobmanager()
+    second = rig.flink.start_jobmanager()
+    rig.flink.start_taskmanager()
+    leader = rig.flink.wait_leader()
+    first.wait_rest()
+    second.wait_rest()
+    rig.flink.wait_slots(1)
+    rig.say(f"{leader.name} leads (pid {leader.pid}); web page {leader.url}")
+    return leader
+
+
+def wait_checkpoints(process, count, start=0):
+    def look():
+        process.require_alive()
+        found = process.lines.find(flink.COMPLETED, start)
+        return found if len(found) >= count else None
+    return wait_until(look, flink.JOB_TIMEOUT, f"{count} completed checkpoint(s) in {process.log}")
+
+
+def fail_over(rig, job, leader, result):
+    """Kills the leader and follows the takeover to the first new checkpoint."""
+    tasks = sum(vertex["parallelism"] for vertex in rig.flink.get(f"/jobs/{job}")["vertices"])
+    rig.say(f"kill -9 of {leader.name}")
+    leader.kill()
+    successor = rig.flink.wait_leader()
+    granted = successor.grants()[-1][0]
+    result["failover_ms"] = round((granted.time - leader.killed_at) * 1000)
+    before, logged = newest_acknowledged(rig, job, leader)
+    result["checkpoint_before"] = before
+    rig.say(f"{successor.name} leads after {result['failover_ms']} ms; newest acknowledged checkpoint is {before}")
+
+    restored = successor.lines.wait_for(flink.RESTORED, flink.JOB_TIMEOUT, "the job's restore", granted.index, successor)
+    result["restored_checkpoint"] = int(restored[1][2])
+
+    def running():
+        successor.require_alive()
+        found = successor.lines.find(flink.TASK_RUNNING, granted.index)
+        return found[tasks - 1] if len(found) >= tasks else None
+    done = wait_until(running, flink.JOB_TIMEOUT, "all tasks to run again")
+    result["job_running_ms"] = round((done[0].time - leader.killed_at) * 1000)
+    rig.say(f"restored checkpoint {result['restored_checkpoint']}; job runs after {result['job_running_ms']} ms")
+
+    first = wait_checkpoints(successor, 1, granted.index)[0]
+    result["first_checkpoint_after"] = int(first[1][1])
+    result["first_checkpoint_after_ms"] = round((first[0].time - leader.killed_at) * 1000)
+    rig.say(f"first new checkpoint is {result['first_checkpoint_after']}, "
+            f"after {result['first_checkpoint_after_ms']} ms")
+
+    if rig.ha.kind == "holdfast":
+        require(result["failover_ms"] <= FAILOVER_LIMIT_MS,
+                f"failover took {result['failover_ms']} ms, more than {FAILOVER_LIMIT_MS}")
+        require(result["restored_checkpoint"] == before,
+                f"restored checkpoint {result['restored_checkpoint']} instead of {before}, the newest acknowledged")
+        require(before >= logged, f"checkpoint {logged} was logged as completed, and holdfastd knows only {before}")
+    else:
+        require(result["restored_checkpoint"] >= before, f"restored {result['restored_checkpoint']} instead of {before}")
+    require(result["first_checkpoint_after"] > before, "a checkpoint id was used again")
+    return successor
+
+
+def check_retention(rig, job, result):
+    """The folder and the daemon agree on exactly as many checkpoints as configured."""
+    folder = rig.flink.checkpoint_folder(job)
+    seen = {}
+
+    def agreed():
+        seen["folder"] = checkpoints.complete_on_disk(folder)
+        answer = rig.ha.checkpoints(rig.flink.cluster_id, job)
+        seen["listed"] = [entry["id"] for entry in answer["checkpoints"]] if answer else seen["folder"]
+        return len(seen["listed"]) == RETAINED and seen["listed"] == seen["folder"]
+    wait_until(agreed, 30, lambda: f"{RETAINED} retained checkpoints (listed {seen['listed']}, "
+                                   f"on disk {seen['folder']})", poll=0.02)
+    result["retained"] = len(seen["listed"])
+    rig.say(f"retained: {', '.join(map(str, seen['listed']))} (configured: {RETAINED})")
+
+
+def finish(rig, job, watcher, history, result):
+    """Cancels the job and accounts for every file it leaves."""
+    rig.say("cancelling the job")
+    rig.flink.cancel(job)
+    checkpoints.settle(rig.flink.checkpoint_folder(job))
+    watcher.stop()
+    acknowledged = {int(match[1]) for _, match, _ in rig.flink.history(flink.COMPLETED, job)}
+    if history:
+        history.stop()
+        acknowledged |= set(history.entries)
+    result.update(checkpoints.account(rig.flink.checkpoint_folder(job), watcher, acknowledged,
+                                      maven.flink_lib(rig.version)))
+    result["state_errors"] = rig.flink.task_errors()
+    rig.say(f"after the cancellation: {result['leaked_files']} leaked file(s), "
+            f"{result['inflight_files']} of checkpoints in flight at the kill")
+    require(result["leaked_files"] == 0, f"{result['leaked_files']} files leaked, the first: {result['leaked'][:1]}")
+    require(not result["metadata_missed"], f"checkpoints {result['metadata_missed']} were not captured: no account")
+    require(not result["state_errors"], f"the job lost state: {result['state_errors'][:1]}")
+
+
+def require(holds, otherwise):
+    if not holds:
+        raise Failure(otherwise)
+
+
+def stay(rig, job):
+    """Leaves all running until Ctrl-C, and tells when another JobManager takes over."""
+    leader = rig.flink.wait_leader()
+    rig.say("starting another standby")
+    rig.flink.start_jobmanager().wait_rest()
+    print(f"\n  Flink     {leader.url}/#/job/running/{job}")
+    if rig.ha.kind == "holdfast":
+        print(f"  Holdfast  {rig.ha.url}/v1/status\n")
+        print(f"  {BUILD}/cli/holdfast --endpoint {rig.ha.url} leaders")
+    print(f"  kill -9 {leader.pid}      # the leading JobManager: see the other one take over")
+    print(f"  logs: {rig.work}/logs\n\n  Ctrl-C stops everything.\n", flush=True)
+    while True:
+        rig.ha.process.require_alive()
+        if not rig.flink.living():
+            raise Failure("no JobManager is left")
+        now = rig.flink.leader()
+        if now is not None and now is not leader:
+            leader = now
+            rig.say(f"{leader.name} leads now (pid {leader.pid}); web page {leader.url}")
+        time.sleep(0.2)
+
+
+def tour(args, result):
+    options = {"execution.checkpointing.interval": "1 s", "execution.checkpointing.num-retained": str(RETAINED)}
+    with Rig("run", args.flink, args.ha, args.work, options) as rig:
+        result["flink_version"] = rig.version
+        leader = start_cluster(rig)
+        job = rig.flink.submit(maven.job_jar(), "--name", "tour")
+        watcher = checkpoints.MetadataWatcher(rig.flink.checkpoint_folder(job), rig.work / "metadata").start()
+        history = None
+        if rig.ha.kind == "holdfast":
+            history = History(rig.ha, rig.flink.cluster_id, job).start()
+        rig.flink.wait_running(job)
+        wait_checkpoints(leader, RETAINED + 1)
+        rig.say(f"job {job} runs and makes checkpoints")
+        fail_over(rig, job, leader, result)
+        check_retention(rig, job, result)
+        if args.once:
+            finish(rig, job, watcher, history, result)
+        else:
+            stay(rig, job)
+
+
+def main():
+    args = arguments()
+    if args.check_arguments:
+        return 0
+    result = {"flink_version": maven.flink_version(args.flink), "ha": args.ha, "ok": False}
+    try:
+        tour(args, result)
+        result["ok"] = True
+    except Failure as failure:
+        result["error"] = str(failure)
+        raise
+    finally:
+        if args.json:
+            write_json(args.json, result)
+    print("everything held")
+    return 0
+
+
+if __name__ == "__main__":
+    main_guard("run", main)

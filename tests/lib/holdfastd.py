@@ -1,0 +1,125 @@
+"""holdfastd as a process, and what it answers."""
+import threading
+import urllib.parse
+from pathlib import Path
+
+from . import http, maven
+from .failure import Failure, wait_until
+from .paths import BUILD
+from .process import Process
+
+
+class Holdfastd:
+    """One daemon on a folder store, and the Flink options that use it."""
+
+    kind = "holdfast"
+    granted = r"Holdfast: leadership granted, leader session (\S+), fence (\d+)"
+    lost = r"Holdfast: leadership lost: (.*)"
+    refused = r"Holdfast: write refused as fenced: (.*)"
+    recovered = r"Holdfast: recovered (\d+) checkpoint\(s\) of job (\w+), newest (\d+)"
+
+    def __init__(self, work, flink_options=None):
+        self.work = Path(work) / "holdfastd"
+        self.store = self.work / "store"
+        self.port = 0
+        self.process = None
+        self.starts = 0
+        self._flink_options = flink_options or {}
+        self._paths = {}
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self):
+        binary = BUILD / "daemon" / "holdfastd"
+        if not binary.exists():
+            raise Failure(f"{binary} is not built: run cmake --build {BUILD}")
+        self.store.mkdir(parents=True)
+        config, port_file = self.work / "holdfastd.yaml", self.work / "port"
+        config.write_text(f"store: {self.store.as_uri()}\nelection: standalone\nlog.level: info\n", "utf-8")
+        argv = [binary, "--config", config, "-D", f"listen.port-file={port_file}"]
+        self.process = Process("holdfastd", [*argv, "-D", "listen=127.0.0.1:0"], self.work / "holdfastd.log").start()
+
+        def bound():
+            self.process.require_alive()
+            text = port_file.read_text("utf-8").strip() if port_file.exists() else ""
+            return int(text.rsplit(":", 1)[-1]) if text else 0
+        self.port = wait_until(bound, 30, "holdfastd to write its port", poll=0.01)
+        # Clients know this address, so a restart has to come back to it.
+        self.process.argv = [str(part) for part in [*argv, "-D", f"listen=127.0.0.1:{self.port}"]]
+        self.wait_ready()
+        return self
+
+    def wait_ready(self, timeout=30):
+        def ready():
+            self.process.require_alive()
+            return http.call("GET", f"{self.url}/readyz", timeout=2)[0] == 200
+        wait_until(ready, timeout, "holdfastd to be ready", poll=0.01)
+
+    def kill(self):
+        self.process.kill()
+
+    def restart(self):
+        self.process.start()
+
+    def stop(self):
+        if self.process:
+            self.process.stop()
+
+    def class_path(self):
+        return [maven.plugin_jar()]
+
+    def flink_options(self):
+        return {"high-availability.type": "io.holdfast.flink.HoldfastHaServicesFactory",
+                "holdfast.endpoints": self.url, **self._flink_options}
+
+    def get(self, path):
+        """The answer's JSON, or None when it is not a 200."""
+        status, answer = http.call("GET", self.url + path, timeout=5)
+        return answer if status == 200 else None
+
+    def cluster_path(self, cluster):
+        """/v1/clusters/{ns}/{cluster}; the namespace is whatever the plugin registered the cluster under."""
+        if cluster not in self._paths:
+            for entry in (self.get("/v1/clusters") or {}).get("clusters", []):
+                if entry.get("cluster") == cluster:
+                    parts = [urllib.parse.quote(entry[key], safe="") for key in ("ns", "cluster")]
+                    self._paths[cluster] = "/v1/clusters/" + "/".join(parts)
+        return self._paths.get(cluster)
+
+    def checkpoints(self, cluster, job):
+        """The daemon's answer about a job's checkpoints, or None while it cannot say."""
+        path = self.cluster_path(cluster)
+        return self.get(f"{path}/jobs/{job}/checkpoints") if path else None
+
+
+class History:
+    """A thread that asks for a job's checkpoints all the time and remembers every entry it ever saw."""
+
+    def __init__(self, daemon, cluster, job, poll=0.05):
+        self.entries = {}
+        self.changed = set()
+        self._ask = lambda: daemon.checkpoints(cluster, job)
+        self._poll = poll
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="history", daemon=True)
+
+    def start(self):
+        self._thread.start()
+        return self
+
+    def stop(self):
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self):
+        while not self._ended.wait(self._poll):
+            self.note(self._ask())
+
+    def note(self, answer):
+        """Takes an answer in; the same id with another start is a number handed out twice."""
+        for entry in (answer or {}).get("checkpoints", []):
+            before = self.entries.setdefault(entry["id"], entry)
+            if before.get("started_ms") != entry.get("started_ms"):
+                self.changed.add(entry["id"])
