@@ -1,0 +1,185 @@
+#include "cli/cli.h"
+
+#include "base/memory.h"
+
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { OPT_ENDPOINT = 256, OPT_TIMEOUT, OPT_HELP };
+
+const struct hf_cli_verb hf_cli_verbs[] = {
+    {"status", "", "what this installation is and how it does", hf_cmd_status},
+    {"clusters", "", "registered Flink clusters", hf_cmd_clusters},
+    {"jobs", "CLUSTER", "jobs of a cluster: graph, checkpoints, result", hf_cmd_jobs},
+    {"checkpoints", "CLUSTER JOB", "retained checkpoints of a job, newest first",
+     hf_cmd_checkpoints},
+    {"leaders", "", "which JobManager leads which cluster", hf_cmd_leaders},
+    {"version", "", "version of this program and of the daemon", hf_cmd_version},
+    {NULL, NULL, NULL, NULL},
+};
+
+static void usage(FILE *out)
+{
+    fprintf(out, "holdfast: look at and run a Holdfast installation\n\n"
+                 "  holdfast [options] VERB [ARGUMENTS]\n\n");
+    for (const struct hf_cli_verb *verb = hf_cli_verbs; verb->name != NULL; verb++)
+        fprintf(out, "  %-12s %-14s %s\n", verb->name, verb->args, verb->help);
+    fprintf(out,
+            "\n  --endpoint URLS      where the daemon answers, comma-separated (default\n"
+            "                       $HOLDFAST_ENDPOINT or http://127.0.0.1:7070)\n"
+            "  -n, --namespace NS   namespace of the cluster (default `default`)\n"
+            "  -A, --all-namespaces all of them, in lists\n"
+            "  -o table|wide|json|name\n"
+            "  --timeout SECONDS    for each call (default 10)\n"
+            "  -h, --help\n\n"
+            "Exit codes: 0 fine, 2 bad usage or request, 4 no such entry, 5 conflict, 6 fenced,\n"
+            "7 not the leader, 8 not available, 9 outcome unknown, 10 damaged data, 70 internal.\n");
+}
+
+static HF_PRINTF(1, 2) int bad_usage(const char *format, ...)
+{
+    va_list args;
+
+    fprintf(stderr, "holdfast: ");
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fprintf(stderr, "; `holdfast --help` lists what there is\n");
+    return hf_status_exit(HF_INVALID);
+}
+
+static bool parse_output(const char *text, enum hf_cli_output *out)
+{
+    static const char *const names[] = {"table", "wide", "json", "name"};
+
+    for (size_t i = 0; i < HF_COUNT_OF(names); i++) {
+        if (strcmp(names[i], text) == 0) {
+            *out = (enum hf_cli_output)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool parse_endpoints(struct hf_cli *cli, const char *text)
+{
+    char *save = NULL;
+
+    hf_free(cli->endpoint_storage);
+    cli->endpoint_count = 0;
+    cli->endpoint_storage = hf_strdup(text);
+    if (cli->endpoint_storage == NULL)
+        return false;
+    for (char *one = strtok_r(cli->endpoint_storage, ", ", &save); one != NULL;
+         one = strtok_r(NULL, ", ", &save)) {
+        if (cli->endpoint_count == HF_CLI_ENDPOINTS_MAX ||
+            (strncmp(one, "http://", 7) != 0 && strncmp(one, "https://", 8) != 0))
+            return false;
+        cli->endpoints[cli->endpoint_count++] = one;
+    }
+    return cli->endpoint_count > 0;
+}
+
+static int parse(struct hf_cli *cli, int argc, char **argv, bool *out_help)
+{
+    static const struct option options[] = {
+        {"endpoint", required_argument, NULL, OPT_ENDPOINT},
+        {"namespace", required_argument, NULL, 'n'},
+        {"all-namespaces", no_argument, NULL, 'A'},
+        {"output", required_argument, NULL, 'o'},
+        {"timeout", required_argument, NULL, OPT_TIMEOUT},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    int option;
+    char *end;
+
+    opterr = 0;
+    optind = 1;
+    while ((option = getopt_long(argc, argv, "n:Ao:h", options, NULL)) != -1) {
+        switch (option) {
+        case OPT_ENDPOINT:
+            if (!parse_endpoints(cli, optarg))
+                return bad_usage("--endpoint '%s' is not a list of http://host:port", optarg);
+            break;
+        case OPT_TIMEOUT:
+            cli->timeout_ms = strtol(optarg, &end, 10) * 1000;
+            if (*end != '\0' || cli->timeout_ms <= 0 || cli->timeout_ms > 3600000)
+                return bad_usage("--timeout '%s' is not a number of seconds from 1 to 3600",
+                                 optarg);
+            break;
+        case 'n':
+            cli->namespace_ = optarg;
+            break;
+        case 'A':
+            cli->all_namespaces = true;
+            break;
+        case 'o':
+            if (!parse_output(optarg, &cli->output))
+                return bad_usage("-o '%s' is none of table, wide, json, name", optarg);
+            break;
+        case 'h':
+            *out_help = true;
+            return 0;
+        default:
+            return bad_usage("unknown option or missing value: '%s'", argv[optind - 1]);
+        }
+    }
+    return 0;
+}
+
+static int run_verb(struct hf_cli *cli, int argc, char **argv)
+{
+    if (optind >= argc)
+        return bad_usage("no verb given");
+    const char *name = argv[optind++];
+    for (; optind < argc; optind++) {
+        if (cli->arg_count == HF_CLI_ARGS_MAX)
+            return bad_usage("too many arguments, from '%s' on", argv[optind]);
+        cli->args[cli->arg_count++] = argv[optind];
+    }
+    for (const struct hf_cli_verb *verb = hf_cli_verbs; verb->name != NULL; verb++) {
+        if (strcmp(verb->name, name) != 0)
+            continue;
+        size_t wanted = verb->args[0] == '\0' ? 0 : 1;
+        for (const char *c = verb->args; *c != '\0'; c++)
+            wanted += *c == ' ';
+        if (cli->arg_count != wanted)
+            return bad_usage(wanted == 0 ? "'%s' takes no arguments"
+                                         : "wrong number of arguments for '%s'",
+                             name);
+        return verb->run(cli);
+    }
+    return bad_usage("unknown verb '%s'", name);
+}
+
+int hf_cli_main(int argc, char **argv)
+{
+    const char *environment = getenv("HOLDFAST_ENDPOINT");
+    struct hf_cli cli = {
+        .namespace_ = "default", .output = HF_CLI_TABLE, .timeout_ms = 10000, .out = stdout};
+    bool help = false;
+    int code;
+
+    if (!parse_endpoints(&cli, environment != NULL ? environment : "http://127.0.0.1:7070")) {
+        code = bad_usage("$HOLDFAST_ENDPOINT '%s' is not a list of http://host:port", environment);
+    } else {
+        code = parse(&cli, argc, argv, &help);
+        if (help)
+            usage(stdout);
+        else if (code == 0)
+            code = run_verb(&cli, argc, argv);
+    }
+    hf_free(cli.endpoint_storage);
+    if (fflush(stdout) != 0)
+        code = hf_status_exit(HF_INTERNAL);
+    return code;
+}
+
+int hf_cli_fail(const struct hf_error *err)
+{
+    fprintf(stderr, "holdfast: %s\n", err->text);
+    return hf_status_exit(err->status);
+}

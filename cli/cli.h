@@ -1,0 +1,83 @@
+/* cli/cli.h: what the verbs of `holdfast` share: options, the call to the
+ * daemon, and output as a table or as JSON.
+ */
+#ifndef HF_CLI_CLI_H
+#define HF_CLI_CLI_H
+
+#include "base/error.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+enum hf_cli_output { HF_CLI_TABLE, HF_CLI_WIDE, HF_CLI_JSON, HF_CLI_NAME };
+
+enum { HF_CLI_ENDPOINTS_MAX = 16, HF_CLI_ARGS_MAX = 8, HF_CLI_PATH_MAX = 2048 };
+
+struct hf_cli {
+    const char *endpoints[HF_CLI_ENDPOINTS_MAX]; /* "http://host:port" */
+    size_t endpoint_count;
+    const char *namespace_;
+    bool all_namespaces;
+    enum hf_cli_output output;
+    long timeout_ms;
+    const char *args[HF_CLI_ARGS_MAX]; /* after the verb */
+    size_t arg_count;
+    FILE *out;
+    char *endpoint_storage;
+};
+
+struct hf_cli_verb {
+    const char *name;
+    const char *args;
+    const char *help;
+    int (*run)(struct hf_cli *cli); /* the exit code */
+};
+
+/* NULL-terminated by a row without a name. */
+extern const struct hf_cli_verb hf_cli_verbs[];
+
+/* Parses, runs, returns the exit code. */
+int hf_cli_main(int argc, char **argv);
+
+/* One GET, tried at each endpoint in turn; NOT_LEADER is followed to the leader. The object
+ * belongs to the caller. */
+HF_MUST_USE enum hf_status hf_cli_get(struct hf_cli *cli, const char *path, json_t **out_object,
+                                      struct hf_error *err);
+/* Follows "next" until the list `field` is complete; returns one object with the whole list. */
+HF_MUST_USE enum hf_status hf_cli_get_all(struct hf_cli *cli, const char *path, const char *field,
+                                          json_t **out_object, struct hf_error *err);
+
+/* Percent-encodes one path segment into out. False: too long. */
+bool hf_cli_segment(const char *text, char *out, size_t size);
+/* "/v1/clusters/<ns>/<cluster>" from `cluster` or `ns/cluster`. */
+bool hf_cli_cluster_path(const struct hf_cli *cli, const char *cluster, char *out, size_t size);
+
+/* Prints the error on stderr, returns its exit code. */
+int hf_cli_fail(const struct hf_error *err);
+
+/* A table: a row is an array of texts that are copied. Columns flagged wide show with -o wide only. */
+struct hf_cli_table;
+struct hf_cli_table *hf_cli_table_new(const char *const *headers, size_t columns);
+void hf_cli_table_row(struct hf_cli_table *table, const char *const *cells);
+void hf_cli_table_print(struct hf_cli_table *table, FILE *out);
+void hf_cli_table_free(struct hf_cli_table *table);
+
+/* Short forms for cells, in a buffer of at least 32 bytes; returned for convenience. */
+const char *hf_cli_bytes(json_int_t bytes, char *out);
+const char *hf_cli_age(json_int_t wall_ms, char *out);
+const char *hf_cli_number(json_int_t number, char *out);
+/* The text of a member, or `none`. */
+const char *hf_cli_text(const json_t *object, const char *key, const char *none);
+json_int_t hf_cli_int(const json_t *object, const char *key);
+
+int hf_cli_print_json(struct hf_cli *cli, const json_t *object);
+
+int hf_cmd_status(struct hf_cli *cli);
+int hf_cmd_clusters(struct hf_cli *cli);
+int hf_cmd_jobs(struct hf_cli *cli);
+int hf_cmd_checkpoints(struct hf_cli *cli);
+int hf_cmd_leaders(struct hf_cli *cli);
+int hf_cmd_version(struct hf_cli *cli);
+
+#endif

@@ -1,0 +1,186 @@
+/* The call to the daemon: blocking, by libcurl. Answers are read up to a limit
+ * and must be JSON objects. */
+#include "cli/cli.h"
+
+#include "base/bytes.h"
+
+#include <curl/curl.h>
+#include <string.h>
+
+enum { ANSWER_MAX = 64 * 1024 * 1024, FOLLOW_MAX = 4 };
+
+static size_t client_write(char *data, size_t size, size_t count, void *arg)
+{
+    return hf_buf_append(arg, data, size * count) ? size * count : 0;
+}
+
+/* One request to one endpoint: HF_OK with the body read, whatever its code. */
+static enum hf_status client_call(struct hf_cli *cli, const char *endpoint, const char *path,
+                                  struct hf_buf *body, long *out_code, struct hf_error *err)
+{
+    char url[HF_CLI_PATH_MAX + 512];
+    char detail[CURL_ERROR_SIZE] = "";
+    CURL *curl = curl_easy_init();
+
+    if (curl == NULL)
+        return hf_error_set(err, HF_NO_MEMORY, "no memory for a connection");
+    snprintf(url, sizeof url, "%s%s", endpoint, path);
+    curl_easy_setopt(curl, CURLOPT_URL, url);
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, cli->timeout_ms);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, cli->timeout_ms);
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, detail);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, client_write);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, body);
+    CURLcode result = curl_easy_perform(curl);
+    if (result == CURLE_OK)
+        curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, out_code);
+    curl_easy_cleanup(curl);
+    if (result != CURLE_OK)
+        return hf_error_set(err, HF_UNAVAILABLE, "%s: %s", url,
+                            detail[0] != '\0' ? detail : curl_easy_strerror(result));
+    return HF_OK;
+}
+
+/* Turns an answer into an object, or into the error that it tells. */
+static enum hf_status client_answer(const char *endpoint, struct hf_buf *body, long code,
+                                    json_t **out_object, struct hf_error *err)
+{
+    json_error_t where;
+    enum hf_status status = HF_INTERNAL;
+
+    json_t *object = json_loadb((const char *)body->data, body->size, JSON_REJECT_DUPLICATES,
+                                &where);
+    if (!json_is_object(object)) {
+        json_decref(object);
+        return hf_error_set(err, HF_INTERNAL,
+                            "%s answered %ld with something that is no JSON object: is this a "
+                            "Holdfast daemon?",
+                            endpoint, code);
+    }
+    *out_object = object;
+    if (code >= 200 && code < 300)
+        return HF_OK;
+    if (!hf_status_parse(hf_cli_text(object, "status", ""), &status) || status == HF_OK)
+        status = HF_INTERNAL;
+    return hf_error_set(err, status, "%s: %s", hf_status_name(status),
+                        hf_cli_text(object, "message", hf_status_text(status)));
+}
+
+static enum hf_status client_one(struct hf_cli *cli, const char *endpoint, const char *path,
+                                 json_t **out_object, struct hf_error *err)
+{
+    struct hf_buf body;
+    long code = 0;
+
+    *out_object = NULL;
+    hf_buf_init(&body, ANSWER_MAX);
+    enum hf_status status = client_call(cli, endpoint, path, &body, &code, err);
+    if (status == HF_OK)
+        status = client_answer(endpoint, &body, code, out_object, err);
+    hf_buf_release(&body);
+    return status;
+}
+
+enum hf_status hf_cli_get(struct hf_cli *cli, const char *path, json_t **out_object,
+                          struct hf_error *err)
+{
+    enum hf_status status = HF_UNAVAILABLE;
+    char leader[512];
+
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+    for (size_t i = 0; i < cli->endpoint_count; i++) {
+        json_t *object = NULL;
+        status = client_one(cli, cli->endpoints[i], path, &object, err);
+        for (int hop = 0; status == HF_NOT_LEADER && hop < FOLLOW_MAX; hop++) {
+            const char *to = hf_cli_text(object, "leader", "");
+            if (to[0] == '\0')
+                break;
+            snprintf(leader, sizeof leader, "http://%s", to);
+            json_decref(object);
+            status = client_one(cli, leader, path, &object, err);
+        }
+        if (status == HF_OK) {
+            *out_object = object;
+            return HF_OK;
+        }
+        json_decref(object);
+        if (status != HF_UNAVAILABLE && status != HF_NOT_LEADER)
+            return status;
+    }
+    return status;
+}
+
+enum hf_status hf_cli_get_all(struct hf_cli *cli, const char *path, const char *field,
+                              json_t **out_object, struct hf_error *err)
+{
+    char page_path[HF_CLI_PATH_MAX];
+    json_t *all = NULL;
+
+    snprintf(page_path, sizeof page_path, "%s", path);
+    for (;;) {
+        json_t *page;
+        char after[1024];
+        enum hf_status status = hf_cli_get(cli, page_path, &page, err);
+        if (status != HF_OK) {
+            json_decref(all);
+            return status;
+        }
+        const char *next = hf_cli_text(page, "next", "");
+        bool more = next[0] != '\0' && hf_cli_segment(next, after, sizeof after);
+        if (more)
+            snprintf(page_path, sizeof page_path, "%s?after=%s", path, after);
+        if (all == NULL) {
+            all = page;
+        } else {
+            json_array_extend(json_object_get(all, field), json_object_get(page, field));
+            json_decref(page);
+        }
+        if (!more) {
+            json_object_del(all, "next");
+            *out_object = all;
+            return HF_OK;
+        }
+    }
+}
+
+bool hf_cli_segment(const char *text, char *out, size_t size)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    size_t at = 0;
+
+    for (const unsigned char *c = (const unsigned char *)text; *c != '\0'; c++) {
+        bool plain = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') ||
+                     (*c >= '0' && *c <= '9') || strchr("-._~", *c) != NULL;
+        if (at + 4 > size)
+            return false;
+        if (plain) {
+            out[at++] = (char)*c;
+        } else {
+            out[at++] = '%';
+            out[at++] = digits[*c >> 4];
+            out[at++] = digits[*c & 15];
+        }
+    }
+    out[at] = '\0';
+    return at > 0;
+}
+
+bool hf_cli_cluster_path(const struct hf_cli *cli, const char *cluster, char *out, size_t size)
+{
+    char ns[256];
+    char ns_encoded[768];
+    char encoded[768];
+    const char *slash = strchr(cluster, '/');
+
+    snprintf(ns, sizeof ns, "%s", cli->namespace_);
+    if (slash != NULL) {
+        snprintf(ns, sizeof ns, "%.*s", (int)(slash - cluster), cluster);
+        cluster = slash + 1;
+    }
+    if (!hf_cli_segment(ns, ns_encoded, sizeof ns_encoded) ||
+        !hf_cli_segment(cluster, encoded, sizeof encoded))
+        return false;
+    return (size_t)snprintf(out, size, "/v1/clusters/%s/%s", ns_encoded, encoded) < size;
+}

@@ -1,0 +1,108 @@
+#include "cli/cli.h"
+
+#include <string.h>
+
+int hf_cmd_jobs(struct hf_cli *cli)
+{
+    static const char *const headers[] = {"JOB",  "STATE",    "CHECKPOINTS", "NEWEST",
+                                          "NEXT", "DISCARDS", "GRAPH",       "NOTE"};
+    char path[HF_CLI_PATH_MAX];
+    char full[HF_CLI_PATH_MAX + 8];
+    struct hf_error err;
+    json_t *answer;
+    json_t *job;
+    size_t i;
+
+    if (!hf_cli_cluster_path(cli, cli->args[0], path, sizeof path)) {
+        hf_error_set(&err, HF_INVALID, "'%s' is no cluster or namespace/cluster", cli->args[0]);
+        return hf_cli_fail(&err);
+    }
+    snprintf(full, sizeof full, "%s/jobs", path);
+    if (hf_cli_get(cli, full, &answer, &err) != HF_OK)
+        return hf_cli_fail(&err);
+    int code = 0;
+    struct hf_cli_table *table = hf_cli_table_new(headers, HF_COUNT_OF(headers));
+    json_array_foreach(json_object_get(answer, "jobs"), i, job)
+    {
+        char checkpoints[32];
+        char newest[32];
+        char next[32];
+        char discards[32];
+        char size[32];
+        const json_t *graph = json_object_get(job, "graph");
+        const char *note = hf_cli_text(graph, "quarantined", NULL);
+        char why[512];
+        snprintf(why, sizeof why, note != NULL ? "quarantined: %s" : "%s",
+                 note != NULL ? note : "");
+        if (cli->output == HF_CLI_NAME)
+            fprintf(cli->out, "%s\n", hf_cli_text(job, "id", "-"));
+        const char *cells[] = {
+            hf_cli_text(job, "id", "-"),
+            hf_cli_text(job, "state", "-"),
+            hf_cli_number(hf_cli_int(job, "checkpoints"), checkpoints),
+            json_is_integer(json_object_get(job, "latest"))
+                ? hf_cli_number(hf_cli_int(job, "latest"), newest)
+                : "-",
+            hf_cli_number(hf_cli_int(job, "next_id"), next),
+            hf_cli_number(hf_cli_int(job, "discards"), discards),
+            json_is_object(graph) ? hf_cli_bytes(hf_cli_int(graph, "size"), size) : "-",
+            why,
+        };
+        hf_cli_table_row(table, cells);
+    }
+    if (cli->output == HF_CLI_JSON)
+        code = hf_cli_print_json(cli, answer);
+    else if (cli->output != HF_CLI_NAME)
+        hf_cli_table_print(table, cli->out);
+    hf_cli_table_free(table);
+    json_decref(answer);
+    return code;
+}
+
+int hf_cmd_checkpoints(struct hf_cli *cli)
+{
+    static const char *const headers[] = {"ID", "TYPE", "SIZE", "AGE", "POINTER", "NOTE"};
+    char path[HF_CLI_PATH_MAX];
+    char job[256];
+    char full[HF_CLI_PATH_MAX + 300];
+    struct hf_error err;
+    json_t *answer;
+
+    if (!hf_cli_cluster_path(cli, cli->args[0], path, sizeof path) ||
+        !hf_cli_segment(cli->args[1], job, sizeof job)) {
+        hf_error_set(&err, HF_INVALID, "'%s' '%s' are no cluster and job", cli->args[0],
+                     cli->args[1]);
+        return hf_cli_fail(&err);
+    }
+    snprintf(full, sizeof full, "%s/jobs/%s/checkpoints", path, job);
+    if (hf_cli_get(cli, full, &answer, &err) != HF_OK)
+        return hf_cli_fail(&err);
+    int code = 0;
+    struct hf_cli_table *table = hf_cli_table_new(headers, HF_COUNT_OF(headers));
+    json_t *list = json_object_get(answer, "checkpoints");
+    for (size_t i = json_array_size(list); i-- > 0;) {
+        const json_t *entry = json_array_get(list, i);
+        char id[32];
+        char size[32];
+        char age[32];
+        hf_cli_number(hf_cli_int(entry, "id"), id);
+        if (cli->output == HF_CLI_NAME)
+            fprintf(cli->out, "%s\n", id);
+        const char *cells[] = {
+            id,
+            hf_cli_text(json_object_get(entry, "properties"), "type", "-"),
+            hf_cli_bytes(hf_cli_int(entry, "size"), size),
+            hf_cli_age(hf_cli_int(entry, "completed_ms"), age),
+            hf_cli_text(entry, "pointer", "(inline)"),
+            hf_cli_text(entry, "quarantined", ""),
+        };
+        hf_cli_table_row(table, cells);
+    }
+    if (cli->output == HF_CLI_JSON)
+        code = hf_cli_print_json(cli, answer);
+    else if (cli->output != HF_CLI_NAME)
+        hf_cli_table_print(table, cli->out);
+    hf_cli_table_free(table);
+    json_decref(answer);
+    return code;
+}

@@ -1,0 +1,151 @@
+#include "cli/cli.h"
+
+#include "base/memory.h"
+
+#include <string.h>
+#include <time.h>
+
+enum { TABLE_COLUMNS_MAX = 16 };
+
+struct row {
+    struct row *next;
+    char *cells[TABLE_COLUMNS_MAX];
+};
+
+struct hf_cli_table {
+    size_t columns;
+    size_t widths[TABLE_COLUMNS_MAX];
+    struct row *first;
+    struct row **last;
+};
+
+/* Width on the screen, near enough: code points of UTF-8. */
+static size_t text_width(const char *text)
+{
+    size_t width = 0;
+
+    for (; *text != '\0'; text++)
+        width += ((unsigned char)*text & 0xC0) != 0x80;
+    return width;
+}
+
+struct hf_cli_table *hf_cli_table_new(const char *const *headers, size_t columns)
+{
+    struct hf_cli_table *table = hf_calloc(1, sizeof *table);
+
+    hf_assert(columns <= TABLE_COLUMNS_MAX);
+    hf_assert(table != NULL);
+    table->columns = columns;
+    table->last = &table->first;
+    hf_cli_table_row(table, headers);
+    return table;
+}
+
+void hf_cli_table_row(struct hf_cli_table *table, const char *const *cells)
+{
+    struct row *row = hf_calloc(1, sizeof *row);
+
+    hf_assert(row != NULL);
+    for (size_t i = 0; i < table->columns; i++) {
+        row->cells[i] = hf_strdup(cells[i]);
+        hf_assert(row->cells[i] != NULL);
+        /* What comes from a cluster must not reach the terminal as control characters. */
+        for (char *c = row->cells[i]; *c != '\0'; c++) {
+            if ((unsigned char)*c < 0x20 || *c == 0x7f)
+                *c = '?';
+        }
+        size_t width = text_width(row->cells[i]);
+        if (width > table->widths[i])
+            table->widths[i] = width;
+    }
+    *table->last = row;
+    table->last = &row->next;
+}
+
+void hf_cli_table_print(struct hf_cli_table *table, FILE *out)
+{
+    for (struct row *row = table->first; row != NULL; row = row->next) {
+        for (size_t i = 0; i < table->columns; i++) {
+            size_t pad = table->widths[i] - text_width(row->cells[i]);
+            if (i + 1 == table->columns)
+                fprintf(out, "%s\n", row->cells[i]);
+            else
+                fprintf(out, "%s%*s", row->cells[i], (int)pad + 3, "");
+        }
+    }
+}
+
+void hf_cli_table_free(struct hf_cli_table *table)
+{
+    while (table->first != NULL) {
+        struct row *row = table->first;
+        table->first = row->next;
+        for (size_t i = 0; i < table->columns; i++)
+            hf_free(row->cells[i]);
+        hf_free(row);
+    }
+    hf_free(table);
+}
+
+const char *hf_cli_bytes(json_int_t bytes, char *out)
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
+    double value = (double)bytes;
+    size_t unit = 0;
+
+    while (value >= 1024 && unit + 1 < HF_COUNT_OF(units)) {
+        value /= 1024;
+        unit++;
+    }
+    snprintf(out, 32, unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
+    return out;
+}
+
+const char *hf_cli_age(json_int_t wall_ms, char *out)
+{
+    struct timespec now;
+
+    if (wall_ms <= 0) {
+        snprintf(out, 32, "-");
+        return out;
+    }
+    clock_gettime(CLOCK_REALTIME, &now);
+    long long seconds = (long long)now.tv_sec - (long long)wall_ms / 1000;
+    if (seconds < 0)
+        seconds = 0;
+    if (seconds < 120)
+        snprintf(out, 32, "%llds", seconds);
+    else if (seconds < 7200)
+        snprintf(out, 32, "%lldm", seconds / 60);
+    else if (seconds < 172800)
+        snprintf(out, 32, "%lldh", seconds / 3600);
+    else
+        snprintf(out, 32, "%lldd", seconds / 86400);
+    return out;
+}
+
+const char *hf_cli_number(json_int_t number, char *out)
+{
+    snprintf(out, 32, "%lld", (long long)number);
+    return out;
+}
+
+const char *hf_cli_text(const json_t *object, const char *key, const char *none)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+
+    return text != NULL ? text : none;
+}
+
+json_int_t hf_cli_int(const json_t *object, const char *key)
+{
+    return json_integer_value(json_object_get(object, key));
+}
+
+int hf_cli_print_json(struct hf_cli *cli, const json_t *object)
+{
+    if (json_dumpf(object, cli->out, JSON_INDENT(2)) != 0)
+        return hf_status_exit(HF_INTERNAL);
+    fputc('\n', cli->out);
+    return 0;
+}
