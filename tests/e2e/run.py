@@ -13,6 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lib import checkpoints, flink, maven  # noqa: E402
+from lib.failover import Takeover, task_count, wait_checkpoints  # noqa: E402
 from lib.failure import Failure, wait_until  # noqa: E402
 from lib.holdfastd import History  # noqa: E402
 from lib.paths import BUILD  # noqa: E402
@@ -44,20 +45,6 @@ def arguments():
     return args
 
 
-def newest_acknowledged(rig, job, leader):
-    """The newest checkpoint that was promised before the leader died.
-
-    Holdfast is asked for what it acknowledged (after the takeover nothing of the dead one can arrive any more);
-    ZooKeeper can only be judged by what the dead JobManager had logged.
-    """
-    answer = rig.ha.checkpoints(rig.flink.cluster_id, job)
-    logged = [int(match[1]) for _, match in leader.lines.find(flink.COMPLETED)]
-    if answer is None:
-        return max(logged, default=0), None
-    before = [entry for entry in answer["checkpoints"] if entry["started_ms"] <= leader.killed_at * 1000]
-    return max((entry["id"] for entry in before), default=0), max(logged, default=0)
-
-
 def start_cluster(rig):
     rig.say("starting two JobManagers and a TaskManager")
     first = rig.flink.start_jobmanager()
@@ -71,53 +58,34 @@ def start_cluster(rig):
     return leader
 
 
-def wait_checkpoints(process, count, start=0):
-    def look():
-        process.require_alive()
-        found = process.lines.find(flink.COMPLETED, start)
-        return found if len(found) >= count else None
-    return wait_until(look, flink.JOB_TIMEOUT, f"{count} completed checkpoint(s) in {process.log}")
-
-
 def fail_over(rig, job, leader, result):
     """Kills the leader and follows the takeover to the first new checkpoint."""
-    tasks = sum(vertex["parallelism"] for vertex in rig.flink.get(f"/jobs/{job}")["vertices"])
+    tasks = task_count(rig, job)
+    takeover = Takeover(rig, job, leader)
     rig.say(f"kill -9 of {leader.name}")
-    leader.kill()
-    successor = rig.flink.wait_leader()
-    granted = successor.grants()[-1][0]
-    result["failover_ms"] = round((granted.time - leader.killed_at) * 1000)
-    before, logged = newest_acknowledged(rig, job, leader)
-    result["checkpoint_before"] = before
-    rig.say(f"{successor.name} leads after {result['failover_ms']} ms; newest acknowledged checkpoint is {before}")
+    takeover.kill()
+    takeover.follow_grant()
+    result["failover_ms"] = takeover.failover_ms
+    result["checkpoint_before"] = takeover.acknowledged
+    rig.say(f"{takeover.successor.name} leads after {takeover.failover_ms} ms; "
+            f"newest acknowledged checkpoint is {takeover.acknowledged}")
+    takeover.follow_restore()
+    result["restored_checkpoint"] = takeover.restored
+    takeover.follow_tasks(tasks)
+    result["job_running_ms"] = takeover.running_ms
+    rig.say(f"restored checkpoint {takeover.restored}; the job runs after {takeover.running_ms} ms")
+    takeover.follow_checkpoint()
+    result["first_checkpoint_after"] = takeover.first_checkpoint
+    result["first_checkpoint_after_ms"] = takeover.first_checkpoint_ms
+    rig.say(f"first new checkpoint is {takeover.first_checkpoint}, after {takeover.first_checkpoint_ms} ms")
 
-    restored = successor.lines.wait_for(flink.RESTORED, flink.JOB_TIMEOUT, "the job's restore", granted.index, successor)
-    result["restored_checkpoint"] = int(restored[1][2])
-
-    def running():
-        successor.require_alive()
-        found = successor.lines.find(flink.TASK_RUNNING, granted.index)
-        return found[tasks - 1] if len(found) >= tasks else None
-    done = wait_until(running, flink.JOB_TIMEOUT, "all tasks to run again")
-    result["job_running_ms"] = round((done[0].time - leader.killed_at) * 1000)
-    rig.say(f"restored checkpoint {result['restored_checkpoint']}; job runs after {result['job_running_ms']} ms")
-
-    first = wait_checkpoints(successor, 1, granted.index)[0]
-    result["first_checkpoint_after"] = int(first[1][1])
-    result["first_checkpoint_after_ms"] = round((first[0].time - leader.killed_at) * 1000)
-    rig.say(f"first new checkpoint is {result['first_checkpoint_after']}, "
-            f"after {result['first_checkpoint_after_ms']} ms")
-
-    if rig.ha.kind == "holdfast":
-        require(result["failover_ms"] <= FAILOVER_LIMIT_MS,
-                f"failover took {result['failover_ms']} ms, more than {FAILOVER_LIMIT_MS}")
-        require(result["restored_checkpoint"] == before,
-                f"restored checkpoint {result['restored_checkpoint']} instead of {before}, the newest acknowledged")
-        require(before >= logged, f"checkpoint {logged} was logged as completed, and holdfastd knows only {before}")
-    else:
-        require(result["restored_checkpoint"] >= before, f"restored {result['restored_checkpoint']} instead of {before}")
-    require(result["first_checkpoint_after"] > before, "a checkpoint id was used again")
-    return successor
+    require(rig.ha.kind != "holdfast" or takeover.failover_ms <= FAILOVER_LIMIT_MS,
+            f"failover took {takeover.failover_ms} ms, more than {FAILOVER_LIMIT_MS}")
+    require(takeover.right_checkpoint(),
+            f"restored checkpoint {takeover.restored} instead of {takeover.acknowledged}, the newest acknowledged")
+    require(not takeover.lost_write(), f"checkpoint {takeover.logged} was confirmed to the JobManager, and holdfastd "
+                                       f"knows only {takeover.acknowledged}")
+    require(takeover.first_checkpoint > takeover.acknowledged, "a checkpoint id was used again")
 
 
 def check_retention(rig, job, result):

@@ -1,0 +1,89 @@
+"""Killing the leading JobManager, and what the takeover did: the measurement every JobManager test is about."""
+from . import flink
+from .failure import wait_until
+
+
+class Takeover:
+    """One kill -9 of the leading JobManager, followed step by step. Times are milliseconds from the signal, read
+    from the timestamps of the successor's log, so the test's own polling is not in them."""
+
+    def __init__(self, rig, job, leader):
+        self.rig = rig
+        self.job = job
+        self.leader = leader
+        self.tasks = 0
+        self.successor = None
+        self.granted = None
+        self.failover_ms = self.running_ms = self.first_checkpoint_ms = None
+        self.logged = self.acknowledged = self.restored = self.first_checkpoint = None
+        self.listed = []
+
+    def kill(self):
+        self.leader.kill()
+        self.logged = max(completed(self.leader), default=0)
+
+    def follow_grant(self):
+        """The standby leads; and what had been promised before is known for certain: nothing the dead one sent can
+        be accepted any more, and the successor has not come to its first checkpoint yet."""
+        self.successor = self.rig.flink.wait_leader()
+        self.granted = self.successor.grants()[-1][0]
+        self.failover_ms = self._since_kill(self.granted)
+        answer = self.rig.ha.checkpoints(self.rig.flink.cluster_id, self.job)
+        if answer is None:
+            # ZooKeeper: only what the dead JobManager had logged is known.
+            self.acknowledged = self.logged
+        else:
+            self.listed = answer["checkpoints"]
+            self.acknowledged = max((entry["id"] for entry in self.listed
+                                     if entry["started_ms"] <= self.leader.killed_at * 1000), default=0)
+
+    def follow_restore(self):
+        found = self._wait(flink.RESTORED, f"job {self.job} to be restored")
+        self.restored = int(found[1][2])
+
+    def follow_tasks(self, tasks):
+        def running():
+            self.successor.require_alive()
+            found = self.successor.lines.find(flink.TASK_RUNNING, self.granted.index)
+            return found[tasks - 1] if len(found) >= tasks else None
+        self.running_ms = self._since_kill(wait_until(running, flink.JOB_TIMEOUT, "all tasks to run again")[0])
+
+    def follow_checkpoint(self):
+        found = self._wait(flink.COMPLETED, "the first checkpoint after the takeover")
+        self.first_checkpoint = int(found[1][1])
+        self.first_checkpoint_ms = self._since_kill(found[0])
+
+    def right_checkpoint(self):
+        """Holdfast must have restored exactly the newest it had acknowledged. What ZooKeeper took in the instant of
+        the kill is unknown here, so it may be newer there."""
+        if self.rig.ha.kind == "holdfast":
+            return self.restored == self.acknowledged
+        return self.restored >= self.acknowledged
+
+    def lost_write(self):
+        """The dead JobManager had a checkpoint confirmed that is not there any more."""
+        return self.rig.ha.kind == "holdfast" and self.logged > self.acknowledged
+
+    def _wait(self, pattern, what):
+        return self.successor.lines.wait_for(pattern, flink.JOB_TIMEOUT, what, self.granted.index, self.successor)
+
+    def _since_kill(self, line):
+        return round((line.time - self.leader.killed_at) * 1000)
+
+
+def task_count(rig, job):
+    return sum(vertex["parallelism"] for vertex in rig.flink.get(f"/jobs/{job}")["vertices"])
+
+
+def completed(jobmanager, start=0):
+    """Ids of the checkpoints a JobManager logged as completed, from log line `start` on."""
+    return [int(match[1]) for _, match in jobmanager.lines.find(flink.COMPLETED, start)]
+
+
+def wait_checkpoints(jobmanager, count, start=0):
+    """Waits until a JobManager has logged `count` completed checkpoints from log line `start` on."""
+    def look():
+        jobmanager.require_alive()
+        found = completed(jobmanager, start)
+        return found if len(found) >= count else None
+    return wait_until(look, flink.JOB_TIMEOUT, f"{count} completed checkpoint(s) in {jobmanager.log}")
