@@ -64,6 +64,7 @@ static void call_free(struct call *call)
     if (call->decoder.hash != NULL)
         hf_snapshot_decoder_release(&call->decoder);
     hf_buf_release(&call->piece);
+    hf_blob_req_release(&call->req);
     hf_free(call->job.body);
     hf_free(call);
 }

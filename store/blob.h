@@ -28,8 +28,8 @@ struct hf_blob_entry {
     uint64_t size;
 };
 
-/* One operation. The caller sets `arg`; the rest belongs to the call. Results
- * are valid during the callback only; steal `data` with hf_buf_steal to keep it. */
+/* One operation. Zeroed before its first use; the caller sets `arg`, the rest belongs to the
+ * call. Results stay until the request is used again or released; `data` may be stolen. */
 struct hf_blob_req {
     void *arg;
     hf_blob_cb cb;
@@ -111,8 +111,11 @@ void hf_blob_writer_write(struct hf_blob_writer *writer, struct hf_blob_req *req
 void hf_blob_writer_commit(struct hf_blob_writer *writer, struct hf_blob_req *req, hf_blob_cb cb);
 void hf_blob_writer_abort(struct hf_blob_writer *writer, struct hf_blob_req *req, hf_blob_cb cb);
 
-/* For backends: ends a request. Sets the error text when err is given, runs the callback,
- * then frees what the request still holds. */
+/* Frees the results of a request that is not under way. */
+void hf_blob_req_release(struct hf_blob_req *req);
+
+/* For backends: ends a request: sets the error text when err is given and runs the callback,
+ * after which the request is not touched. */
 void hf_blob_req_finish(struct hf_blob_req *req, enum hf_status status, const struct hf_error *err);
 
 /* Names hold 1 to HF_BLOB_NAME_MAX bytes of [A-Za-z0-9._-] segments, none empty, "." or "..". */
