@@ -1,0 +1,1166 @@
+/* One connection at a time through its life:
+ *
+ *   idle → head → (body) → answering → idle …            keep-alive
+ *                                    → lingering → closed
+ *
+ * llhttp is paused at the end of each message until its answer is complete, so
+ * that pipelined requests wait their turn; the bytes after it are kept, up to
+ * one read, and reading stops while more than that is there. Reading otherwise
+ * goes on while an answer is pending, because that is how a peer's close is
+ * seen.
+ *
+ * Nothing frees a connection but its close callback.
+ */
+#include "rpc/http_server.h"
+
+#include "base/memory.h"
+
+#include <llhttp.h>
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    READ_SIZE = 64 * 1024,
+    SWEEP_MS = 250,
+    LINGER_MS = 1000,
+    LINGER_BYTES = 1024 * 1024,
+    BACKLOG = 1024
+};
+
+struct header {
+    size_t name; /* offsets into the head */
+    size_t value;
+};
+
+enum body_mode { BODY_NONE, BODY_COLLECT, BODY_STREAM };
+
+struct conn;
+
+struct hf_http_request {
+    struct conn *conn;
+    void *arg;
+    struct hf_buf head;     /* target, then header names and values, each ended by NUL */
+    struct header *headers; /* NULL once the answer has begun */
+    unsigned header_count;
+    char *query;
+    enum body_mode mode;
+    uint64_t body_limit;
+    uint64_t body_size;
+    struct hf_buf body;
+    void (*on_body)(struct hf_http_request *req, struct hf_bytes body);
+    void (*on_piece)(struct hf_http_request *req, struct hf_bytes piece);
+    void (*on_end)(struct hf_http_request *req);
+    void (*on_drained)(struct hf_http_request *req);
+    bool handed_over;
+    bool complete; /* the message has been read to its end */
+    bool begun;    /* of the answer */
+    bool ended;
+    bool chunked;
+    bool head_only; /* HEAD: no body is sent */
+    bool expects_continue;
+    bool paused;
+};
+
+struct conn {
+    uv_tcp_t tcp;
+    llhttp_t parser;
+    struct hf_http_server *server;
+    struct conn *next;
+    struct conn **prev;
+    struct hf_http_request *req;
+    struct hf_buf tail; /* bytes after the message being answered */
+    uint64_t deadline_ms; /* 0: none */
+    size_t queued;        /* bytes handed to uv_write and not yet taken */
+    size_t lingered;
+    bool reading;
+    bool executing; /* inside llhttp_execute */
+    bool running;   /* inside conn_run */
+    bool keep_alive;
+    bool eof;
+    bool lingering;
+    bool closing;
+    bool refused;         /* answered with an error of our own; ends after it */
+    bool value_last;      /* the last header callback was a value */
+    int refuse_code;      /* set in a callback, answered after it */
+    const char *refuse_why;
+};
+
+struct hf_http_server {
+    uv_loop_t *loop;
+    uv_tcp_t listener;
+    uv_timer_t sweep;
+    bool listening;
+    bool closing;
+    int handles_open;
+    struct hf_http_options options;
+    struct hf_http_handler handler;
+    llhttp_settings_t settings;
+    struct conn *conns;
+    struct hf_http_stats stats;
+    void (*closed)(void *arg);
+    void *closed_arg;
+    char read_buffer[READ_SIZE];
+};
+
+struct write {
+    uv_write_t uv;
+    struct conn *conn;
+    size_t size;
+    uint8_t data[];
+};
+
+static void conn_run(struct conn *conn, const char *data, size_t size);
+static void conn_close(struct conn *conn, enum hf_http_end end);
+
+void hf_http_options_default(struct hf_http_options *options)
+{
+    *options = (struct hf_http_options){
+        .connections_max = 20000,
+        .head_bytes_max = 16 * 1024,
+        .headers_max = 100,
+        .target_bytes_max = 4 * 1024,
+        .header_timeout_ms = 10000,
+        .body_timeout_ms = 20000,
+        .idle_timeout_ms = 75000,
+        .stall_timeout_ms = 30000,
+        .stream_bytes_max = 256 * 1024,
+    };
+}
+
+static uint64_t now_ms(const struct hf_http_server *server)
+{
+    return uv_now(server->loop);
+}
+
+static void deadline_set(struct conn *conn, uint64_t ms)
+{
+    conn->deadline_ms = ms == 0 ? 0 : now_ms(conn->server) + ms;
+}
+
+/* ------------------------------------------------------------------------ requests */
+
+static void request_free(struct hf_http_request *req)
+{
+    hf_buf_release(&req->head);
+    hf_buf_release(&req->body);
+    hf_free(req->headers);
+    hf_free(req->query);
+    hf_free(req);
+}
+
+/* The answer has begun: a stream may last for days, so the head is let go. */
+static void request_forget_head(struct hf_http_request *req)
+{
+    hf_buf_release(&req->head);
+    hf_buf_release(&req->body);
+    hf_free(req->headers);
+    hf_free(req->query);
+    req->headers = NULL;
+    req->header_count = 0;
+    req->query = NULL;
+}
+
+const char *hf_http_method(const struct hf_http_request *req)
+{
+    return llhttp_method_name((llhttp_method_t)req->conn->parser.method);
+}
+
+const char *hf_http_path(const struct hf_http_request *req)
+{
+    return (const char *)req->head.data;
+}
+
+const char *hf_http_query(const struct hf_http_request *req)
+{
+    return req->query != NULL ? req->query : "";
+}
+
+const char *hf_http_header(const struct hf_http_request *req, const char *lower_case_name)
+{
+    for (unsigned i = 0; i < req->header_count; i++) {
+        if (strcmp((const char *)req->head.data + req->headers[i].name, lower_case_name) == 0)
+            return (const char *)req->head.data + req->headers[i].value;
+    }
+    return NULL;
+}
+
+bool hf_http_has_body(const struct hf_http_request *req)
+{
+    const llhttp_t *parser = &req->conn->parser;
+
+    return (parser->flags & F_CHUNKED) != 0 ||
+           ((parser->flags & F_CONTENT_LENGTH) != 0 && parser->content_length > 0);
+}
+
+void hf_http_set_arg(struct hf_http_request *req, void *arg)
+{
+    req->arg = arg;
+}
+
+void *hf_http_arg(const struct hf_http_request *req)
+{
+    return req->arg;
+}
+
+static int hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
+bool hf_http_decode(const char *text, size_t size, char *out, size_t out_size)
+{
+    size_t at = 0;
+
+    for (size_t i = 0; i < size; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if (c == '%') {
+            if (i + 2 >= size || hex_value(text[i + 1]) < 0 || hex_value(text[i + 2]) < 0)
+                return false;
+            c = (unsigned char)(hex_value(text[i + 1]) << 4 | hex_value(text[i + 2]));
+            i += 2;
+        }
+        if (c < 0x20 || c == 0x7f || c == '/' || at + 1 >= out_size)
+            return false;
+        out[at++] = (char)c;
+    }
+    out[at] = '\0';
+    return true;
+}
+
+/* ------------------------------------------------------------------------- writing */
+
+static void read_start(struct conn *conn);
+
+static void conn_wrote(struct conn *conn)
+{
+    struct hf_http_request *req = conn->req;
+
+    if (conn->closing || conn->queued > 0)
+        return;
+    if (conn->lingering) {
+        deadline_set(conn, LINGER_MS);
+        return;
+    }
+    if (req != NULL && req->begun && !req->ended) {
+        conn->deadline_ms = 0;
+        if (req->on_drained != NULL)
+            req->on_drained(req);
+        return;
+    }
+    conn_run(conn, NULL, 0);
+}
+
+static void write_cb(uv_write_t *uv, int status)
+{
+    struct write *write = HF_CONTAINER_OF(uv, struct write, uv);
+    struct conn *conn = write->conn;
+
+    conn->queued -= write->size;
+    hf_free(write);
+    if (status < 0)
+        conn_close(conn, status == UV_ECANCELED ? HF_HTTP_SERVER_CLOSED : HF_HTTP_PEER_CLOSED);
+    else
+        conn_wrote(conn);
+}
+
+/* True when all went out at once or is queued. False: the connection is being closed. */
+static bool conn_write(struct conn *conn, struct hf_bytes bytes)
+{
+    if (conn->closing)
+        return false;
+    if (conn->queued == 0 && bytes.size > 0) {
+        uv_buf_t buf = {.base = (char *)(uintptr_t)bytes.data, .len = bytes.size};
+        int n = uv_try_write((uv_stream_t *)&conn->tcp, &buf, 1);
+        if (n < 0 && n != UV_EAGAIN) {
+            conn_close(conn, HF_HTTP_PEER_CLOSED);
+            return false;
+        }
+        if (n > 0)
+            bytes = (struct hf_bytes){bytes.data + n, bytes.size - (size_t)n};
+    }
+    if (bytes.size == 0)
+        return true;
+    struct write *write = hf_malloc(sizeof *write + bytes.size);
+    if (write == NULL) {
+        conn_close(conn, HF_HTTP_SERVER_CLOSED);
+        return false;
+    }
+    memcpy(write->data, bytes.data, bytes.size);
+    write->conn = conn;
+    write->size = bytes.size;
+    uv_buf_t buf = {.base = (char *)write->data, .len = bytes.size};
+    if (uv_write(&write->uv, (uv_stream_t *)&conn->tcp, &buf, 1, write_cb) != 0) {
+        hf_free(write);
+        conn_close(conn, HF_HTTP_PEER_CLOSED);
+        return false;
+    }
+    if (conn->queued == 0)
+        deadline_set(conn, conn->server->options.stall_timeout_ms);
+    conn->queued += bytes.size;
+    if (conn->queued > conn->server->stats.queued_bytes_peak)
+        conn->server->stats.queued_bytes_peak = conn->queued;
+    return true;
+}
+
+static const char *reason_of(int code)
+{
+    switch (code) {
+#define REASON(number, name, text)                                                               \
+    case number:                                                                                 \
+        return #text;
+        HTTP_STATUS_MAP(REASON)
+#undef REASON
+    default:
+        return "Unknown";
+    }
+}
+
+static bool head_write(struct hf_http_request *req, int code, const char *content_type,
+                       const char *headers, int64_t length, struct hf_buf *out)
+{
+    struct conn *conn = req->conn;
+
+    if ((!req->complete && hf_http_has_body(req)) || conn->eof || conn->server->closing)
+        conn->keep_alive = false;
+    req->head_only = conn->parser.method == HTTP_HEAD;
+    hf_buf_append_format(out, "HTTP/1.1 %d %s\r\n", code, reason_of(code));
+    if (content_type != NULL)
+        hf_buf_append_format(out, "Content-Type: %s\r\n", content_type);
+    if (headers != NULL)
+        hf_buf_append_string(out, headers);
+    if (length >= 0)
+        hf_buf_append_format(out, "Content-Length: %lld\r\n", (long long)length);
+    else if (conn->parser.http_minor >= 1)
+        hf_buf_append_string(out, "Transfer-Encoding: chunked\r\n");
+    if (length < 0) {
+        req->chunked = conn->parser.http_minor >= 1;
+        if (!req->chunked) /* HTTP/1.0: the end of the connection ends the body */
+            conn->keep_alive = false;
+    }
+    hf_buf_append_string(out, "X-Content-Type-Options: nosniff\r\n");
+    hf_buf_append_string(out, conn->keep_alive ? "\r\n" : "Connection: close\r\n\r\n");
+    req->begun = true;
+    return out->failed == HF_OK;
+}
+
+/* The answer is complete: the next request, or the end. */
+static void answer_finished(struct hf_http_request *req)
+{
+    struct conn *conn = req->conn;
+
+    req->ended = true;
+    if (!conn->closing)
+        conn_run(conn, NULL, 0);
+}
+
+void hf_http_answer(struct hf_http_request *req, int code, const char *content_type,
+                    const char *headers, struct hf_bytes body)
+{
+    struct conn *conn = req->conn;
+    struct hf_buf out;
+
+    hf_assert(!req->begun);
+    if (conn->closing)
+        return;
+    hf_buf_init(&out, SIZE_MAX / 4);
+    bool made = head_write(req, code, content_type, headers, (int64_t)body.size, &out);
+    if (made && !req->head_only)
+        made = hf_buf_append(&out, body.data, body.size);
+    request_forget_head(req);
+    if (!made)
+        conn_close(conn, HF_HTTP_SERVER_CLOSED);
+    else if (conn_write(conn, hf_buf_bytes(&out)))
+        answer_finished(req);
+    hf_buf_release(&out);
+}
+
+void hf_http_answer_begin(struct hf_http_request *req, int code, const char *content_type,
+                          const char *headers, int64_t length,
+                          void (*on_drained)(struct hf_http_request *req))
+{
+    struct conn *conn = req->conn;
+    struct hf_buf out;
+
+    hf_assert(!req->begun);
+    if (conn->closing)
+        return;
+    hf_buf_init(&out, SIZE_MAX / 4);
+    req->on_drained = on_drained;
+    conn->deadline_ms = 0;
+    bool made = head_write(req, code, content_type, headers, length, &out);
+    request_forget_head(req);
+    if (!made)
+        conn_close(conn, HF_HTTP_SERVER_CLOSED);
+    else
+        conn_write(conn, hf_buf_bytes(&out));
+    hf_buf_release(&out);
+}
+
+bool hf_http_answer_write(struct hf_http_request *req, struct hf_bytes piece)
+{
+    struct conn *conn = req->conn;
+    struct hf_buf out;
+
+    if (conn->closing)
+        return false;
+    if (req->head_only || piece.size == 0)
+        return true;
+    if (conn->queued + piece.size > conn->server->options.stream_bytes_max &&
+        conn->queued > 0) {
+        conn_close(conn, HF_HTTP_SERVER_CLOSED);
+        return false;
+    }
+    if (!req->chunked)
+        return conn_write(conn, piece);
+    hf_buf_init(&out, SIZE_MAX / 4);
+    hf_buf_append_format(&out, "%zx\r\n", piece.size);
+    hf_buf_append(&out, piece.data, piece.size);
+    bool made = hf_buf_append(&out, "\r\n", 2);
+    if (made)
+        made = conn_write(conn, hf_buf_bytes(&out));
+    else
+        conn_close(conn, HF_HTTP_SERVER_CLOSED);
+    hf_buf_release(&out);
+    return made;
+}
+
+void hf_http_answer_end(struct hf_http_request *req)
+{
+    struct conn *conn = req->conn;
+
+    if (conn->closing)
+        return;
+    if (req->chunked && !req->head_only &&
+        !conn_write(conn, HF_BYTES_OF_STRING("0\r\n\r\n")))
+        return;
+    answer_finished(req);
+}
+
+void hf_http_abort(struct hf_http_request *req)
+{
+    conn_close(req->conn, HF_HTTP_SERVER_CLOSED);
+}
+
+/* An answer of the server's own, in the shape all errors have. The request, if
+ * one was handed over, hears on_closed first. */
+static void conn_refuse(struct conn *conn, int code, const char *why)
+{
+    struct hf_buf body;
+    struct hf_buf out;
+    struct hf_http_request *req = conn->req;
+    const char *status = code == 408 ? "TIMEOUT"
+                         : code == 413 ? "TOO_LARGE"
+                         : code == 431 || code == 414 ? "HEADERS"
+                                                      : "INVALID";
+
+    if (conn->closing || conn->lingering)
+        return;
+    conn->server->stats.bad_requests++;
+    if (req != NULL) {
+        if (req->begun) { /* an answer is half-way out: nothing more can be said */
+            conn_close(conn, HF_HTTP_SERVER_CLOSED);
+            return;
+        }
+        conn->req = NULL;
+        if (req->handed_over)
+            conn->server->handler.on_closed(req, HF_HTTP_SERVER_CLOSED);
+        request_free(req);
+    }
+    hf_buf_init(&body, 4096);
+    hf_buf_init(&out, 8192);
+    hf_buf_append_format(&body, "{\"status\":\"%s\",\"message\":\"%s\",\"retry\":%s}\n", status, why,
+                         code == 408 ? "true" : "false");
+    hf_buf_append_format(&out,
+                         "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\n"
+                         "Content-Length: %zu\r\nConnection: close\r\n\r\n",
+                         code, reason_of(code), body.size);
+    hf_buf_append(&out, body.data, body.size);
+    conn->keep_alive = false;
+    conn->refused = true;
+    if (body.failed != HF_OK || out.failed != HF_OK)
+        conn_close(conn, HF_HTTP_SERVER_CLOSED);
+    else if (conn_write(conn, hf_buf_bytes(&out)))
+        conn_run(conn, NULL, 0);
+    hf_buf_release(&body);
+    hf_buf_release(&out);
+}
+
+/* ------------------------------------------------------------------------- closing */
+
+static void server_maybe_closed(struct hf_http_server *server)
+{
+    if (!server->closing || server->conns != NULL || server->handles_open > 0)
+        return;
+    void (*closed)(void *arg) = server->closed;
+    void *arg = server->closed_arg;
+    hf_free(server);
+    closed(arg);
+}
+
+static void conn_closed_cb(uv_handle_t *handle)
+{
+    struct conn *conn = handle->data;
+    struct hf_http_server *server = conn->server;
+
+    *conn->prev = conn->next;
+    if (conn->next != NULL)
+        conn->next->prev = conn->prev;
+    server->stats.connections--;
+    if (conn->req != NULL)
+        request_free(conn->req);
+    hf_buf_release(&conn->tail);
+    hf_free(conn);
+    server_maybe_closed(server);
+}
+
+static void conn_close(struct conn *conn, enum hf_http_end end)
+{
+    struct hf_http_request *req = conn->req;
+
+    if (conn->closing)
+        return;
+    conn->closing = true;
+    uv_close((uv_handle_t *)&conn->tcp, conn_closed_cb);
+    if (req != NULL && req->handed_over && !req->ended)
+        conn->server->handler.on_closed(req, end);
+}
+
+static void shutdown_cb(uv_shutdown_t *shutdown, int status)
+{
+    (void)status;
+    hf_free(shutdown);
+}
+
+/* The answer is out and the connection is to end: say so, then read what the
+ * peer still sends for a moment, because a plain close would reset it and could
+ * lose the answer. */
+static void conn_linger(struct conn *conn)
+{
+    uv_shutdown_t *shutdown = hf_malloc(sizeof *shutdown);
+
+    conn->lingering = true;
+    hf_buf_release(&conn->tail);
+    if (conn->eof || shutdown == NULL ||
+        uv_shutdown(shutdown, (uv_stream_t *)&conn->tcp, shutdown_cb) != 0) {
+        hf_free(shutdown);
+        conn_close(conn, HF_HTTP_SERVER_CLOSED);
+        return;
+    }
+    deadline_set(conn, LINGER_MS);
+    read_start(conn);
+}
+
+/* ------------------------------------------------------------------------- parsing */
+
+static int refuse(struct conn *conn, int code, const char *why)
+{
+    conn->refuse_code = code;
+    conn->refuse_why = why;
+    return HPE_USER;
+}
+
+static int on_message_begin(llhttp_t *parser)
+{
+    struct conn *conn = parser->data;
+
+    hf_assert(conn->req == NULL);
+    struct hf_http_request *req = hf_calloc(1, sizeof *req);
+    if (req == NULL)
+        return refuse(conn, 503, "out of memory");
+    req->conn = conn;
+    hf_buf_init(&req->head, conn->server->options.head_bytes_max + 4096);
+    hf_buf_init(&req->body, 0);
+    conn->req = req;
+    conn->value_last = false;
+    conn->server->stats.requests++;
+    deadline_set(conn, conn->server->options.header_timeout_ms);
+    return 0;
+}
+
+static int head_append(struct conn *conn, const char *data, size_t size, size_t limit, int code,
+                       const char *why)
+{
+    struct hf_buf *head = &conn->req->head;
+
+    if (head->size + size > limit)
+        return refuse(conn, code, why);
+    if (!hf_buf_append(head, data, size))
+        return refuse(conn, 503, "out of memory");
+    return 0;
+}
+
+static int on_url(llhttp_t *parser, const char *at, size_t size)
+{
+    struct conn *conn = parser->data;
+
+    return head_append(conn, at, size, conn->server->options.target_bytes_max, 414,
+                       "the request target is too long");
+}
+
+static int on_url_complete(llhttp_t *parser)
+{
+    struct conn *conn = parser->data;
+
+    return hf_buf_append_u8(&conn->req->head, 0) ? 0 : refuse(conn, 503, "out of memory");
+}
+
+static int on_header_field(llhttp_t *parser, const char *at, size_t size)
+{
+    struct conn *conn = parser->data;
+    struct hf_http_request *req = conn->req;
+
+    if (req->headers == NULL && req->handed_over)
+        return 0; /* a trailer */
+    if (req->header_count == 0 || conn->value_last) {
+        if (req->header_count == conn->server->options.headers_max)
+            return refuse(conn, 431, "too many header fields");
+        struct header *grown =
+            hf_realloc(req->headers, (req->header_count + 1) * sizeof *grown);
+        if (grown == NULL)
+            return refuse(conn, 503, "out of memory");
+        req->headers = grown;
+        req->headers[req->header_count++] = (struct header){.name = req->head.size};
+        conn->value_last = false;
+    }
+    size_t start = req->head.size;
+    int result = head_append(conn, at, size, conn->server->options.head_bytes_max, 431,
+                             "the header section is too large");
+    for (size_t i = start; i < req->head.size; i++) {
+        uint8_t *c = &req->head.data[i];
+        if (*c >= 'A' && *c <= 'Z')
+            *c = (uint8_t)(*c + 'a' - 'A');
+    }
+    return result;
+}
+
+static int on_header_field_complete(llhttp_t *parser)
+{
+    struct conn *conn = parser->data;
+    struct hf_http_request *req = conn->req;
+
+    if (req->handed_over)
+        return 0;
+    if (!hf_buf_append_u8(&req->head, 0))
+        return refuse(conn, 503, "out of memory");
+    req->headers[req->header_count - 1].value = req->head.size;
+    conn->value_last = true;
+    return 0;
+}
+
+static int on_header_value(llhttp_t *parser, const char *at, size_t size)
+{
+    struct conn *conn = parser->data;
+
+    if (conn->req->handed_over)
+        return 0;
+    return head_append(conn, at, size, conn->server->options.head_bytes_max, 431,
+                       "the header section is too large");
+}
+
+static int on_header_value_complete(llhttp_t *parser)
+{
+    struct conn *conn = parser->data;
+
+    if (conn->req->handed_over)
+        return 0;
+    return hf_buf_append_u8(&conn->req->head, 0) ? 0 : refuse(conn, 503, "out of memory");
+}
+
+static bool equal_ignoring_case(const char *a, const char *b)
+{
+    for (; *a != '\0' && *b != '\0'; a++, b++) {
+        char x = *a >= 'A' && *a <= 'Z' ? (char)(*a + 32) : *a;
+        char y = *b >= 'A' && *b <= 'Z' ? (char)(*b + 32) : *b;
+        if (x != y)
+            return false;
+    }
+    return *a == *b;
+}
+
+/* What llhttp leaves to its user. NULL: fine. */
+static const char *head_wrong(const llhttp_t *parser, const struct hf_http_request *req)
+{
+    unsigned hosts = 0;
+    const char *target = hf_http_path(req);
+
+    if (parser->http_major != 1 || parser->http_minor > 1)
+        return "only HTTP/1.1 and HTTP/1.0 are spoken here";
+    if (target[0] != '/')
+        return "the request target must be a path";
+    for (const char *c = target; *c != '\0'; c++) {
+        if (*c == '#' || (unsigned char)*c <= 0x20 || (unsigned char)*c >= 0x7f)
+            return "the request target holds a character that must be percent-encoded";
+    }
+    for (unsigned i = 0; i < req->header_count; i++) {
+        const char *name = (const char *)req->head.data + req->headers[i].name;
+        const char *value = (const char *)req->head.data + req->headers[i].value;
+        hosts += strcmp(name, "host") == 0;
+        if (strcmp(name, "transfer-encoding") == 0 &&
+            (!equal_ignoring_case(value, "chunked") || parser->http_minor == 0))
+            return "the only transfer coding spoken here is chunked, in HTTP/1.1";
+    }
+    if (hosts > 1 || (hosts == 0 && parser->http_minor == 1))
+        return "one Host header is needed";
+    return NULL;
+}
+
+static int on_headers_complete(llhttp_t *parser)
+{
+    struct conn *conn = parser->data;
+    struct hf_http_request *req = conn->req;
+
+    const char *wrong = head_wrong(parser, req);
+    if (wrong != NULL)
+        return refuse(conn, 400, wrong);
+    parser->upgrade = 0; /* offers to speak something else are not taken up */
+    char *mark = strchr((char *)req->head.data, '?');
+    if (mark != NULL) {
+        *mark = '\0';
+        req->query = hf_strdup(mark + 1);
+        if (req->query == NULL)
+            return refuse(conn, 503, "out of memory");
+    }
+    const char *expect = hf_http_header(req, "expect");
+    req->expects_continue = expect != NULL && equal_ignoring_case(expect, "100-continue");
+    conn->keep_alive = llhttp_should_keep_alive(parser) != 0;
+    deadline_set(conn, hf_http_has_body(req) ? conn->server->options.body_timeout_ms : 0);
+    req->handed_over = true;
+    conn->server->handler.on_request(conn->server->handler.arg, req);
+    return 0;
+}
+
+static int on_body(llhttp_t *parser, const char *at, size_t size)
+{
+    struct conn *conn = parser->data;
+    struct hf_http_request *req = conn->req;
+
+    if (conn->closing || req == NULL || req->ended || req->begun || req->mode == BODY_NONE)
+        return 0; /* nobody asked for it */
+    deadline_set(conn, conn->server->options.body_timeout_ms);
+    req->body_size += size;
+    if (req->body_size > req->body_limit)
+        return refuse(conn, 413, "the body is larger than this call takes");
+    if (req->mode == BODY_STREAM) {
+        req->on_piece(req, (struct hf_bytes){(const uint8_t *)at, size});
+    } else if (!hf_buf_append(&req->body, at, size)) {
+        return refuse(conn, 503, "out of memory");
+    }
+    return 0;
+}
+
+static int on_message_complete(llhttp_t *parser)
+{
+    struct conn *conn = parser->data;
+    struct hf_http_request *req = conn->req;
+
+    req->complete = true;
+    conn->deadline_ms = 0;
+    return HPE_PAUSED;
+}
+
+/* After the message's end, outside the parser: hand the body over. */
+static void message_completed(struct conn *conn)
+{
+    struct hf_http_request *req = conn->req;
+    enum body_mode mode = req->mode;
+
+    req->mode = BODY_NONE;
+    if (req->begun || conn->closing)
+        return;
+    if (mode == BODY_COLLECT)
+        req->on_body(req, hf_buf_bytes(&req->body));
+    else if (mode == BODY_STREAM)
+        req->on_end(req);
+}
+
+static void body_wanted(struct hf_http_request *req, enum body_mode mode, uint64_t limit)
+{
+    struct conn *conn = req->conn;
+
+    hf_assert(req->mode == BODY_NONE);
+    req->mode = mode;
+    req->body_limit = limit;
+    if ((conn->parser.flags & F_CONTENT_LENGTH) != 0 && conn->parser.content_length > limit) {
+        conn->refuse_code = 413;
+        conn->refuse_why = "the body is larger than this call takes";
+        return;
+    }
+    if (req->expects_continue && hf_http_has_body(req)) {
+        req->expects_continue = false;
+        conn_write(conn, HF_BYTES_OF_STRING("HTTP/1.1 100 Continue\r\n\r\n"));
+    }
+}
+
+void hf_http_collect(struct hf_http_request *req, size_t limit,
+                     void (*cb)(struct hf_http_request *req, struct hf_bytes body))
+{
+    req->on_body = cb;
+    hf_buf_release(&req->body);
+    hf_buf_init(&req->body, limit);
+    body_wanted(req, BODY_COLLECT, limit);
+}
+
+void hf_http_stream_body(struct hf_http_request *req, uint64_t limit,
+                         void (*on_piece)(struct hf_http_request *req, struct hf_bytes piece),
+                         void (*on_end)(struct hf_http_request *req))
+{
+    req->on_piece = on_piece;
+    req->on_end = on_end;
+    body_wanted(req, BODY_STREAM, limit);
+}
+
+/* ----------------------------------------------------------------- the connection */
+
+static void read_stop(struct conn *conn)
+{
+    if (conn->reading) {
+        uv_read_stop((uv_stream_t *)&conn->tcp);
+        conn->reading = false;
+    }
+}
+
+void hf_http_pause(struct hf_http_request *req)
+{
+    req->paused = true;
+    req->conn->deadline_ms = 0;
+    read_stop(req->conn);
+}
+
+void hf_http_resume(struct hf_http_request *req)
+{
+    struct conn *conn = req->conn;
+
+    req->paused = false;
+    if (conn->closing)
+        return;
+    if (!req->complete)
+        deadline_set(conn, conn->server->options.body_timeout_ms);
+    read_start(conn);
+    conn_run(conn, NULL, 0);
+}
+
+/* Feeds the parser. Returns how much of it was used; sets refuse_code. */
+static size_t conn_parse(struct conn *conn, const char *data, size_t size)
+{
+    conn->executing = true;
+    llhttp_errno_t result = llhttp_execute(&conn->parser, data, size);
+    conn->executing = false;
+    if (result == HPE_OK)
+        return size;
+    if (result == HPE_PAUSED) {
+        size_t used = (size_t)(llhttp_get_error_pos(&conn->parser) - data);
+        llhttp_resume(&conn->parser);
+        return used;
+    }
+    if (conn->refuse_code == 0) {
+        conn->refuse_code = 400;
+        conn->refuse_why = "this is not HTTP/1.1 as RFC 9112 has it";
+    }
+    return size;
+}
+
+/* The answered request goes; true: the next one may come. */
+static bool conn_next(struct conn *conn)
+{
+    struct hf_http_request *req = conn->req;
+
+    if (!conn->keep_alive || (req != NULL && !req->complete)) {
+        if (conn->queued == 0 && !conn->lingering)
+            conn_linger(conn);
+        return false;
+    }
+    if (conn->queued > 0)
+        return false; /* its reader is slow: first things first */
+    conn->req = NULL;
+    request_free(req);
+    deadline_set(conn, conn->server->options.idle_timeout_ms);
+    return true;
+}
+
+static void conn_step(struct conn *conn)
+{
+    while (!conn->closing && !conn->lingering) {
+        struct hf_http_request *req = conn->req;
+        if (conn->refuse_code != 0) {
+            int code = conn->refuse_code;
+            conn->refuse_code = 0;
+            conn_refuse(conn, code, conn->refuse_why);
+            continue;
+        }
+        if (conn->refused) {
+            if (conn->queued == 0)
+                conn_linger(conn);
+            return;
+        }
+        if (req != NULL && req->ended) {
+            if (!conn_next(conn))
+                return;
+            continue;
+        }
+        if (req != NULL && (req->complete || req->paused))
+            return;
+        if (conn->tail.size == 0) {
+            if (conn->eof)
+                conn_close(conn, HF_HTTP_PEER_CLOSED);
+            return;
+        }
+        struct hf_buf data = conn->tail;
+        hf_buf_init(&conn->tail, 2 * READ_SIZE);
+        size_t used = conn_parse(conn, (const char *)data.data, data.size);
+        if (conn->refuse_code == 0 && used < data.size)
+            hf_buf_append(&conn->tail, data.data + used, data.size - used);
+        hf_buf_release(&data);
+        if (conn->refuse_code == 0 && conn->req != NULL && conn->req->complete)
+            message_completed(conn);
+    }
+}
+
+static void conn_run(struct conn *conn, const char *data, size_t size)
+{
+    if (size > 0 && !hf_buf_append(&conn->tail, data, size)) {
+        conn_close(conn, HF_HTTP_SERVER_CLOSED);
+        return;
+    }
+    /* Answers given from inside a callback end up here again: the outer round
+     * goes on with them. */
+    if (conn->running)
+        return;
+    conn->running = true;
+    conn_step(conn);
+    conn->running = false;
+    if (conn->closing)
+        return;
+    if (conn->tail.size > READ_SIZE)
+        read_stop(conn);
+    else if (conn->req == NULL || !conn->req->paused)
+        read_start(conn);
+}
+
+static void alloc_cb(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+    struct conn *conn = handle->data;
+
+    (void)suggested;
+    *buf = uv_buf_init(conn->server->read_buffer, READ_SIZE);
+}
+
+static void conn_eof(struct conn *conn)
+{
+    struct hf_http_request *req = conn->req;
+
+    conn->eof = true;
+    read_stop(conn);
+    /* A peer that has only closed its own direction still gets the answer to a
+     * whole request. An endless answer has nobody to go on for. */
+    bool answer_owed = req != NULL && req->complete && !req->begun;
+    if (conn->lingering || (!answer_owed && conn->queued == 0) || (req != NULL && req->begun && !req->ended))
+        conn_close(conn, HF_HTTP_PEER_CLOSED);
+}
+
+static void read_cb(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    struct conn *conn = stream->data;
+
+    if (n == 0 || conn->closing)
+        return;
+    if (n == UV_EOF) {
+        conn_eof(conn);
+    } else if (n < 0) {
+        conn_close(conn, HF_HTTP_PEER_CLOSED);
+    } else if (conn->lingering) {
+        conn->lingered += (size_t)n;
+        if (conn->lingered > LINGER_BYTES)
+            conn_close(conn, HF_HTTP_SERVER_CLOSED);
+    } else {
+        if (conn->req == NULL && conn->tail.size == 0)
+            deadline_set(conn, conn->server->options.header_timeout_ms);
+        conn_run(conn, buf->base, (size_t)n);
+    }
+}
+
+static void read_start(struct conn *conn)
+{
+    if (conn->reading || conn->closing || conn->eof)
+        return;
+    conn->reading = uv_read_start((uv_stream_t *)&conn->tcp, alloc_cb, read_cb) == 0;
+}
+
+static void connection_cb(uv_stream_t *listener, int status)
+{
+    struct hf_http_server *server = listener->data;
+
+    if (status < 0 || server->closing)
+        return;
+    struct conn *conn = hf_calloc(1, sizeof *conn);
+    if (conn == NULL)
+        return; /* it stays in the kernel's queue until there is memory */
+    conn->server = server;
+    conn->tcp.data = conn;
+    uv_tcp_init(server->loop, &conn->tcp);
+    conn->next = server->conns;
+    conn->prev = &server->conns;
+    if (conn->next != NULL)
+        conn->next->prev = &conn->next;
+    server->conns = conn;
+    server->stats.connections++;
+    server->stats.accepted++;
+    hf_buf_init(&conn->tail, 2 * READ_SIZE);
+    llhttp_init(&conn->parser, HTTP_REQUEST, &server->settings);
+    conn->parser.data = conn;
+    conn->keep_alive = true;
+    if (uv_accept(listener, (uv_stream_t *)&conn->tcp) != 0 ||
+        server->stats.connections > server->options.connections_max) {
+        server->stats.refused++;
+        conn_close(conn, HF_HTTP_SERVER_CLOSED);
+        return;
+    }
+    uv_tcp_nodelay(&conn->tcp, 1);
+    deadline_set(conn, server->options.header_timeout_ms);
+    read_start(conn);
+}
+
+static void conn_timed_out(struct conn *conn)
+{
+    struct hf_http_request *req = conn->req;
+
+    conn->server->stats.timeouts++;
+    conn->deadline_ms = 0;
+    bool in_request = req != NULL ? !req->complete && !req->begun : conn->tail.size > 0;
+    if (!in_request || conn->queued > 0 || conn->lingering) {
+        conn_close(conn, HF_HTTP_SERVER_CLOSED);
+        return;
+    }
+    conn_refuse(conn, 408, "the request did not arrive in time");
+}
+
+static void sweep_cb(uv_timer_t *timer)
+{
+    struct hf_http_server *server = timer->data;
+    uint64_t now = now_ms(server);
+
+    /* Closing takes a connection off the list in a later turn, never here. */
+    for (struct conn *conn = server->conns; conn != NULL; conn = conn->next) {
+        if (!conn->closing && conn->deadline_ms != 0 && conn->deadline_ms <= now)
+            conn_timed_out(conn);
+    }
+}
+
+/* -------------------------------------------------------------------------- server */
+
+struct hf_http_server *hf_http_server_new(uv_loop_t *loop, const struct hf_http_options *options,
+                                          const struct hf_http_handler *handler)
+{
+    struct hf_http_server *server = hf_calloc(1, sizeof *server);
+
+    if (server == NULL)
+        return NULL;
+    server->loop = loop;
+    server->options = *options;
+    server->handler = *handler;
+    llhttp_settings_init(&server->settings);
+    server->settings.on_message_begin = on_message_begin;
+    server->settings.on_url = on_url;
+    server->settings.on_url_complete = on_url_complete;
+    server->settings.on_header_field = on_header_field;
+    server->settings.on_header_field_complete = on_header_field_complete;
+    server->settings.on_header_value = on_header_value;
+    server->settings.on_header_value_complete = on_header_value_complete;
+    server->settings.on_headers_complete = on_headers_complete;
+    server->settings.on_body = on_body;
+    server->settings.on_message_complete = on_message_complete;
+    uv_timer_init(loop, &server->sweep);
+    server->sweep.data = server;
+    uv_timer_start(&server->sweep, sweep_cb, SWEEP_MS, SWEEP_MS);
+    server->handles_open = 1;
+    return server;
+}
+
+static enum hf_status address_parse(const char *address, struct sockaddr_storage *out,
+                                    struct hf_error *err)
+{
+    char host[256];
+    char *end;
+    const char *colon = strrchr(address, ':');
+
+    if (colon == NULL || (size_t)(colon - address) >= sizeof host)
+        return hf_error_set(err, HF_INVALID, "listen: '%s' is not host:port", address);
+    memcpy(host, address, (size_t)(colon - address));
+    host[colon - address] = '\0';
+    long port = strtol(colon + 1, &end, 10);
+    if (colon[1] == '\0' || *end != '\0' || port < 0 || port > 65535)
+        return hf_error_set(err, HF_INVALID, "listen: '%s' is no port from 0 to 65535", colon + 1);
+    size_t size = strlen(host);
+    if (size > 2 && host[0] == '[' && host[size - 1] == ']') {
+        host[size - 1] = '\0';
+        if (uv_ip6_addr(host + 1, (int)port, (struct sockaddr_in6 *)(void *)out) == 0)
+            return HF_OK;
+    } else if (uv_ip4_addr(host, (int)port, (struct sockaddr_in *)(void *)out) == 0) {
+        return HF_OK;
+    }
+    return hf_error_set(err, HF_INVALID,
+                        "listen: '%s' is no IPv4 address and no [IPv6 address]; use for example "
+                        "127.0.0.1 or 0.0.0.0",
+                        host);
+}
+
+static void listener_closed_cb(uv_handle_t *handle)
+{
+    struct hf_http_server *server = handle->data;
+
+    server->handles_open--;
+    server_maybe_closed(server);
+}
+
+enum hf_status hf_http_listen(struct hf_http_server *server, const char *address, int *out_port,
+                              struct hf_error *err)
+{
+    struct sockaddr_storage to = {0};
+    int size = sizeof to;
+
+    enum hf_status status = address_parse(address, &to, err);
+    if (status != HF_OK)
+        return status;
+    uv_tcp_init(server->loop, &server->listener);
+    server->listener.data = server;
+    server->listening = true;
+    server->handles_open++;
+    int result = uv_tcp_bind(&server->listener, (const struct sockaddr *)&to, 0);
+    if (result == 0)
+        result = uv_listen((uv_stream_t *)&server->listener, BACKLOG, connection_cb);
+    if (result != 0)
+        return hf_error_set(err, HF_UNAVAILABLE, "listen on %s: %s%s", address,
+                            uv_strerror(result),
+                            result == UV_EADDRINUSE
+                                ? "; another program has this port: stop it, or set `listen`"
+                                : "");
+    uv_tcp_getsockname(&server->listener, (struct sockaddr *)&to, &size);
+    *out_port = ntohs(to.ss_family == AF_INET6
+                          ? ((struct sockaddr_in6 *)(void *)&to)->sin6_port
+                          : ((struct sockaddr_in *)(void *)&to)->sin_port);
+    return HF_OK;
+}
+
+void hf_http_server_close(struct hf_http_server *server, void (*closed)(void *arg), void *arg)
+{
+    server->closing = true;
+    server->closed = closed;
+    server->closed_arg = arg;
+    if (server->listening)
+        uv_close((uv_handle_t *)&server->listener, listener_closed_cb);
+    uv_close((uv_handle_t *)&server->sweep, listener_closed_cb);
+    for (struct conn *conn = server->conns; conn != NULL; conn = conn->next)
+        conn_close(conn, HF_HTTP_SERVER_CLOSED);
+}
+
+void hf_http_server_stats(const struct hf_http_server *server, struct hf_http_stats *out_stats)
+{
+    *out_stats = server->stats;
+}
