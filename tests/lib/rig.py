@@ -37,8 +37,10 @@ class Rig:
             print(f"[{time.monotonic() - self._begin:6.1f} s] {text}", flush=True)
 
     def __enter__(self):
-        # A polite end from outside is an end like Ctrl-C: through the clean-up.
+        # A polite end from outside is an end like Ctrl-C: through the clean-up. SIGINT is set as well, because a
+        # shell starts its background jobs with SIGINT ignored, and Python leaves it so.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         if self._given:
             self.work = Path(self._given).absolute()
             if self.work.exists() and any(self.work.iterdir()):
