@@ -122,10 +122,9 @@ class Campaign:
         ha.restart()
         ha.wait_ready()
         outage = round((time.time() - ha.process.killed_at) * 1000)
-        answer = ha.checkpoints(cluster.cluster_id, self.job)
-        if answer is not None:
-            lost = unexplained(confirmed, [entry["id"] for entry in answer["checkpoints"]])
-            self.lost |= lost
+        listed = ha.listed(cluster.cluster_id, self.job)
+        if listed is not None:
+            self.lost |= unexplained(confirmed, [entry["id"] for entry in listed])
         wait_checkpoints(leader, 1, start)
         first = leader.lines.first(flink.COMPLETED, start)
         self.result["recovered"] += 1
@@ -163,10 +162,12 @@ class Campaign:
         # A process that was killed logs no loss; one that lives and lost its leadership was disturbed.
         losses = [line for jm in cluster.jobmanagers if jm.killed_at is None
                   for line, _ in jm.losses() if line.time < self.result["cancelled_at"]]
+        grants = sum(len(jm.grants()) for jm in cluster.jobmanagers) if self.rig.ha.kind == "holdfast" else 0
+        expected = 1 + (self.result["kills"] if self.args.target == "jobmanager" else 0)
         self.result.update(
             repeated_ids=len(repeated), repeated=sorted(repeated), lost_writes=len(self.lost), lost=sorted(self.lost),
-            needless_restarts=len(failures) + len(losses), state_errors=cluster.task_errors(),
-            checkpoints_triggered=len(triggered))
+            needless_restarts=len(failures) + max(len(losses), grants - expected), leadership_grants=grants,
+            state_errors=cluster.task_errors(), checkpoints_triggered=len(triggered))
         for name, values in self.times.items():
             if values:
                 self.result[name] = {"min": min(values), "median": statistics.median(values), "max": max(values)}

@@ -89,7 +89,7 @@ def damage_and_kill(rig, broken, sound, leader, result):
 def check(rig, broken, sound, leader, result):
     successor = rig.flink.wait_leader()
     granted = successor.grants()[-1][0]
-    listed = rig.ha.checkpoints(rig.flink.cluster_id, sound)["checkpoints"]
+    listed = rig.ha.listed(rig.flink.cluster_id, sound)
     newest = max(entry["id"] for entry in listed if entry["started_ms"] <= leader.killed_at * 1000)
     restored = successor.lines.wait_for(rf"Restoring job {sound} from Checkpoint (\d+) @", flink.JOB_TIMEOUT,
                                         "the sound job's restore", granted.index, successor)

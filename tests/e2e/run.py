@@ -95,8 +95,8 @@ def check_retention(rig, job, result):
 
     def agreed():
         seen["folder"] = checkpoints.complete_on_disk(folder)
-        answer = rig.ha.checkpoints(rig.flink.cluster_id, job)
-        seen["listed"] = [entry["id"] for entry in answer["checkpoints"]] if answer else seen["folder"]
+        listed = rig.ha.listed(rig.flink.cluster_id, job)
+        seen["listed"] = seen["folder"] if listed is None else [entry["id"] for entry in listed]
         return len(seen["listed"]) == RETAINED and seen["listed"] == seen["folder"]
     wait_until(agreed, 30, lambda: f"{RETAINED} retained checkpoints (listed {seen['listed']}, "
                                    f"on disk {seen['folder']})", poll=0.02)
@@ -117,6 +117,8 @@ def finish(rig, job, watcher, history, result):
     result.update(checkpoints.account(rig.flink.checkpoint_folder(job), watcher, acknowledged,
                                       maven.flink_lib(rig.version)))
     result["state_errors"] = rig.flink.task_errors()
+    # Jars and, with ZooKeeper, serialized graphs and checkpoints; only shown, because they are Flink's to delete.
+    result["ha_files_left"] = sum(path.is_file() for path in rig.flink.storage.rglob("*"))
     rig.say(f"after the cancellation: {result['leaked_files']} leaked file(s), "
             f"{result['inflight_files']} of checkpoints in flight at the kill")
     require(result["leaked_files"] == 0, f"{result['leaked_files']} files leaked, the first: {result['leaked'][:1]}")

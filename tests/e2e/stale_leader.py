@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lib import checkpoints, flink, maven  # noqa: E402
 from lib.failover import completed, wait_checkpoints  # noqa: E402
-from lib.failure import Failure, wait_until  # noqa: E402
+from lib.failure import Failure  # noqa: E402
 from lib.holdfastd import History  # noqa: E402
 from lib.rig import Rig, main_guard, write_json  # noqa: E402
 
@@ -62,7 +62,7 @@ def sleep_through_deposition(rig, job, leader, result):
     granted = other.lines.wait_for(rig.ha.granted, 60, "the standby's grant", process=other)[0]
     result["takeover_ms"] = round((granted.time - paused_at) * 1000)
     rig.say(f"{other.name} leads after {result['takeover_ms']} ms (time-to-live {TTL_MS} ms)")
-    listed = rig.ha.checkpoints(rig.flink.cluster_id, job)["checkpoints"]
+    listed = rig.ha.listed(rig.flink.cluster_id, job)
     result["checkpoint_before"] = max(entry["id"] for entry in listed if entry["started_ms"] <= paused_at * 1000)
     restored = other.lines.wait_for(flink.RESTORED, flink.JOB_TIMEOUT, "the restore", granted.index, other)
     result["restored_checkpoint"] = int(restored[1][2])
@@ -77,7 +77,7 @@ def sleep_through_deposition(rig, job, leader, result):
 def wake(rig, job, stale, leader, result):
     """The old leader goes on, and must find out before anything of it is accepted."""
     address = dispatcher(rig)
-    before = rig.ha.checkpoints(rig.flink.cluster_id, job)
+    before = rig.ha.listed(rig.flink.cluster_id, job)
     start, others = stale.lines.mark(), leader.lines.mark()
     rig.say(f"{stale.name} is woken by SIGCONT")
     woken_at = time.time()
@@ -93,11 +93,11 @@ def wake(rig, job, stale, leader, result):
 
     wait_checkpoints(leader, 5, others)
     stale.require_alive()
-    after = rig.ha.checkpoints(rig.flink.cluster_id, job)
+    after = rig.ha.listed(rig.flink.cluster_id, job)
     written = completed(stale, start)
     require(not written, f"the stale leader completed checkpoint(s) {written}")
-    foreign = {entry["id"] for entry in after["checkpoints"]} - set(completed(leader))
-    require(not foreign - {entry["id"] for entry in before["checkpoints"]}, f"checkpoints {foreign} came from nowhere")
+    foreign = {entry["id"] for entry in after} - set(completed(leader))
+    require(not foreign - {entry["id"] for entry in before}, f"checkpoints {foreign} came from nowhere")
     active = [jm.name for jm in rig.flink.living() if jm.leads()]
     require(active == [leader.name], f"these JobManagers lead: {active}")
     require(dispatcher(rig) == address, "the published dispatcher address changed when the stale leader woke")

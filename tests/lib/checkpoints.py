@@ -115,8 +115,9 @@ def account(folder, watcher, acknowledged, flink_lib):
 def _references(folder, side, flink_lib):
     """{checkpoint: {file, ...}} as Flink's own reader sees it, and the checkpoints it could not read."""
     from .flink import java
+    class_path = f"{maven.job_jar()}:{flink_lib}/*"
     run = subprocess.run(
-        [java(), "-Xmx256m", "-cp", f"{maven.job_jar()}:{flink_lib}/*", "io.holdfast.testjob.MetadataOracle", side],
+        [java(), "-Xmx256m", "-cp", class_path, "io.holdfast.testjob.MetadataOracle", side],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, text=True)
     if run.returncode != 0:
         reason = run.stderr.strip().splitlines() or ["no message"]

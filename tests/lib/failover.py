@@ -16,7 +16,6 @@ class Takeover:
         self.granted = None
         self.failover_ms = self.running_ms = self.first_checkpoint_ms = None
         self.logged = self.acknowledged = self.restored = self.first_checkpoint = None
-        self.listed = []
 
     def kill(self):
         self.leader.kill()
@@ -28,13 +27,12 @@ class Takeover:
         self.successor = self.rig.flink.wait_leader()
         self.granted = self.successor.grants()[-1][0]
         self.failover_ms = self._since_kill(self.granted)
-        answer = self.rig.ha.checkpoints(self.rig.flink.cluster_id, self.job)
-        if answer is None:
+        listed = self.rig.ha.listed(self.rig.flink.cluster_id, self.job)
+        if listed is None:
             # ZooKeeper: only what the dead JobManager had logged is known.
             self.acknowledged = self.logged
         else:
-            self.listed = answer["checkpoints"]
-            self.acknowledged = max((entry["id"] for entry in self.listed
+            self.acknowledged = max((entry["id"] for entry in listed
                                      if entry["started_ms"] <= self.leader.killed_at * 1000), default=0)
 
     def follow_restore(self):

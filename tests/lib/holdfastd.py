@@ -93,6 +93,11 @@ class Holdfastd:
         path = self.cluster_path(cluster)
         return self.get(f"{path}/jobs/{job}/checkpoints") if path else None
 
+    def listed(self, cluster, job):
+        """The entries of a job's checkpoint list, waiting a moment for a daemon that is just coming up."""
+        return wait_until(lambda: self.checkpoints(cluster, job), 20, f"holdfastd to list the checkpoints of {job}",
+                          poll=0.01)["checkpoints"]
+
 
 class History:
     """A thread that asks for a job's checkpoints all the time and remembers every entry it ever saw."""

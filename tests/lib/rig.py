@@ -82,7 +82,8 @@ class Rig:
             signal.signal(signal.SIGINT, previous)
         failed = kind is not None and not issubclass(kind, (KeyboardInterrupt, SystemExit))
         if self._keep or failed:
-            self.say(f"logs: {self.work}/logs, {self.work}/{'holdfastd' if self._ha_kind == 'holdfast' else 'zookeeper'}")
+            service = "holdfastd" if self._ha_kind == "holdfast" else "zookeeper"
+            self.say(f"logs: {self.work}/logs and {self.work}/{service}")
         else:
             shutil.rmtree(self.work, ignore_errors=True)
 

@@ -1,10 +1,10 @@
 """Flink's own ZooKeeper HA: the peer that comparisons run against."""
+import socket
 from pathlib import Path
 
 from .failure import Failure, wait_until
 from .ports import free_port
 from .process import Process
-import socket
 
 _JAR = Path("/usr/share/java/zookeeper.jar")
 _LOGGING = """log4j.rootLogger=INFO, out
@@ -37,7 +37,7 @@ class ZooKeeper:
                         "clientPortAddress=127.0.0.1\nadmin.enableServer=false\nmaxClientCnxns=0\n"
                         "4lw.commands.whitelist=*\n", "utf-8")
         (self.work / "log4j.properties").write_text(_LOGGING, "utf-8")
-        jars = [_JAR, *(Path("/usr/share/java") / f"{name}.jar" for name in ("slf4j-api", "slf4j-log4j12", "log4j-1.2"))]
+        jars = [_JAR, *(_JAR.parent / f"{name}.jar" for name in ("slf4j-api", "slf4j-log4j12", "log4j-1.2"))]
         self.process = Process("zookeeper", [
             java(), "-Xmx256m", "-XX:+UseSerialGC", f"-Dlog4j.configuration=file:{self.work}/log4j.properties",
             "-cp", ":".join(map(str, jars)), "org.apache.zookeeper.server.quorum.QuorumPeerMain", conf],
@@ -75,6 +75,6 @@ class ZooKeeper:
                 "high-availability.zookeeper.client.session-timeout": f"{self.session_ms} ms",
                 "zookeeper.sasl.disable": "true"}
 
-    def checkpoints(self, _cluster, _job):
+    def listed(self, _cluster, _job):
         """ZooKeeper keeps serialized Java objects: nothing here reads them, the JobManagers' logs must do."""
         return None
