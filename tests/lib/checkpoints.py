@@ -105,7 +105,8 @@ def account(folder, watcher, acknowledged, flink_lib):
         theirs = file in known or (match and int(match[1]) in acknowledged)
         (leaked if theirs else inflight)[file] = size
     return {
-        "leaked_files": len(leaked), "leaked_bytes": sum(leaked.values()), "leaked": [os.path.relpath(file, folder) for file in sorted(leaked)[:20]],
+        "leaked_files": len(leaked), "leaked_bytes": sum(leaked.values()),
+        "leaked": [os.path.relpath(file, folder) for file in sorted(leaked)[:20]],
         "inflight_files": len(inflight), "inflight_bytes": sum(inflight.values()),
         "empty_folders": len(empty), "acknowledged": len(acknowledged),
         "metadata_missed": sorted(set(acknowledged) - set(watcher.inodes)), "metadata_unreadable": sorted(unreadable),
