@@ -89,6 +89,7 @@ class Campaign:
         start = leader.lines.mark()
         for standby in cluster.living():
             standby.wait_rest()
+        self.rig.ha.wait_standby(cluster.cluster_id)
         self.random_moment(leader, start)
         takeover = Takeover(self.rig, self.job, leader)
         takeover.kill()

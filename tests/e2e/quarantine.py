@@ -125,6 +125,7 @@ def run(args, result):
         leader = cluster.wait_leader()
         for jm in cluster.living():
             jm.wait_rest()
+        rig.ha.wait_standby(cluster.cluster_id)
         cluster.wait_slots(2)
         broken = cluster.submit(maven.job_jar(), "--name", "broken")
         sound = cluster.submit(maven.job_jar(), "--name", "sound")

@@ -53,6 +53,7 @@ def start_cluster(rig):
     leader = rig.flink.wait_leader()
     first.wait_rest()
     second.wait_rest()
+    rig.ha.wait_standby(rig.flink.cluster_id)
     rig.flink.wait_slots(1)
     rig.say(f"{leader.name} leads (pid {leader.pid}); web page {leader.url}")
     return leader

@@ -145,6 +145,7 @@ def run(args, result):
         leader = cluster.wait_leader()
         for jm in cluster.living():
             jm.wait_rest()
+        rig.ha.wait_standby(cluster.cluster_id)
         cluster.wait_slots(1)
         # State big enough that a checkpoint takes a moment, so that the leader can be stopped inside one.
         job = cluster.submit(maven.job_jar(), "--name", "stale", "--state-bytes", 5_000_000, "--rate", 200)

@@ -84,9 +84,16 @@ class Holdfastd:
         if cluster not in self._paths:
             for entry in (self.get("/v1/clusters") or {}).get("clusters", []):
                 if entry.get("cluster") == cluster:
-                    parts = [urllib.parse.quote(entry[key], safe="") for key in ("ns", "cluster")]
+                    parts = [urllib.parse.quote(entry[key], safe="") for key in ("namespace", "cluster")]
                     self._paths[cluster] = "/v1/clusters/" + "/".join(parts)
         return self._paths.get(cluster)
+
+    def wait_standby(self, cluster):
+        """Waits until a JobManager stands in line for the leadership: only then does a kill measure a takeover."""
+        def waiting():
+            leaders = (self.get("/v1/leaders") or {}).get("leaders", [])
+            return any(entry["waiting"] > 0 for entry in leaders if entry.get("cluster") == cluster)
+        wait_until(waiting, 180, f"a standby of cluster {cluster}")
 
     def checkpoints(self, cluster, job):
         """The daemon's answer about a job's checkpoints, or None while it cannot say."""
