@@ -1,0 +1,228 @@
+/* Sessions, leadership and published addresses: docs/protocol.md sections 2, 3. */
+#include "rpc/call.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static struct hf_session_id sid_of(struct hf_owner owner)
+{
+    struct hf_session_id sid;
+
+    memcpy(sid.bytes, owner.id, sizeof sid.bytes);
+    return sid;
+}
+
+static bool copy_text(char *out, size_t size, const char *text)
+{
+    size_t n = text != NULL ? strlen(text) : 0;
+
+    if (n >= size)
+        return false;
+    memcpy(out, text != NULL ? text : "", n);
+    out[n] = '\0';
+    return true;
+}
+
+static void session_opened(struct hf_call *call)
+{
+    struct hf_service *service = call->service;
+    uint64_t now = service->ops->now_ms(service);
+    uint64_t ttl = (uint64_t)json_integer_value(json_object_get(call->answer, "ttl_ms"));
+    uint64_t remaining = 0;
+    struct hf_session_id sid = sid_of(call->fence.session);
+
+    enum hf_status status =
+        hf_sessions_open(service->sessions, sid, call->ref.path, ttl, now);
+    if (status == HF_OK)
+        status = hf_sessions_renew(service->sessions, sid, now, service->ops->proof_ms(service),
+                                   &remaining);
+    if (status != HF_OK) {
+        hf_call_fail(call, status);
+        return;
+    }
+    json_t *answer = json_incref(call->answer);
+    json_object_set_new(answer, "remaining_ms", json_integer((json_int_t)remaining));
+    json_object_set_new(answer, "revision", json_integer((json_int_t)call->submission.revision));
+    hf_call_answer(call, answer);
+}
+
+void hf_res_session_open(struct hf_call *call)
+{
+    const struct hf_service_limits *limits = &call->service->limits;
+    struct hf_session_info session = {0};
+    struct hf_cluster_info cluster = {0};
+    const char *sid;
+    const char *holder;
+    const char *version = NULL;
+    const char *storage = NULL;
+    const char *checkpoints = NULL;
+    json_int_t ttl;
+    json_error_t where;
+
+    if (json_unpack_ex(call->body, &where, JSON_STRICT, "{s:s, s:s, s:I, s?:s, s?:s, s?:s}",
+                       "session", &sid, "holder", &holder, "ttl_ms", &ttl, "flink_version",
+                       &version, "storage_dir", &storage, "checkpoint_dir", &checkpoints) != 0) {
+        hf_call_refuse(call, HF_INVALID, "%s", where.text);
+        return;
+    }
+    if (!hf_sid_parse(sid, &call->fence.session)) {
+        hf_call_refuse(call, HF_INVALID, "session: 32 lower-case hex digits, drawn at random");
+        return;
+    }
+    if (ttl < (json_int_t)limits->ttl_ms_min || ttl > (json_int_t)limits->ttl_ms_max) {
+        hf_call_refuse(call, HF_INVALID,
+                       "ttl_ms: %" PRId64 " is not a number from %" PRIu64 " to %" PRIu64
+                       " (session.ttl-min, session.ttl-max)",
+                       (int64_t)ttl, limits->ttl_ms_min, limits->ttl_ms_max);
+        return;
+    }
+    if (!copy_text(session.holder, sizeof session.holder, holder) ||
+        !copy_text(cluster.flink_version, sizeof cluster.flink_version, version) ||
+        !copy_text(cluster.storage_dir, sizeof cluster.storage_dir, storage) ||
+        !copy_text(cluster.checkpoint_dir, sizeof cluster.checkpoint_dir, checkpoints)) {
+        hf_call_refuse(call, HF_INVALID,
+                       "holder (255 bytes), flink_version (63) or a directory (1023) is too long");
+        return;
+    }
+    session.ttl_ms = (uint64_t)ttl;
+    session.opened_ms = call->service->ops->wall_ms(call->service);
+    cluster.registered_ms = session.opened_ms;
+    call->answer = json_pack("{s:s, s:I}", "session", sid, "ttl_ms", ttl);
+    call->then = session_opened;
+    hf_call_commit(call, hf_catalog_session_open(call->service->ops->pending(call->service),
+                                                 &call->ref, call->fence.session, &session,
+                                                 &cluster, &call->txn, &call->error));
+}
+
+/* The session of the path, which must be one of this cluster. */
+static bool session_of_path(struct hf_call *call)
+{
+    struct hf_session_view view;
+
+    if (!hf_sid_parse(call->params[2], &call->fence.session)) {
+        hf_call_refuse(call, HF_INVALID, "a session id is 32 lower-case hex digits");
+        return false;
+    }
+    if (hf_sessions_view(call->service->sessions, sid_of(call->fence.session), &view) &&
+        strcmp(view.cluster, call->ref.path) != 0) {
+        hf_call_refuse(call, HF_NOT_FOUND, "this session belongs to another cluster");
+        return false;
+    }
+    return true;
+}
+
+/* Answered from memory: renewals cost the storage nothing (I10). */
+void hf_res_session_renew(struct hf_call *call)
+{
+    struct hf_service *service = call->service;
+    uint64_t remaining = 0;
+
+    if (!session_of_path(call))
+        return;
+    enum hf_status status = hf_sessions_renew(
+        service->sessions, sid_of(call->fence.session), service->ops->now_ms(service),
+        service->ops->proof_ms(service), &remaining);
+    if (status != HF_OK) {
+        hf_call_refuse(call, status,
+                       status == HF_GONE ? "the session has ended; open a new one with a new id"
+                                         : "leadership is not proven at the moment");
+        return;
+    }
+    hf_call_answer(call, json_pack("{s:I}", "remaining_ms", (json_int_t)remaining));
+}
+
+void hf_res_session_events(struct hf_call *call)
+{
+    if (session_of_path(call))
+        hf_rpc_stream_session(call);
+}
+
+static void session_close_read(struct hf_call *call)
+{
+    struct hf_session_info session;
+    uint64_t revision;
+    bool there = hf_session_get(hf_call_confirmed(call, &revision), call->fence.session, &session);
+
+    /* Ended by the session machine, so that a grant goes with it; this answer
+     * says that the end is under way or has been. */
+    if (there)
+        hf_sessions_close(call->service->sessions, sid_of(call->fence.session));
+    struct hf_service *service = call->service;
+    hf_call_answer(call, json_pack("{s:b}", "ended", there ? 1 : 0));
+    service->ops->sessions_kick(service);
+}
+
+void hf_res_session_close(struct hf_call *call)
+{
+    if (session_of_path(call))
+        hf_call_read(call, session_close_read);
+}
+
+/* ---------------------------------------------------------------------- leader map */
+
+static void leader_read(struct hf_call *call)
+{
+    uint64_t revision;
+
+    hf_call_answer(call, hf_leader_map(hf_call_confirmed(call, &revision), call->ref.path));
+}
+
+void hf_res_leader_get(struct hf_call *call)
+{
+    hf_call_read(call, leader_read);
+}
+
+void hf_res_leader_watch(struct hf_call *call)
+{
+    hf_rpc_stream_watch(call);
+}
+
+static void address_written(struct hf_call *call)
+{
+    struct hf_rpc *rpc = call->rpc;
+    struct hf_cluster_ref ref = call->ref;
+
+    json_t *answer = json_incref(call->answer);
+    json_object_set_new(answer, "revision", json_integer((json_int_t)call->submission.revision));
+    bool changed = call->submission.txn != NULL;
+    hf_call_answer(call, answer);
+    if (changed)
+        hf_rpc_leader_changed(rpc, ref.path);
+}
+
+void hf_res_leader_put(struct hf_call *call)
+{
+    struct hf_address_info address = {{0}, {0}};
+    const char *leader_session;
+    const char *text;
+    json_error_t where;
+
+    if (json_unpack_ex(call->body, &where, JSON_STRICT, "{s:s, s:s}", "leader_session",
+                       &leader_session, "address", &text) != 0) {
+        hf_call_refuse(call, HF_INVALID, "%s", where.text);
+        return;
+    }
+    if (!copy_text(address.leader_session, sizeof address.leader_session, leader_session) ||
+        !copy_text(address.address, sizeof address.address, text)) {
+        hf_call_refuse(call, HF_INVALID, "leader_session is a UUID, address has at most 2047 bytes");
+        return;
+    }
+    call->answer = json_object();
+    call->then = address_written;
+    hf_call_commit(call, hf_catalog_publish(call->service->ops->pending(call->service),
+                                            &call->ref, &call->fence, call->params[2], &address,
+                                            &call->txn, &call->error));
+}
+
+void hf_res_leader_delete(struct hf_call *call)
+{
+    bool removed = false;
+
+    enum hf_status status =
+        hf_catalog_withdraw(call->service->ops->pending(call->service), &call->ref, &call->fence,
+                            call->params[2], &call->txn, &removed, &call->error);
+    call->answer = json_pack("{s:b}", "removed", removed ? 1 : 0);
+    call->then = address_written;
+    hf_call_commit(call, status);
+}

@@ -1,0 +1,624 @@
+/* Routes, and the life of one call: matched, fenced, body read, handled,
+ * submitted, answered. */
+#include "rpc/call.h"
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "rpc/streams.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SEGMENTS_MAX = 12, SWEEP_MS = 500, JSON_VALUES_MAX = 50000 };
+
+enum route_flags {
+    FENCED = 1 << 0,   /* carries session and fence */
+    BODY = 1 << 1,     /* a JSON object */
+    RAW = 1 << 2,      /* the handler reads the body itself */
+    LEADER = 1 << 3,   /* only the leader answers */
+    MUTATES = 1 << 4,
+};
+
+struct route {
+    const char *method;
+    const char *pattern;
+    const char *kind;
+    unsigned flags;
+    hf_call_handler handler;
+};
+
+#define CLUSTER "/v1/clusters/{ns}/{cluster}"
+#define WRITE (FENCED | LEADER | MUTATES)
+
+static const struct route routes[] = {
+    {"POST", CLUSTER "/sessions", NULL, BODY | LEADER | MUTATES, hf_res_session_open},
+    {"POST", CLUSTER "/sessions/{sid}/renew", NULL, LEADER, hf_res_session_renew},
+    {"GET", CLUSTER "/sessions/{sid}/events", NULL, LEADER, hf_res_session_events},
+    {"DELETE", CLUSTER "/sessions/{sid}", NULL, LEADER | MUTATES, hf_res_session_close},
+    {"GET", CLUSTER "/leader", NULL, LEADER, hf_res_leader_get},
+    {"GET", CLUSTER "/leader/watch", NULL, LEADER, hf_res_leader_watch},
+    {"PUT", CLUSTER "/leader/{component}", NULL, WRITE | BODY, hf_res_leader_put},
+    {"DELETE", CLUSTER "/leader/{component}", NULL, WRITE, hf_res_leader_delete},
+#define PAYLOADS(kind)                                                                           \
+    {"GET", CLUSTER "/" kind, kind, LEADER, hf_res_payload_list},                                \
+    {"PUT", CLUSTER "/" kind "/{id}", kind, WRITE | RAW, hf_res_payload_put},                    \
+    {"GET", CLUSTER "/" kind "/{id}", kind, LEADER, hf_res_payload_get},                         \
+    {"GET", CLUSTER "/" kind "/{id}/info", kind, LEADER, hf_res_payload_info},                   \
+    {"DELETE", CLUSTER "/" kind "/{id}", kind, WRITE, hf_res_payload_delete},                    \
+    {"POST", CLUSTER "/" kind "/{id}/quarantine", kind, WRITE | BODY, hf_res_payload_quarantine}
+    PAYLOADS("graphs"),
+    PAYLOADS("applications"),
+    {"POST", CLUSTER "/jobs/{job}/checkpoints", NULL, WRITE | BODY, hf_res_checkpoint_commit},
+    {"GET", CLUSTER "/jobs/{job}/checkpoints", NULL, LEADER, hf_res_checkpoint_list},
+    {"DELETE", CLUSTER "/jobs/{job}/checkpoints", NULL, WRITE, hf_res_checkpoint_clear},
+    {"DELETE", CLUSTER "/jobs/{job}/checkpoints/{id}", NULL, WRITE, hf_res_checkpoint_delete},
+    {"POST", CLUSTER "/jobs/{job}/checkpoints/{id}/quarantine", NULL, WRITE | BODY,
+     hf_res_checkpoint_quarantine},
+    {"POST", CLUSTER "/jobs/{job}/discards/done", NULL, WRITE | BODY, hf_res_discards_done},
+    {"POST", CLUSTER "/jobs/{job}/counter/reserve", NULL, WRITE | BODY, hf_res_counter_reserve},
+    {"POST", CLUSTER "/jobs/{job}/counter/raise", NULL, WRITE | BODY, hf_res_counter_raise},
+#define RESULTS(kind)                                                                            \
+    {"GET", CLUSTER "/" kind, kind, LEADER, hf_res_result_list},                                 \
+    {"PUT", CLUSTER "/" kind "/{id}", kind, WRITE | BODY, hf_res_result_put},                    \
+    {"GET", CLUSTER "/" kind "/{id}", kind, LEADER, hf_res_result_get},                          \
+    {"POST", CLUSTER "/" kind "/{id}/clean", kind, WRITE | BODY, hf_res_result_clean},           \
+    {"POST", CLUSTER "/" kind "/{id}/quarantine", kind, WRITE | BODY, hf_res_result_quarantine}
+    RESULTS("results"),
+    RESULTS("application-results"),
+    {"GET", CLUSTER "/jobs", NULL, LEADER, hf_res_jobs},
+    {"GET", CLUSTER "/jobs/{job}", NULL, LEADER, hf_res_job},
+    {"DELETE", CLUSTER "/jobs/{job}", NULL, WRITE, hf_res_job_clean},
+    {"GET", CLUSTER, NULL, LEADER, hf_res_cluster},
+    {"DELETE", CLUSTER, NULL, WRITE, hf_res_cluster_delete},
+    {"GET", "/v1/clusters", NULL, LEADER, hf_res_clusters},
+    {"GET", "/v1/leaders", NULL, LEADER, hf_res_leaders},
+    {"GET", "/v1/trash", NULL, LEADER, hf_res_trash},
+    {"POST", "/v1/trash/{id}/restore", NULL, LEADER | MUTATES, hf_res_trash_restore},
+    {"GET", "/v1/status", NULL, 0, hf_res_status},
+    {"GET", "/healthz", NULL, 0, hf_res_healthz},
+    {"GET", "/readyz", NULL, 0, hf_res_readyz},
+    {"GET", "/metrics", NULL, 0, hf_res_metrics},
+};
+
+const struct hf_route_info *hf_rpc_routes(void)
+{
+    static struct hf_route_info info[HF_COUNT_OF(routes) + 1];
+
+    for (size_t i = 0; i < HF_COUNT_OF(routes); i++)
+        info[i] = (struct hf_route_info){routes[i].method, routes[i].pattern};
+    return info;
+}
+
+/* ------------------------------------------------------------------------ answers */
+
+static void call_unlink(struct hf_call *call)
+{
+    if (call->prev == NULL)
+        return;
+    *call->prev = call->next;
+    if (call->next != NULL)
+        call->next->prev = call->prev;
+    call->prev = NULL;
+    call->rpc->stats.calls_waiting--;
+}
+
+void hf_call_free(struct hf_call *call)
+{
+    call_unlink(call);
+    if (call->arg_free != NULL)
+        call->arg_free(call->arg);
+    json_decref(call->body);
+    json_decref(call->answer);
+    hf_txn_release(&call->txn);
+    hf_free(call);
+}
+
+static void answer_json(struct hf_rpc *rpc, struct hf_http_request *req, int code, json_t *object)
+{
+    char *text = object != NULL ? json_dumps(object, JSON_COMPACT) : NULL;
+
+    (void)rpc;
+    if (text == NULL) {
+        static const char none[] =
+            "{\"status\":\"NO_MEMORY\",\"message\":\"out of memory\",\"retry\":true}";
+        hf_http_answer(req, 503, "application/json", NULL, HF_BYTES_OF_STRING(none));
+    } else {
+        hf_http_answer(req, code, "application/json", NULL, HF_BYTES_OF_STRING(text));
+    }
+    free(text);
+    json_decref(object);
+}
+
+void hf_call_answer(struct hf_call *call, json_t *object)
+{
+    struct hf_http_request *req = call->req;
+    struct hf_rpc *rpc = call->rpc;
+
+    rpc->stats.answers[HF_OK]++;
+    hf_call_free(call);
+    if (req != NULL) {
+        hf_http_set_arg(req, NULL);
+        answer_json(rpc, req, 200, object);
+    } else {
+        json_decref(object);
+    }
+}
+
+static json_t *error_object(struct hf_service *service, enum hf_status status, const char *text)
+{
+    json_t *object = json_pack("{s:s, s:s, s:b}", "status", hf_status_name(status), "message",
+                               text[0] != '\0' ? text : hf_status_text(status), "retry",
+                               hf_status_retry(status) ? 1 : 0);
+    const char *leader = service->ops->leader(service);
+
+    if (object != NULL && status == HF_NOT_LEADER && leader != NULL)
+        json_object_set_new(object, "leader", json_string(leader));
+    return object;
+}
+
+void hf_call_fail(struct hf_call *call, enum hf_status status)
+{
+    struct hf_http_request *req = call->req;
+    struct hf_rpc *rpc = call->rpc;
+    json_t *object = error_object(call->service, status, call->error.text);
+
+    rpc->stats.answers[status]++;
+    hf_call_free(call);
+    if (req != NULL) {
+        hf_http_set_arg(req, NULL);
+        answer_json(rpc, req, hf_status_http(status), object);
+    } else {
+        json_decref(object);
+    }
+}
+
+void hf_call_refuse(struct hf_call *call, enum hf_status status, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(call->error.text, sizeof call->error.text, format, args);
+    va_end(args);
+    hf_call_fail(call, status);
+}
+
+/* -------------------------------------------------------------------- submissions */
+
+static void submission_done(struct hf_service_done *done, struct hf_submission *submission)
+{
+    struct hf_call *call = HF_CONTAINER_OF(done, struct hf_call, done);
+    enum hf_status status = submission->status;
+
+    call_unlink(call);
+    call->submitted = false;
+    if (status != HF_OK) {
+        if (call->error.text[0] == '\0' && status == HF_NOT_LEADER)
+            hf_error_set(&call->error, status, "this replica does not lead (any more)");
+        hf_call_fail(call, status);
+        return;
+    }
+    if (call->then != NULL) {
+        call->then(call);
+        return;
+    }
+    json_t *object = json_incref(call->answer);
+    if (object != NULL && json_object_get(object, "revision") == NULL)
+        json_object_set_new(object, "revision", json_integer((json_int_t)submission->revision));
+    hf_call_answer(call, object);
+}
+
+static void call_submit(struct hf_call *call, struct hf_txn *txn, enum hf_status answer)
+{
+    struct hf_rpc *rpc = call->rpc;
+
+    if (rpc->stats.calls_waiting >= call->service->limits.calls_max) {
+        hf_call_refuse(call, HF_LIMIT, "%" PRIu64 " requests wait for the store already",
+                       rpc->stats.calls_waiting);
+        return;
+    }
+    call->done.done = submission_done;
+    call->submission = (struct hf_submission){.txn = txn, .answer = answer, .arg = &call->done};
+    call->submitted = true;
+    call->deadline_ms =
+        call->service->ops->now_ms(call->service) + call->service->limits.request_timeout_ms;
+    call->next = rpc->waiting;
+    call->prev = &rpc->waiting;
+    if (call->next != NULL)
+        call->next->prev = &call->next;
+    rpc->waiting = call;
+    rpc->stats.calls_waiting++;
+    call->service->ops->submit(call->service, &call->submission);
+}
+
+void hf_call_commit(struct hf_call *call, enum hf_status status)
+{
+    if (status == HF_NO_MEMORY || status == HF_INVALID || status == HF_TOO_LARGE) {
+        hf_call_fail(call, status); /* these say nothing about the state */
+        return;
+    }
+    bool write = status == HF_OK && call->txn.op_count > 0;
+    call_submit(call, write ? &call->txn : NULL, status);
+}
+
+void hf_call_read(struct hf_call *call, void (*then)(struct hf_call *call))
+{
+    call->then = then;
+    call_submit(call, NULL, HF_OK);
+}
+
+struct hf_keyspace hf_call_confirmed(struct hf_call *call, uint64_t *out_revision)
+{
+    return call->service->ops->confirmed(call->service, out_revision);
+}
+
+/* The client is gone, or has waited too long. What was submitted goes its way. */
+static void call_closed(struct hf_rpc_owner *owner, enum hf_http_end end)
+{
+    struct hf_call *call = HF_CONTAINER_OF(owner, struct hf_call, owner);
+
+    (void)end;
+    call->req = NULL;
+    if (!call->submitted && call->arg_free == NULL)
+        hf_call_free(call);
+}
+
+static void call_timed_out(struct hf_call *call)
+{
+    struct hf_http_request *req = call->req;
+    enum hf_status status = call->mutates ? HF_UNKNOWN : HF_UNAVAILABLE;
+
+    call->deadline_ms = UINT64_MAX;
+    call->req = NULL;
+    if (req == NULL)
+        return;
+    call->rpc->stats.answers[status]++;
+    hf_http_set_arg(req, NULL);
+    answer_json(call->rpc, req, hf_status_http(status),
+                error_object(call->service, status,
+                             "the storage has not answered in time; ask again"));
+}
+
+static void sweep_cb(uv_timer_t *timer)
+{
+    struct hf_rpc *rpc = timer->data;
+    uint64_t now = rpc->service->ops->now_ms(rpc->service);
+
+    for (struct hf_call *call = rpc->waiting; call != NULL; call = call->next) {
+        if (call->deadline_ms <= now)
+            call_timed_out(call);
+    }
+}
+
+/* -------------------------------------------------------------------------- parts */
+
+bool hf_call_query(const struct hf_call *call, const char *name, char *out, size_t size)
+{
+    const char *at = hf_http_query(call->req);
+    size_t n = strlen(name);
+
+    while (*at != '\0') {
+        size_t length = strcspn(at, "&");
+        if (length > n && strncmp(at, name, n) == 0 && at[n] == '=')
+            return hf_http_decode(at + n + 1, length - n - 1, out, size);
+        at += length;
+        at += *at == '&';
+    }
+    return false;
+}
+
+uint64_t hf_call_query_number(const struct hf_call *call, const char *name, uint64_t absent,
+                              uint64_t max)
+{
+    char text[32];
+    char *end;
+
+    if (!hf_call_query(call, name, text, sizeof text))
+        return absent;
+    unsigned long long value = strtoull(text, &end, 10);
+    if (*end != '\0' || text[0] < '0' || text[0] > '9')
+        return absent;
+    return value > max ? max : value;
+}
+
+json_t *hf_json_bytes(struct hf_bytes bytes)
+{
+    return bytes.size == 0 ? json_null() : json_stringn((const char *)bytes.data, bytes.size);
+}
+
+json_t *hf_json_load(struct hf_bytes bytes, struct hf_error *err)
+{
+    json_error_t where;
+    size_t values = 0;
+
+    /* Small input can make a large tree ({} costs 79 times its size): count first. */
+    for (size_t i = 0; i < bytes.size; i++)
+        values += bytes.data[i] == '{' || bytes.data[i] == '[' || bytes.data[i] == ',' ||
+                  bytes.data[i] == ':';
+    if (values > JSON_VALUES_MAX) {
+        hf_error_set(err, HF_INVALID, "the JSON holds more than %d values", JSON_VALUES_MAX);
+        return NULL;
+    }
+    json_t *object =
+        json_loadb((const char *)bytes.data, bytes.size, JSON_REJECT_DUPLICATES, &where);
+    if (object == NULL) {
+        hf_error_set(err, HF_INVALID, "the body is no JSON object: line %d, column %d: %s",
+                     where.line, where.column, where.text);
+    } else if (!json_is_object(object)) {
+        json_decref(object);
+        object = NULL;
+        hf_error_set(err, HF_INVALID, "the body must be a JSON object");
+    }
+    return object;
+}
+
+void hf_digest_text(const struct hf_hash *hash, char out[80])
+{
+    memcpy(out, "sha256=", 7);
+    hf_hex_encode(hash->bytes, sizeof hash->bytes, out + 7);
+}
+
+bool hf_sid_parse(const char *text, struct hf_owner *out)
+{
+    return hf_job_id_is_valid(text) && hf_hex_decode(text, strlen(text), out->id, sizeof out->id);
+}
+
+/* ------------------------------------------------------------------------- routing */
+
+struct segments {
+    char text[SEGMENTS_MAX][HF_CALL_PARAM_SIZE];
+    size_t count;
+};
+
+static bool path_split(const char *path, struct segments *out)
+{
+    out->count = 0;
+    while (*path == '/') {
+        path++;
+        size_t n = strcspn(path, "/");
+        if (out->count == SEGMENTS_MAX || n == 0 ||
+            !hf_http_decode(path, n, out->text[out->count], HF_CALL_PARAM_SIZE))
+            return false;
+        out->count++;
+        path += n;
+    }
+    return out->count > 0;
+}
+
+/* A literal beats a parameter: the table has literals first where both fit. */
+static bool route_fits(const struct route *route, const struct segments *segments,
+                       struct hf_call *call)
+{
+    const char *at = route->pattern;
+    size_t params = 0;
+
+    for (size_t i = 0; i < segments->count; i++) {
+        if (*at != '/')
+            return false;
+        at++;
+        size_t n = strcspn(at, "/");
+        if (at[0] == '{') {
+            if (call != NULL && params < HF_CALL_PARAMS_MAX)
+                memcpy(call->params[params], segments->text[i], HF_CALL_PARAM_SIZE);
+            params++;
+        } else if (strlen(segments->text[i]) != n || strncmp(at, segments->text[i], n) != 0) {
+            return false;
+        }
+        at += n;
+    }
+    return *at == '\0';
+}
+
+static const struct route *route_find(const char *method, const struct segments *segments,
+                                      bool *out_path_known)
+{
+    *out_path_known = false;
+    for (size_t i = 0; i < HF_COUNT_OF(routes); i++) {
+        if (!route_fits(&routes[i], segments, NULL))
+            continue;
+        *out_path_known = true;
+        if (strcmp(routes[i].method, method) == 0 ||
+            (strcmp(method, "HEAD") == 0 && strcmp(routes[i].method, "GET") == 0))
+            return &routes[i];
+    }
+    return NULL;
+}
+
+static bool fence_parse(struct hf_call *call)
+{
+    const char *session = hf_http_header(call->req, "holdfast-session");
+    const char *fence = hf_http_header(call->req, "holdfast-fence");
+    char *end;
+
+    if (session == NULL || fence == NULL) {
+        hf_call_refuse(call, HF_UNFENCED,
+                       "this call writes HA data and needs the headers Holdfast-Session and "
+                       "Holdfast-Fence, from the grant of the leadership");
+        return false;
+    }
+    if (!hf_sid_parse(session, &call->fence.session)) {
+        hf_call_refuse(call, HF_INVALID, "Holdfast-Session: 32 lower-case hex digits");
+        return false;
+    }
+    call->fence.revision = strtoull(fence, &end, 10);
+    if (fence[0] < '0' || fence[0] > '9' || *end != '\0') {
+        hf_call_refuse(call, HF_INVALID, "Holdfast-Fence: a number");
+        return false;
+    }
+    return true;
+}
+
+static bool params_check(struct hf_call *call, const struct route *route)
+{
+    if (strncmp(route->pattern, CLUSTER, strlen(CLUSTER)) != 0)
+        return true;
+    if (!hf_cluster_ref_init(&call->ref, call->params[0], call->params[1])) {
+        hf_call_refuse(call, HF_INVALID,
+                       "namespace and cluster are 1 to %d bytes without '/' and control "
+                       "characters, and not '.' or '..'",
+                       HF_NAME_MAX);
+        return false;
+    }
+    bool job = strstr(route->pattern, "{job}") != NULL;
+    bool id = route->kind != NULL && strstr(route->pattern, "{id}") != NULL;
+    if ((job || id) && !hf_job_id_is_valid(call->params[2])) {
+        hf_call_refuse(call, HF_INVALID, "'%.40s' is no id: 32 lower-case hex digits",
+                       call->params[2]);
+        return false;
+    }
+    return true;
+}
+
+static void body_cb(struct hf_http_request *req, struct hf_bytes body)
+{
+    struct hf_call *call =
+        HF_CONTAINER_OF((struct hf_rpc_owner *)hf_http_arg(req), struct hf_call, owner);
+
+    call->body = hf_json_load(body, &call->error);
+    if (call->body == NULL)
+        hf_call_fail(call, HF_INVALID);
+    else
+        call->handler(call);
+}
+
+static bool content_type_is(const char *value, const char *wanted)
+{
+    size_t n = strlen(wanted);
+
+    return value != NULL && strncmp(value, wanted, n) == 0 &&
+           (value[n] == '\0' || value[n] == ';' || value[n] == ' ');
+}
+
+static void call_start(struct hf_call *call, const struct route *route)
+{
+    const char *type = hf_http_header(call->req, "content-type");
+
+    if ((route->flags & LEADER) != 0 && !call->service->ops->leads(call->service)) {
+        hf_call_refuse(call, HF_NOT_LEADER, "this replica does not lead");
+        return;
+    }
+    if (!params_check(call, route))
+        return;
+    if ((route->flags & FENCED) != 0 && !fence_parse(call))
+        return;
+    if ((route->flags & BODY) != 0) {
+        if (!content_type_is(type, "application/json")) {
+            hf_call_refuse(call, HF_WRONG_TYPE, "Content-Type must be application/json");
+            return;
+        }
+        call->handler = route->handler;
+        hf_http_collect(call->req, call->service->limits.body_json_bytes_max, body_cb);
+        return;
+    }
+    if ((route->flags & RAW) != 0 && !content_type_is(type, "application/octet-stream")) {
+        hf_call_refuse(call, HF_WRONG_TYPE, "Content-Type must be application/octet-stream");
+        return;
+    }
+    route->handler(call);
+}
+
+static void on_request(void *arg, struct hf_http_request *req)
+{
+    struct hf_rpc *rpc = arg;
+    struct segments segments;
+    bool path_known = false;
+
+    const struct route *route = NULL;
+    bool split = path_split(hf_http_path(req), &segments);
+    if (split)
+        route = route_find(hf_http_method(req), &segments, &path_known);
+    struct hf_call *call = hf_calloc(1, sizeof *call);
+    if (call == NULL) {
+        answer_json(rpc, req, 503, NULL);
+        return;
+    }
+    call->owner.closed = call_closed;
+    call->rpc = rpc;
+    call->service = rpc->service;
+    call->req = req;
+    hf_txn_init(&call->txn);
+    hf_http_set_arg(req, &call->owner);
+    if (route == NULL) {
+        hf_call_refuse(call, path_known ? HF_METHOD : HF_NOT_FOUND, "%s: see docs/protocol.md",
+                       path_known ? "not with this method" : "no such path");
+        return;
+    }
+    route_fits(route, &segments, call);
+    call->kind = route->kind;
+    call->mutates = (route->flags & MUTATES) != 0;
+    call_start(call, route);
+}
+
+static void on_closed(struct hf_http_request *req, enum hf_http_end end)
+{
+    struct hf_rpc_owner *owner = hf_http_arg(req);
+
+    if (owner != NULL)
+        owner->closed(owner, end);
+}
+
+/* --------------------------------------------------------------------------- server */
+
+struct hf_rpc *hf_rpc_new(uv_loop_t *loop, struct hf_service *service,
+                          const struct hf_http_options *options)
+{
+    struct hf_rpc *rpc = hf_calloc(1, sizeof *rpc);
+
+    if (rpc == NULL)
+        return NULL;
+    struct hf_http_handler handler = {
+        .arg = rpc, .on_request = on_request, .on_closed = on_closed};
+    rpc->service = service;
+    rpc->http = hf_http_server_new(loop, options, &handler);
+    if (rpc->http == NULL) {
+        hf_free(rpc);
+        return NULL;
+    }
+    uv_timer_init(loop, &rpc->sweep);
+    rpc->sweep.data = rpc;
+    uv_timer_start(&rpc->sweep, sweep_cb, SWEEP_MS, SWEEP_MS);
+    hf_rpc_streams_init(rpc, loop);
+    return rpc;
+}
+
+enum hf_status hf_rpc_listen(struct hf_rpc *rpc, const char *address, int *out_port,
+                             struct hf_error *err)
+{
+    return hf_http_listen(rpc->http, address, out_port, err);
+}
+
+static void rpc_handle_closed(uv_handle_t *handle)
+{
+    struct hf_rpc *rpc = handle->data;
+
+    if (--rpc->closing_left > 0)
+        return;
+    void (*closed)(void *arg) = rpc->closed;
+    void *arg = rpc->closed_arg;
+    hf_free(rpc);
+    closed(arg);
+}
+
+static void rpc_http_closed(void *arg)
+{
+    struct hf_rpc *rpc = arg;
+
+    rpc->closing_left = 2;
+    uv_close((uv_handle_t *)&rpc->sweep, rpc_handle_closed);
+    uv_close((uv_handle_t *)&rpc->heartbeat, rpc_handle_closed);
+}
+
+void hf_rpc_close(struct hf_rpc *rpc, void (*closed)(void *arg), void *arg)
+{
+    rpc->closed = closed;
+    rpc->closed_arg = arg;
+    hf_http_server_close(rpc->http, rpc_http_closed, rpc);
+}
+
+void hf_rpc_stats(const struct hf_rpc *rpc, struct hf_rpc_stats *out_stats)
+{
+    *out_stats = rpc->stats;
+    hf_http_server_stats(rpc->http, &out_stats->http);
+}

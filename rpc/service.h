@@ -1,0 +1,59 @@
+/* rpc/service.h: what the resources ask of the daemon around them.
+ */
+#ifndef HF_RPC_SERVICE_H
+#define HF_RPC_SERVICE_H
+
+#include "election/sessions.h"
+#include "store/blob.h"
+#include "store/catalog.h"
+#include "store/journal.h"
+
+#include <jansson.h>
+
+struct hf_service;
+
+struct hf_service_limits {
+    size_t body_json_bytes_max;
+    uint64_t payload_bytes_max;
+    uint64_t ttl_ms_min;
+    uint64_t ttl_ms_max;
+    uint64_t heartbeat_ms;
+    uint64_t request_timeout_ms;
+    uint64_t calls_max; /* requests that wait for the store */
+};
+
+struct hf_service_ops {
+    bool (*leads)(struct hf_service *service);
+    const char *(*leader)(struct hf_service *service); /* "host:port" or NULL */
+    /* The state after everything submitted; what transactions are built on. */
+    struct hf_keyspace (*pending)(struct hf_service *service);
+    /* The durable state. */
+    struct hf_keyspace (*confirmed)(struct hf_service *service, uint64_t *out_revision);
+    /* Comes back through `done` (set as submission->arg by the caller: see hf_service_done). */
+    void (*submit)(struct hf_service *service, struct hf_submission *submission);
+    /* Looks for sessions to end and leaderships to grant. */
+    void (*sessions_kick)(struct hf_service *service);
+    uint64_t (*now_ms)(struct hf_service *service);
+    uint64_t (*wall_ms)(struct hf_service *service);
+    /* Start of the last proof of leadership. */
+    uint64_t (*proof_ms)(struct hf_service *service);
+    void (*random)(struct hf_service *service, void *out, size_t size);
+    /* New reference: what /v1/status says. */
+    json_t *(*status)(struct hf_service *service);
+    /* Appends Prometheus text. */
+    void (*metrics)(struct hf_service *service, struct hf_buf *out);
+};
+
+struct hf_service {
+    const struct hf_service_ops *ops;
+    struct hf_service_limits limits;
+    struct hf_sessions *sessions;
+    struct hf_blob *blob;
+};
+
+/* What submission->arg points to: the daemon calls `done` when it comes back. */
+struct hf_service_done {
+    void (*done)(struct hf_service_done *self, struct hf_submission *submission);
+};
+
+#endif
