@@ -8,22 +8,30 @@
 #ifndef HF_LOOP_WORKER_H
 #define HF_LOOP_WORKER_H
 
-#include <stdbool.h>
-#include <uv.h>
+#include "loop/mailbox.h"
 
-/* In the caller's memory until `done` has run. */
-struct hf_job {
-    void (*run)(struct hf_job *job);  /* on a worker thread */
-    void (*done)(struct hf_job *job); /* on the loop thread, once, never within hf_worker_submit */
-    struct hf_job *next;
-};
+enum { HF_WORKER_THREADS_MAX = 64 };
 
 struct hf_worker;
 
-/* NULL: no memory or no threads. */
+/* In the caller's memory until `done` has been entered. The caller sets run and done. */
+struct hf_job {
+    void (*run)(struct hf_job *job);  /* on a worker thread */
+    void (*done)(struct hf_job *job); /* on the loop thread, once, never within hf_worker_submit */
+    /* private */
+    struct hf_worker *worker;
+    struct hf_mail mail;
+};
+
+/* 1 to HF_WORKER_THREADS_MAX threads. NULL: no memory, no threads or no descriptors. The queue has
+ * no bound of its own; callers limit what they have under way. */
 struct hf_worker *hf_worker_new(uv_loop_t *loop, unsigned threads);
+
+/* On the loop thread. With one thread, jobs run in the order of submission. */
 void hf_worker_submit(struct hf_worker *worker, struct hf_job *job);
-/* Jobs submitted before are run and handed back; then closed is called and the pool is freed. */
+
+/* On the loop thread; nothing may be submitted after it. Jobs submitted before are run and handed
+ * back; then closed is called, and the pool is gone. */
 void hf_worker_close(struct hf_worker *worker, void (*closed)(void *arg), void *arg);
 
 #endif

@@ -1,0 +1,79 @@
+#include "backends/registry.h"
+
+#include "backends/blob_file.h"
+#include "backends/blob_memory.h"
+#include "backends/election_standalone.h"
+
+#include <string.h>
+
+enum { WORKERS_DEFAULT = 4 };
+
+static enum hf_status open_file(struct hf_blob **out_blob, uv_loop_t *loop, const char *rest,
+                                const struct hf_registry_options *options, struct hf_error *err)
+{
+    struct hf_blob_file_options file = {
+        .workers = options->workers != 0 ? options->workers : WORKERS_DEFAULT,
+        .ballast_bytes = options->ballast_bytes,
+    };
+
+    /* file:///path has an empty host; file:/path is allowed as well (RFC 8089). */
+    if (strncmp(rest, "//", 2) == 0)
+        rest += 2;
+    return hf_blob_file_open(out_blob, loop, rest, &file, err);
+}
+
+static enum hf_status open_memory(struct hf_blob **out_blob, uv_loop_t *loop, const char *rest,
+                                  const struct hf_registry_options *options, struct hf_error *err)
+{
+    (void)rest;
+    (void)options;
+    return hf_blob_memory_open(out_blob, loop, err);
+}
+
+static const struct {
+    const char *scheme;
+    enum hf_status (*open)(struct hf_blob **out_blob, uv_loop_t *loop, const char *rest,
+                           const struct hf_registry_options *options, struct hf_error *err);
+} blob_table[] = {
+    {"file", open_file},
+    {"memory", open_memory},
+};
+
+static const struct {
+    const char *name;
+    enum hf_status (*open)(struct hf_lease **out_lease, uv_loop_t *loop,
+                           const struct hf_lease_observer *observer, struct hf_error *err);
+} lease_table[] = {
+    {"standalone", hf_election_standalone_open},
+};
+
+enum hf_status hf_registry_blob_open(struct hf_blob **out_blob, uv_loop_t *loop, const char *url,
+                                     const struct hf_registry_options *options,
+                                     struct hf_error *err)
+{
+    size_t scheme_size = strcspn(url, ":");
+
+    if (url[0] == '/')
+        return open_file(out_blob, loop, url, options, err);
+    for (size_t i = 0; i < HF_COUNT_OF(blob_table) && url[scheme_size] == ':'; i++) {
+        if (strlen(blob_table[i].scheme) == scheme_size &&
+            memcmp(blob_table[i].scheme, url, scheme_size) == 0)
+            return blob_table[i].open(out_blob, loop, url + scheme_size + 1, options, err);
+    }
+    return hf_error_set(err, HF_INVALID,
+                        "store: '%.200s' names no store that this build knows; use file:///path "
+                        "(or memory:, which forgets everything at its end)",
+                        url);
+}
+
+enum hf_status hf_registry_lease_open(struct hf_lease **out_lease, uv_loop_t *loop,
+                                      const char *name, const struct hf_lease_observer *observer,
+                                      struct hf_error *err)
+{
+    for (size_t i = 0; i < HF_COUNT_OF(lease_table); i++) {
+        if (strcmp(lease_table[i].name, name) == 0)
+            return lease_table[i].open(out_lease, loop, observer, err);
+    }
+    return hf_error_set(err, HF_INVALID,
+                        "election: '%.200s' is not known to this build; use standalone", name);
+}

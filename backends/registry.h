@@ -1,0 +1,32 @@
+/* backends/registry.h: from the words of the configuration to backends. One line
+ * in registry.c makes a backend known.
+ */
+#ifndef HF_BACKENDS_REGISTRY_H
+#define HF_BACKENDS_REGISTRY_H
+
+#include "election/lease.h"
+#include "store/blob.h"
+
+#include <uv.h>
+
+struct hf_registry_options {
+    unsigned workers;       /* threads for calls that block; 0: the default of 4 */
+    uint64_t ballast_bytes; /* of the folder store; 0: none */
+};
+
+enum { HF_REGISTRY_BALLAST_DEFAULT = 16 * 1024 * 1024 };
+
+/* url: file:///path (a bare /path is one too) or memory:. HF_INVALID for a scheme that is not
+ * known or was not built; else what the backend says. May block; call it before the loop runs. */
+HF_MUST_USE enum hf_status hf_registry_blob_open(struct hf_blob **out_blob, uv_loop_t *loop,
+                                                 const char *url,
+                                                 const struct hf_registry_options *options,
+                                                 struct hf_error *err);
+
+/* name: "standalone". */
+HF_MUST_USE enum hf_status hf_registry_lease_open(struct hf_lease **out_lease, uv_loop_t *loop,
+                                                  const char *name,
+                                                  const struct hf_lease_observer *observer,
+                                                  struct hf_error *err);
+
+#endif
