@@ -1,0 +1,330 @@
+#include "base/config.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <yaml.h>
+
+enum kind { KIND_STRING, KIND_UINT, KIND_BYTES, KIND_MSEC };
+
+struct row {
+    enum kind kind;
+    size_t offset;
+    const char *key;
+    const char *fallback_text; /* STRING */
+    uint64_t fallback;
+    uint64_t low;
+    uint64_t high;
+    const char *text;
+};
+
+#define ROW_STRING(name, key, value, low, high, text)                                            \
+    {KIND_STRING, offsetof(struct hf_config, name), key, value, 0, low, high, text},
+#define ROW_UINT(name, key, value, low, high, text)                                              \
+    {KIND_UINT, offsetof(struct hf_config, name), key, NULL, value, low, high, text},
+#define ROW_BYTES(name, key, value, low, high, text)                                             \
+    {KIND_BYTES, offsetof(struct hf_config, name), key, NULL, value, low, high, text},
+#define ROW_MSEC(name, key, value, low, high, text)                                              \
+    {KIND_MSEC, offsetof(struct hf_config, name), key, NULL, value, low, high, text},
+#define ROW(kind, name, key, value, low, high, text) ROW_##kind(name, key, value, low, high, text)
+static const struct row rows[] = {HF_CONFIG_TABLE(ROW)};
+
+struct unit {
+    const char *name;
+    uint64_t factor;
+};
+static const struct unit byte_units[] = {
+    {"GiB", 1024 * HF_MIB}, {"MiB", HF_MIB}, {"KiB", HF_KIB}, {"B", 1}, {NULL, 0}};
+static const struct unit time_units[] = {{"d", HF_DAY},        {"h", 3600 * HF_SEC},
+                                         {"min", 60 * HF_SEC}, {"s", HF_SEC},
+                                         {"ms", 1},            {NULL, 0}};
+
+static char *text_at(const struct hf_config *config, const struct row *row)
+{
+    return (char *)(uintptr_t)config + row->offset;
+}
+
+static uint64_t *number_at(const struct hf_config *config, const struct row *row)
+{
+    return (uint64_t *)(void *)text_at(config, row);
+}
+
+void hf_config_init(struct hf_config *config)
+{
+    for (size_t i = 0; i < HF_COUNT_OF(rows); i++) {
+        if (rows[i].kind == KIND_STRING)
+            snprintf(text_at(config, &rows[i]), HF_CONFIG_TEXT_MAX, "%s", rows[i].fallback_text);
+        else
+            *number_at(config, &rows[i]) = rows[i].fallback;
+    }
+}
+
+static const struct unit *units_of(enum kind kind)
+{
+    static const struct unit none[] = {{NULL, 0}};
+
+    return kind == KIND_BYTES ? byte_units : kind == KIND_MSEC ? time_units : none;
+}
+
+static void number_text(enum kind kind, uint64_t value, char *out, size_t size)
+{
+    for (const struct unit *unit = units_of(kind); unit->name != NULL; unit++) {
+        if (value >= unit->factor && value % unit->factor == 0 && value > 0) {
+            snprintf(out, size, "%" PRIu64 "%s", value / unit->factor, unit->name);
+            return;
+        }
+    }
+    snprintf(out, size, "%" PRIu64, value);
+}
+
+static bool number_parse(enum kind kind, const char *text, uint64_t *out)
+{
+    char *end;
+
+    if (!isdigit((unsigned char)text[0]))
+        return false;
+    errno = 0;
+    unsigned long long value = strtoull(text, &end, 10);
+    if (errno != 0)
+        return false;
+    while (*end == ' ')
+        end++;
+    *out = value;
+    if (*end == '\0')
+        return true;
+    for (const struct unit *unit = units_of(kind); unit->name != NULL; unit++) {
+        if (strcmp(unit->name, end) == 0)
+            return !__builtin_mul_overflow((uint64_t)value, unit->factor, out);
+    }
+    return false;
+}
+
+static size_t distance(const char *a, const char *b)
+{
+    size_t row[64];
+    size_t n = strlen(b);
+
+    if (n >= HF_COUNT_OF(row) || strlen(a) >= HF_COUNT_OF(row))
+        return SIZE_MAX;
+    for (size_t j = 0; j <= n; j++)
+        row[j] = j;
+    for (size_t i = 0; a[i] != '\0'; i++) {
+        size_t corner = row[0];
+        row[0] = i + 1;
+        for (size_t j = 0; j < n; j++) {
+            size_t best = corner + (a[i] != b[j]);
+            corner = row[j + 1];
+            if (row[j + 1] + 1 < best)
+                best = row[j + 1] + 1;
+            if (row[j] + 1 < best)
+                best = row[j] + 1;
+            row[j + 1] = best;
+        }
+    }
+    return row[n];
+}
+
+static enum hf_status unknown_key(const char *key, struct hf_error *err)
+{
+    const char *near = NULL;
+    size_t nearest = 4;
+
+    for (size_t i = 0; i < HF_COUNT_OF(rows); i++) {
+        size_t d = distance(key, rows[i].key);
+        if (d < nearest) {
+            nearest = d;
+            near = rows[i].key;
+        }
+    }
+    if (near != NULL)
+        return hf_error_set(err, HF_INVALID, "unknown setting '%s'; did you mean '%s'?", key, near);
+    return hf_error_set(err, HF_INVALID, "unknown setting '%s'; docs/config.md lists them", key);
+}
+
+enum hf_status hf_config_set(struct hf_config *config, const char *key, const char *value,
+                             struct hf_error *err)
+{
+    static const char *const what[] = {"", "a number", "a size", "a time"};
+    char low[32];
+    char high[32];
+    uint64_t number = 0;
+
+    for (size_t i = 0; i < HF_COUNT_OF(rows); i++) {
+        const struct row *row = &rows[i];
+        if (strcmp(row->key, key) != 0)
+            continue;
+        if (row->kind == KIND_STRING) {
+            if (strlen(value) < row->low || strlen(value) > row->high)
+                return hf_error_set(err, HF_INVALID, "%s: '%.64s' has not %" PRIu64 " to %" PRIu64
+                                    " characters", key, value, row->low, row->high);
+            snprintf(text_at(config, row), HF_CONFIG_TEXT_MAX, "%s", value);
+            return HF_OK;
+        }
+        if (!number_parse(row->kind, value, &number) || number < row->low || number > row->high) {
+            number_text(row->kind, row->low, low, sizeof low);
+            number_text(row->kind, row->high, high, sizeof high);
+            return hf_error_set(err, HF_INVALID, "%s: '%.64s' is not %s from %s to %s", key, value,
+                                what[row->kind], low, high);
+        }
+        *number_at(config, row) = number;
+        return HF_OK;
+    }
+    return unknown_key(key, err);
+}
+
+/* ---------------------------------------------------------------------------- YAML */
+
+struct load {
+    struct hf_config *config;
+    const char *path;
+    bool seen[HF_COUNT_OF(rows)];
+    char key[128];
+    int depth;
+    bool has_key;
+};
+
+static enum hf_status load_error(const struct load *load, const yaml_mark_t *at,
+                                 enum hf_status status, const char *what, struct hf_error *err)
+{
+    return hf_error_set(err, status, "%s:%zu: %s", load->path, at->line + 1, what);
+}
+
+static enum hf_status load_scalar(struct load *load, const yaml_event_t *event,
+                                  struct hf_error *err)
+{
+    const char *text = (const char *)event->data.scalar.value;
+    struct hf_error inner;
+
+    if (load->depth == 0)
+        return load_error(load, &event->start_mark, HF_INVALID,
+                          "the file must be a mapping of settings (key: value)", err);
+    if (!load->has_key) {
+        if (strlen(text) >= sizeof load->key)
+            return load_error(load, &event->start_mark, HF_INVALID, "a setting's name is too long",
+                              err);
+        snprintf(load->key, sizeof load->key, "%s", text);
+        load->has_key = true;
+        return HF_OK;
+    }
+    load->has_key = false;
+    for (size_t i = 0; i < HF_COUNT_OF(rows); i++) {
+        if (strcmp(rows[i].key, load->key) != 0)
+            continue;
+        if (load->seen[i])
+            return load_error(load, &event->start_mark, HF_INVALID, "the setting is given twice",
+                              err);
+        load->seen[i] = true;
+    }
+    enum hf_status status = hf_config_set(load->config, load->key, text, &inner);
+    if (status != HF_OK)
+        return load_error(load, &event->start_mark, status, inner.text, err);
+    return HF_OK;
+}
+
+static enum hf_status load_event(struct load *load, const yaml_event_t *event,
+                                 struct hf_error *err)
+{
+    switch (event->type) {
+    case YAML_MAPPING_START_EVENT:
+        if (load->depth++ > 0)
+            return load_error(load, &event->start_mark, HF_INVALID,
+                              "settings are not nested; write a.b: value", err);
+        return HF_OK;
+    case YAML_MAPPING_END_EVENT:
+        load->depth--;
+        return HF_OK;
+    case YAML_SEQUENCE_START_EVENT:
+        return load_error(load, &event->start_mark, HF_INVALID, "no setting takes a list", err);
+    case YAML_ALIAS_EVENT:
+        return load_error(load, &event->start_mark, HF_INVALID, "aliases are not supported", err);
+    case YAML_SCALAR_EVENT:
+        return load_scalar(load, event, err);
+    default:
+        return HF_OK;
+    }
+}
+
+enum hf_status hf_config_load(struct hf_config *config, const char *path, struct hf_error *err)
+{
+    struct load load = {.config = config, .path = path};
+    enum hf_status status = HF_OK;
+    yaml_parser_t parser;
+    bool done = false;
+
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return hf_error_set(err, HF_INVALID, "%s: %s", path, strerror(errno));
+    yaml_parser_initialize(&parser);
+    yaml_parser_set_input_file(&parser, file);
+    while (!done && status == HF_OK) {
+        yaml_event_t event;
+        if (!yaml_parser_parse(&parser, &event)) {
+            status = load_error(&load, &parser.problem_mark, HF_INVALID,
+                                parser.problem != NULL ? parser.problem : "not YAML", err);
+            break;
+        }
+        status = load_event(&load, &event, err);
+        done = event.type == YAML_STREAM_END_EVENT;
+        yaml_event_delete(&event);
+    }
+    yaml_parser_delete(&parser);
+    fclose(file);
+    return status;
+}
+
+enum hf_status hf_config_check(const struct hf_config *config, struct hf_error *err)
+{
+    if (config->session_ttl_min > config->session_ttl_max)
+        return hf_error_set(err, HF_INVALID, "session.ttl-min is greater than session.ttl-max");
+    if (config->session_close_grace >= config->session_ttl_min &&
+        config->session_close_grace > 0)
+        return hf_error_set(err, HF_INVALID,
+                            "session.close-grace must be less than session.ttl-min");
+    if (strcmp(config->election, "standalone") != 0)
+        return hf_error_set(err, HF_INVALID, "election: '%s' is none of: standalone",
+                            config->election);
+    if (strncmp(config->store, "file://", 7) != 0)
+        return hf_error_set(err, HF_INVALID,
+                            "store: '%s' has no scheme this build knows; use file:///path",
+                            config->store);
+    return HF_OK;
+}
+
+void hf_config_print(const struct hf_config *config, FILE *out)
+{
+    for (size_t i = 0; i < HF_COUNT_OF(rows); i++) {
+        char text[32];
+        if (rows[i].kind == KIND_STRING) {
+            fprintf(out, "%s: \"%s\"\n", rows[i].key, text_at(config, &rows[i]));
+        } else {
+            number_text(rows[i].kind, *number_at(config, &rows[i]), text, sizeof text);
+            fprintf(out, "%s: %s\n", rows[i].key, text);
+        }
+    }
+}
+
+void hf_config_markdown(FILE *out)
+{
+    fprintf(out, "# Settings of holdfastd\n\n"
+                 "Made by `holdfastd --config-reference`; do not edit. Settings come from "
+                 "`--config FILE` (YAML, `key: value`)\nand `-D key=value`, which wins. Times: "
+                 "`300ms`, `15s`, `10min`, `2h`, `7d`. Sizes: `4KiB`, `64MiB`.\n\n"
+                 "| setting | default | from | to | |\n|---|---|---|---|---|\n");
+    for (size_t i = 0; i < HF_COUNT_OF(rows); i++) {
+        const struct row *row = &rows[i];
+        char fallback[32];
+        char low[32];
+        char high[32];
+        if (row->kind == KIND_STRING) {
+            fprintf(out, "| `%s` | `%s` | | | %s |\n", row->key, row->fallback_text, row->text);
+            continue;
+        }
+        number_text(row->kind, row->fallback, fallback, sizeof fallback);
+        number_text(row->kind, row->low, low, sizeof low);
+        number_text(row->kind, row->high, high, sizeof high);
+        fprintf(out, "| `%s` | %s | %s | %s | %s |\n", row->key, fallback, low, high, row->text);
+    }
+}

@@ -1,0 +1,957 @@
+/* Start: open the store, check that it is one, prove that put-if-absent holds,
+ * listen, campaign, take over, serve. Everything after the first step is driven
+ * by callbacks on the loop.
+ *
+ *   opening → marking → probing → campaigning → (journal's own states) → leading
+ */
+#include "daemon/daemon.h"
+
+#include "backends/blob_file.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "daemon/replica.h"
+#include "rpc/rpc.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <time.h>
+
+enum { HOUSEKEEPING_MS = 1000, TRASH_PURGE_MS = 60000 };
+
+struct daemon {
+    struct hf_service service; /* first: the ops get a pointer to it */
+    const struct hf_config *config;
+    uv_loop_t loop;
+    struct hf_blob *blob;
+    struct hf_replica *replica;
+    struct hf_rpc *rpc;
+    struct hf_id store_id;
+    char address[300];
+    uint64_t started_wall_ms;
+    uv_timer_t sessions_timer;
+    uv_timer_t housekeeping;
+    uv_signal_t terminate;
+    uv_signal_t interrupt;
+    struct hf_blob_req req; /* start-up */
+    struct hf_buf start_bytes;
+    char probe_name[64];
+    bool leads;
+    bool stopping;
+    bool listening;
+    bool deleting;
+    uint64_t purge_at_ms;
+    char deleting_blob[HF_BLOB_NAME_MAX + 1];
+    struct hf_blob_req deleting_req;
+    int exit_code;
+};
+
+/* A transaction of the daemon's own. */
+struct own_txn {
+    struct hf_service_done done;
+    struct daemon *daemon;
+    struct hf_submission submission;
+    struct hf_txn txn;
+    struct hf_sessions_effect effect;
+    bool is_effect;
+    bool is_deletion;
+};
+
+static void daemon_stop(struct daemon *d, int exit_code);
+static void deletions_kick(struct daemon *d);
+
+static uint64_t clock_ms(clockid_t clock)
+{
+    struct timespec now;
+
+    clock_gettime(clock, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* CLOCK_BOOTTIME goes on while the machine sleeps: a lease must not outlive that. */
+static uint64_t now_ms(void)
+{
+    return clock_ms(CLOCK_BOOTTIME);
+}
+
+static void random_bytes(void *out, size_t size)
+{
+    ssize_t got = getrandom(out, size, 0);
+
+    hf_assert(got == (ssize_t)size);
+}
+
+static struct daemon *daemon_of(struct hf_service *service)
+{
+    return HF_CONTAINER_OF(service, struct daemon, service);
+}
+
+/* ------------------------------------------------------------------- own transactions */
+
+static struct own_txn *own_new(struct daemon *d)
+{
+    struct own_txn *own = hf_calloc(1, sizeof *own);
+
+    if (own == NULL)
+        return NULL;
+    own->daemon = d;
+    hf_txn_init(&own->txn);
+    return own;
+}
+
+static void own_free(struct own_txn *own)
+{
+    hf_txn_release(&own->txn);
+    hf_free(own);
+}
+
+static void own_submit(struct own_txn *own,
+                       void (*done)(struct hf_service_done *done, struct hf_submission *submission))
+{
+    own->done.done = done;
+    own->submission = (struct hf_submission){.txn = &own->txn, .arg = &own->done};
+    hf_replica_submit(own->daemon->replica, &own->submission);
+}
+
+/* ------------------------------------------------------------------------- sessions */
+
+static void sessions_kick(struct daemon *d);
+
+static struct hf_owner owner_of(struct hf_session_id sid)
+{
+    struct hf_owner owner;
+
+    memcpy(owner.id, sid.bytes, sizeof owner.id);
+    return owner;
+}
+
+static void effect_log(const struct hf_sessions_effect *effect, enum hf_status status)
+{
+    char ended[33];
+    char granted[33];
+
+    hf_hex_encode(effect->ended.bytes, sizeof effect->ended.bytes, ended);
+    hf_hex_encode(effect->granted.bytes, sizeof effect->granted.bytes, granted);
+    if (effect->kind != HF_SESSIONS_GRANT)
+        hf_log_info("session.ended", "cluster=%s session=%s status=%s reason=%s", effect->cluster,
+                    ended, hf_status_name(status), hf_log_quote(effect->reason).text);
+    if (effect->kind != HF_SESSIONS_END)
+        hf_log_info("leader.granted", "cluster=%s session=%s status=%s", effect->cluster, granted,
+                    hf_status_name(status));
+}
+
+static void effect_tell(struct daemon *d, const struct hf_sessions_effect *effect,
+                        void *ended_stream)
+{
+    struct hf_session_view view;
+    struct hf_leader_info leader;
+    uint64_t revision;
+    uint64_t remaining = 0;
+
+    if (ended_stream != NULL)
+        hf_rpc_session_ended(d->rpc, ended_stream, effect->reason);
+    hf_rpc_leader_changed(d->rpc, effect->cluster);
+    if (effect->kind == HF_SESSIONS_END)
+        return;
+    struct hf_keyspace ks = hf_journal_confirmed(hf_replica_journal(d->replica), &revision);
+    if (hf_sessions_view(d->service.sessions, effect->granted, &view) && view.stream != NULL &&
+        hf_leader_get(ks, effect->cluster, &leader) &&
+        hf_sessions_renew(d->service.sessions, effect->granted, now_ms(), now_ms(), &remaining) ==
+            HF_OK)
+        hf_rpc_session_granted(d->rpc, view.stream, leader.leader_session, leader.fence,
+                               remaining);
+}
+
+static void effect_done(struct hf_service_done *done, struct hf_submission *submission)
+{
+    struct own_txn *own = HF_CONTAINER_OF(done, struct own_txn, done);
+    struct daemon *d = own->daemon;
+    struct hf_sessions_effect effect = own->effect;
+    enum hf_status status = submission->status;
+    uint64_t revision = submission->revision;
+    struct hf_session_view view;
+    void *ended_stream = NULL;
+
+    own_free(own);
+    effect_log(&effect, status);
+    if (!d->leads)
+        return; /* the table was forgotten with the lead */
+    if (effect.kind != HF_SESSIONS_GRANT && status == HF_OK &&
+        hf_sessions_view(d->service.sessions, effect.ended, &view))
+        ended_stream = view.stream;
+    hf_sessions_done(d->service.sessions, &effect, status == HF_OK, revision, now_ms());
+    if (status == HF_OK)
+        effect_tell(d, &effect, ended_stream);
+    sessions_kick(d);
+}
+
+static void effect_start(struct daemon *d, const struct hf_sessions_effect *effect)
+{
+    uint8_t uuid[16];
+    uint64_t revision;
+    struct own_txn *own = own_new(d);
+
+    if (own == NULL) {
+        hf_sessions_done(d->service.sessions, effect, false, 0, now_ms());
+        return;
+    }
+    struct hf_keyspace ks = hf_journal_pending(hf_replica_journal(d->replica), &revision);
+    own->effect = *effect;
+    if (effect->kind != HF_SESSIONS_GRANT)
+        hf_catalog_session_end(ks, owner_of(effect->ended), &own->txn);
+    if (effect->kind != HF_SESSIONS_END) {
+        random_bytes(uuid, sizeof uuid);
+        hf_catalog_grant(ks, effect->cluster, owner_of(effect->granted), uuid,
+                         clock_ms(CLOCK_REALTIME), &own->txn);
+    }
+    own_submit(own, effect_done);
+}
+
+static void sessions_timer_cb(uv_timer_t *timer)
+{
+    sessions_kick(timer->data);
+}
+
+static void sessions_kick(struct daemon *d)
+{
+    struct hf_sessions_effect effect;
+    uint64_t now = now_ms();
+
+    if (!d->leads || d->stopping)
+        return;
+    while (hf_sessions_next(d->service.sessions, now, &effect))
+        effect_start(d, &effect);
+    uint64_t deadline = hf_sessions_deadline(d->service.sessions, now);
+    if (deadline == UINT64_MAX)
+        uv_timer_stop(&d->sessions_timer);
+    else
+        uv_timer_start(&d->sessions_timer, sessions_timer_cb, deadline > now ? deadline - now : 0,
+                       0);
+}
+
+static void sessions_load(struct daemon *d)
+{
+    struct hf_walk walk;
+    struct hf_entry entry;
+    struct hf_session_info info;
+    struct hf_leader_info leader;
+    struct hf_owner owner;
+    char rest[64];
+    uint64_t revision;
+    uint64_t count = 0;
+    struct hf_keyspace ks = hf_journal_confirmed(hf_replica_journal(d->replica), &revision);
+
+    hf_sessions_reset(d->service.sessions);
+    hf_walk_init(&walk, ks, "/sessions/", "");
+    while (hf_walk_next(&walk, &entry, rest, sizeof rest)) {
+        struct hf_session_id sid;
+        if (!hf_session_decode(&entry, &owner, &info))
+            continue;
+        memcpy(sid.bytes, owner.id, sizeof sid.bytes);
+        if (hf_sessions_load(d->service.sessions, sid, info.cluster, info.ttl_ms, now_ms()) !=
+            HF_OK)
+            continue;
+        if (hf_leader_get(ks, info.cluster, &leader) &&
+            memcmp(leader.session.id, owner.id, sizeof owner.id) == 0)
+            hf_sessions_load_holder(d->service.sessions, sid, leader.fence);
+        count++;
+    }
+    hf_log_info("sessions.loaded", "count=%" PRIu64, count);
+}
+
+/* ------------------------------------------------------- deletion of payloads, trash */
+
+static void deletion_recorded(struct hf_service_done *done, struct hf_submission *submission)
+{
+    struct own_txn *own = HF_CONTAINER_OF(done, struct own_txn, done);
+    struct daemon *d = own->daemon;
+    enum hf_status status = submission->status;
+
+    own_free(own);
+    d->deleting = false;
+    if (status == HF_OK)
+        deletions_kick(d);
+}
+
+static void deletion_removed(struct hf_blob_req *req, enum hf_status status)
+{
+    struct daemon *d = req->arg;
+    char key[HF_BLOB_NAME_MAX + 32];
+    struct own_txn *own = status == HF_OK && d->leads && !d->stopping ? own_new(d) : NULL;
+
+    if (own == NULL) {
+        d->deleting = false; /* tried again by the housekeeping */
+        return;
+    }
+    snprintf(key, sizeof key, HF_DELETING_PREFIX "%s", d->deleting_blob);
+    hf_txn_delete(&own->txn, key);
+    own_submit(own, deletion_recorded);
+}
+
+/* The tombstone is durable: the object may go, and then the tombstone. One at a
+ * time: there are few, and nobody waits. */
+static void deletions_kick(struct daemon *d)
+{
+    struct hf_walk walk;
+    struct hf_entry entry;
+    uint64_t revision;
+
+    if (!d->leads || d->deleting || d->stopping)
+        return;
+    struct hf_keyspace ks = hf_journal_confirmed(hf_replica_journal(d->replica), &revision);
+    hf_walk_init(&walk, ks, HF_DELETING_PREFIX, "");
+    if (!hf_walk_next(&walk, &entry, d->deleting_blob, sizeof d->deleting_blob) ||
+        !hf_blob_name_is_valid(d->deleting_blob))
+        return;
+    d->deleting = true;
+    d->deleting_req.arg = d;
+    hf_blob_remove(d->blob, &d->deleting_req, d->deleting_blob, deletion_removed);
+}
+
+static void purge_done(struct hf_service_done *done, struct hf_submission *submission)
+{
+    (void)submission;
+    own_free(HF_CONTAINER_OF(done, struct own_txn, done));
+}
+
+static void trash_purge(struct daemon *d)
+{
+    struct hf_walk walk;
+    struct hf_entry entry;
+    struct hf_trash_info info;
+    char id[HF_KEY_SIZE_MAX];
+    uint64_t revision;
+    uint64_t wall = clock_ms(CLOCK_REALTIME);
+    struct own_txn *own = own_new(d);
+
+    if (own == NULL)
+        return;
+    struct hf_keyspace ks = hf_journal_pending(hf_replica_journal(d->replica), &revision);
+    hf_walk_init(&walk, ks, "/trash/", "");
+    while (hf_walk_next(&walk, &entry, id, sizeof id) && own->txn.op_count < 1000) {
+        if (strchr(id, '/') == NULL && hf_trash_decode(entry.value, &info) &&
+            info.deleted_ms + d->config->trash_keep <= wall)
+            hf_catalog_trash_purge(ks, id, &own->txn);
+    }
+    if (own->txn.op_count > 0)
+        own_submit(own, purge_done);
+    else
+        own_free(own);
+}
+
+static void housekeeping_cb(uv_timer_t *timer)
+{
+    struct daemon *d = timer->data;
+
+    if (hf_blob_file_is_poisoned(d->blob)) {
+        hf_log_error("store.poisoned", "error=\"a folder of the store could not be flushed; what is "
+                                       "on disk is not known any more, so this process ends and its "
+                                       "successor reads again\"");
+        daemon_stop(d, hf_status_exit(HF_UNKNOWN));
+        return;
+    }
+    if (!d->leads)
+        return;
+    deletions_kick(d);
+    if (d->purge_at_ms <= now_ms()) {
+        d->purge_at_ms = now_ms() + TRASH_PURGE_MS;
+        trash_purge(d);
+    }
+}
+
+/* ------------------------------------------------------------------------ replica */
+
+static void on_became_leader(void *arg)
+{
+    struct daemon *d = arg;
+    struct hf_position at = hf_journal_position(hf_replica_journal(d->replica));
+
+    d->leads = true;
+    sessions_load(d);
+    hf_log_info("daemon.serving", "replica=%s address=%s epoch=%" PRIu64,
+                d->config->replica_name, d->address, at.epoch);
+    sessions_kick(d);
+    deletions_kick(d);
+}
+
+static void on_stepped_down(void *arg, const struct hf_error *why)
+{
+    struct daemon *d = arg;
+
+    d->leads = false;
+    hf_log_warn("daemon.stepped_down", "reason=%s", hf_log_quote(why->text).text);
+    hf_sessions_reset(d->service.sessions);
+    hf_rpc_lost_lead(d->rpc);
+}
+
+static void on_halted(void *arg, const struct hf_error *why)
+{
+    struct daemon *d = arg;
+
+    d->leads = false;
+    hf_log_error("store.damaged", "error=\"%s\"", why->text);
+    daemon_stop(d, hf_status_exit(HF_CORRUPT));
+}
+
+static void on_changed(void *arg)
+{
+    deletions_kick(arg);
+}
+
+static void on_done(void *arg, struct hf_submission *submission)
+{
+    struct hf_service_done *done = submission->arg;
+
+    (void)arg;
+    done->done(done, submission);
+}
+
+/* ------------------------------------------------------------------------ service */
+
+static bool service_leads(struct hf_service *service)
+{
+    return daemon_of(service)->leads;
+}
+
+static const char *service_leader(struct hf_service *service)
+{
+    struct daemon *d = daemon_of(service);
+
+    return d->leads ? d->address : NULL;
+}
+
+static struct hf_keyspace service_pending(struct hf_service *service)
+{
+    uint64_t revision;
+
+    return hf_journal_pending(hf_replica_journal(daemon_of(service)->replica), &revision);
+}
+
+static struct hf_keyspace service_confirmed(struct hf_service *service, uint64_t *out_revision)
+{
+    return hf_journal_confirmed(hf_replica_journal(daemon_of(service)->replica), out_revision);
+}
+
+static void service_submit(struct hf_service *service, struct hf_submission *submission)
+{
+    hf_replica_submit(daemon_of(service)->replica, submission);
+}
+
+static void service_kick(struct hf_service *service)
+{
+    sessions_kick(daemon_of(service));
+}
+
+static uint64_t service_now(struct hf_service *service)
+{
+    (void)service;
+    return now_ms();
+}
+
+static uint64_t service_wall(struct hf_service *service)
+{
+    (void)service;
+    return clock_ms(CLOCK_REALTIME);
+}
+
+/* The election's lease is a proof of leadership: no successor may seal without
+ * it. Standalone holds the lock of the folder for as long as it lives. */
+static uint64_t service_proof(struct hf_service *service)
+{
+    return service_now(service);
+}
+
+static void service_random(struct hf_service *service, void *out, size_t size)
+{
+    (void)service;
+    random_bytes(out, size);
+}
+
+static uint64_t clusters_count(struct hf_keyspace ks)
+{
+    char from[HF_KEY_SIZE_MAX] = "/clusters/";
+    struct hf_keyspace_iter iter;
+    struct hf_entry entry;
+    uint64_t count = 0;
+
+    for (;;) {
+        hf_keyspace_seek(&iter, ks, HF_BYTES_OF_STRING(from));
+        if (!hf_keyspace_next(&iter, &entry) ||
+            !hf_bytes_start_with(entry.key, HF_BYTES_OF_STRING("/clusters/")))
+            return count;
+        /* "/clusters/<ns>/<cluster>" and what is below it; '0' comes after '/'. */
+        size_t slashes = 0;
+        size_t n = 0;
+        while (n < entry.key.size && n + 2 < sizeof from) {
+            slashes += entry.key.data[n] == '/';
+            if (slashes == 4)
+                break;
+            n++;
+        }
+        memcpy(from, entry.key.data, n);
+        from[n] = '0';
+        from[n + 1] = '\0';
+        count++;
+    }
+}
+
+static json_t *service_status(struct hf_service *service)
+{
+    struct daemon *d = daemon_of(service);
+    const struct hf_journal *journal = hf_replica_journal(d->replica);
+    struct hf_journal_stats stats;
+    struct hf_rpc_stats rpc;
+    struct rusage usage;
+    uint64_t revision;
+    char store_id[33];
+    struct hf_keyspace ks = hf_journal_confirmed(journal, &revision);
+
+    hf_journal_stats(journal, &stats);
+    hf_rpc_stats(d->rpc, &rpc);
+    getrusage(RUSAGE_SELF, &usage);
+    hf_hex_encode(d->store_id.bytes, sizeof d->store_id.bytes, store_id);
+    json_t *status = json_pack(
+        "{s:s, s:s, s:s, s:s?, s:I, s:I, s:I, s:s, s:s, s:s}", "name", d->config->replica_name,
+        "version", HF_VERSION, "state", hf_journal_state_name(hf_journal_state(journal)),
+        "leader", d->leads ? d->address : NULL, "epoch", (json_int_t)hf_journal_epoch(journal),
+        "revision", (json_int_t)revision, "started_ms", (json_int_t)d->started_wall_ms, "store",
+        d->config->store, "store_id", store_id, "election", d->config->election);
+    json_t *more = json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "sessions",
+        (json_int_t)hf_sessions_count(d->service.sessions), "streams", (json_int_t)rpc.streams,
+        "connections", (json_int_t)rpc.http.connections, "clusters",
+        (json_int_t)clusters_count(ks), "entries", (json_int_t)ks.count, "bytes",
+        (json_int_t)ks.bytes, "records_written", (json_int_t)stats.records_written,
+        "txns_written", (json_int_t)stats.txns_written, "bytes_written",
+        (json_int_t)stats.bytes_written, "proofs", (json_int_t)stats.proofs, "snapshots",
+        (json_int_t)stats.snapshots, "records_removed", (json_int_t)stats.records_removed,
+        "queue", (json_int_t)stats.queue, "memory_peak_bytes",
+        (json_int_t)usage.ru_maxrss * 1024);
+    if (status != NULL && more != NULL)
+        json_object_update(status, more);
+    json_decref(more);
+    return status;
+}
+
+static void metric(struct hf_buf *out, const char *name, const char *type, const char *help,
+                   uint64_t value)
+{
+    hf_buf_append_format(out, "# HELP holdfast_%s %s\n# TYPE holdfast_%s %s\nholdfast_%s %" PRIu64
+                              "\n",
+                         name, help, name, type, name, value);
+}
+
+static void service_metrics(struct hf_service *service, struct hf_buf *out)
+{
+    struct daemon *d = daemon_of(service);
+    const struct hf_journal *journal = hf_replica_journal(d->replica);
+    struct hf_journal_stats stats;
+    struct hf_rpc_stats rpc;
+    uint64_t revision;
+    struct hf_keyspace ks = hf_journal_confirmed(journal, &revision);
+
+    hf_journal_stats(journal, &stats);
+    hf_rpc_stats(d->rpc, &rpc);
+    metric(out, "leader", "gauge", "1 while this replica leads.", d->leads);
+    metric(out, "epoch", "gauge", "Number of the present reign.", hf_journal_epoch(journal));
+    metric(out, "revision", "counter", "Transactions since the store was made.", revision);
+    metric(out, "entries", "gauge", "Keys in the keyspace.", ks.count);
+    metric(out, "state_bytes", "gauge", "Bytes of keys and values.", ks.bytes);
+    metric(out, "sessions", "gauge", "Sessions of JobManagers.",
+           hf_sessions_count(d->service.sessions));
+    metric(out, "streams", "gauge", "Open event streams and watches.", rpc.streams);
+    metric(out, "connections", "gauge", "Open connections.", rpc.http.connections);
+    metric(out, "requests_total", "counter", "Requests begun.", rpc.http.requests);
+    metric(out, "requests_bad_total", "counter", "Requests refused before a resource saw them.",
+           rpc.http.bad_requests);
+    metric(out, "calls_waiting", "gauge", "Requests that wait for the storage.",
+           rpc.calls_waiting);
+    metric(out, "records_written_total", "counter", "Records written to the log.",
+           stats.records_written);
+    metric(out, "transactions_written_total", "counter", "Transactions in those records.",
+           stats.txns_written);
+    metric(out, "record_bytes_total", "counter", "Bytes of those records.", stats.bytes_written);
+    metric(out, "creates_retried_total", "counter", "Writes of a record that were tried again.",
+           stats.creates_retried);
+    metric(out, "proofs_total", "counter", "Proofs of leadership asked of the storage.",
+           stats.proofs);
+    metric(out, "snapshots_total", "counter", "Snapshots written.", stats.snapshots);
+    hf_buf_append_string(out, "# HELP holdfast_answers_total Answers by status.\n"
+                              "# TYPE holdfast_answers_total counter\n");
+    for (int i = 0; i < HF_STATUS_COUNT; i++)
+        hf_buf_append_format(out, "holdfast_answers_total{status=\"%s\"} %" PRIu64 "\n",
+                             hf_status_name((enum hf_status)i), rpc.answers[i]);
+}
+
+static const struct hf_service_ops service_ops = {
+    .leads = service_leads,
+    .leader = service_leader,
+    .pending = service_pending,
+    .confirmed = service_confirmed,
+    .submit = service_submit,
+    .sessions_kick = service_kick,
+    .now_ms = service_now,
+    .wall_ms = service_wall,
+    .proof_ms = service_proof,
+    .random = service_random,
+    .status = service_status,
+    .metrics = service_metrics,
+};
+
+/* --------------------------------------------------------------------------- start */
+
+static void start_failed(struct daemon *d, enum hf_status status, const char *what,
+                         const char *text)
+{
+    hf_log_error("daemon.start_failed", "status=%s error=%s", hf_status_name(status),
+                 hf_log_quote(text).text);
+    fprintf(stderr, "holdfastd: %s: %s\n", what, text);
+    daemon_stop(d, hf_status_exit(status));
+}
+
+static bool port_file_write(struct daemon *d, int port)
+{
+    const char *path = d->config->listen_port_file;
+
+    if (path[0] == '\0')
+        return true;
+    FILE *file = fopen(path, "we");
+    if (file == NULL)
+        return false;
+    fprintf(file, "%d\n", port);
+    return fclose(file) == 0;
+}
+
+static void start_serving(struct daemon *d)
+{
+    struct hf_journal_options journal;
+    struct hf_http_options http;
+    struct hf_error err;
+    int port = 0;
+    const struct hf_config *config = d->config;
+
+    hf_journal_options_default(&journal);
+    journal.store_id = d->store_id;
+    journal.batch_bytes_max = config->store_batch_bytes;
+    journal.queue_max = config->store_queue_max;
+    journal.snapshot_records = config->snapshot_records;
+    journal.snapshot_bytes = config->snapshot_bytes;
+    hf_http_options_default(&http);
+    http.connections_max = (unsigned)config->connections_max;
+    http.header_timeout_ms = config->header_timeout;
+    http.body_timeout_ms = config->body_timeout;
+    http.idle_timeout_ms = config->idle_timeout;
+    http.stall_timeout_ms = config->stall_timeout;
+    d->rpc = hf_rpc_new(&d->loop, &d->service, &http);
+    if (d->rpc == NULL) {
+        start_failed(d, HF_NO_MEMORY, "start", "no memory");
+        return;
+    }
+    enum hf_status status = hf_rpc_listen(d->rpc, config->listen, &port, &err);
+    if (status != HF_OK) {
+        start_failed(d, status, "start", err.text);
+        return;
+    }
+    const char *colon = strrchr(config->listen, ':');
+    if (config->advertise[0] != '\0')
+        snprintf(d->address, sizeof d->address, "%s", config->advertise);
+    else
+        snprintf(d->address, sizeof d->address, "%.*s:%d", (int)(colon - config->listen),
+                 config->listen, port);
+    snprintf(journal.address, sizeof journal.address, "%.255s", d->address);
+    struct hf_replica_observer observer = {
+        .arg = d,
+        .became_leader = on_became_leader,
+        .stepped_down = on_stepped_down,
+        .halted = on_halted,
+        .changed = on_changed,
+        .done = on_done,
+    };
+    d->replica = hf_replica_new(&d->loop, d->blob, &journal, &observer);
+    if (d->replica == NULL) {
+        start_failed(d, HF_NO_MEMORY, "start", "no memory");
+        return;
+    }
+    if (!port_file_write(d, port)) {
+        start_failed(d, HF_INVALID, "listen.port-file", "the file cannot be written");
+        return;
+    }
+    hf_log_info("daemon.listening", "address=%s", d->address);
+    uv_timer_start(&d->housekeeping, housekeeping_cb, HOUSEKEEPING_MS, HOUSEKEEPING_MS);
+    hf_replica_elected(d->replica); /* standalone: the folder's lock is held since open */
+}
+
+/* Put-if-absent must refuse a second put of the same name, or nothing fences. */
+static void probe_cleaned(struct hf_blob_req *req, enum hf_status status)
+{
+    (void)status; /* what is left of a probe is harmless */
+    if (!((struct daemon *)req->arg)->stopping)
+        start_serving(req->arg);
+}
+
+static void probe_second(struct hf_blob_req *req, enum hf_status status)
+{
+    struct daemon *d = req->arg;
+
+    if (status != HF_EXISTS) {
+        start_failed(d, HF_INTERNAL, "store",
+                     "this storage does not refuse to create a name twice, so it cannot protect "
+                     "against two leaders; use another one");
+        return;
+    }
+    hf_blob_remove(d->blob, &d->req, d->probe_name, probe_cleaned);
+}
+
+static void probe_first(struct hf_blob_req *req, enum hf_status status)
+{
+    struct daemon *d = req->arg;
+
+    if (status == HF_FULL) {
+        /* A full disk must not keep the daemon from serving reads and renewals;
+         * the probe was passed when the store was made. */
+        hf_log_warn("store.full", "error=%s", hf_log_quote(req->error.text).text);
+        start_serving(d);
+        return;
+    }
+    if (status != HF_OK) {
+        start_failed(d, status, "store", req->error.text);
+        return;
+    }
+    hf_blob_create(d->blob, &d->req, d->probe_name, hf_buf_bytes(&d->start_bytes), probe_second);
+}
+
+static void probe_start(struct daemon *d)
+{
+    uint8_t random[16];
+    char hex[33];
+
+    random_bytes(random, sizeof random);
+    hf_hex_encode(random, sizeof random, hex);
+    snprintf(d->probe_name, sizeof d->probe_name, "probe/%s", hex);
+    hf_blob_create(d->blob, &d->req, d->probe_name, hf_buf_bytes(&d->start_bytes), probe_first);
+}
+
+static void mark_read(struct hf_blob_req *req, enum hf_status status);
+
+static void mark_created(struct hf_blob_req *req, enum hf_status status)
+{
+    struct daemon *d = req->arg;
+
+    if (status == HF_OK || status == HF_EXISTS)
+        hf_blob_read(d->blob, &d->req, HF_STORE_META_NAME, 0, 0, 4096, mark_read);
+    else
+        start_failed(d, status, "store", req->error.text);
+}
+
+/* No mark: a new store, but only where nothing else lives. */
+static void mark_listed(struct hf_blob_req *req, enum hf_status status)
+{
+    struct daemon *d = req->arg;
+    char text[512];
+
+    if (status != HF_OK) {
+        start_failed(d, status, "store", req->error.text);
+        return;
+    }
+    if (req->entry_count > 0) {
+        snprintf(text, sizeof text,
+                 "%s is not empty (for example '%.200s') and has no %s: it is no Holdfast store, or "
+                 "its mark was lost; name an empty folder, or restore the mark from a backup",
+                 d->config->store, req->entries[0].name, HF_STORE_META_NAME);
+        start_failed(d, HF_FOREIGN, "store", text);
+        return;
+    }
+    random_bytes(d->store_id.bytes, sizeof d->store_id.bytes);
+    hf_buf_clear(&d->start_bytes);
+    if (!hf_store_meta_encode(&d->store_id, clock_ms(CLOCK_REALTIME), &d->start_bytes)) {
+        start_failed(d, HF_NO_MEMORY, "store", "no memory");
+        return;
+    }
+    hf_blob_create(d->blob, &d->req, HF_STORE_META_NAME, hf_buf_bytes(&d->start_bytes),
+                   mark_created);
+}
+
+static void mark_read(struct hf_blob_req *req, enum hf_status status)
+{
+    struct daemon *d = req->arg;
+    struct hf_error err;
+    char text[HF_ERROR_TEXT_MAX + 256];
+
+    if (status == HF_NOT_FOUND) {
+        hf_blob_list(d->blob, &d->req, "", "", mark_listed);
+        return;
+    }
+    if (status == HF_OK) {
+        err.text[0] = '\0';
+        status = hf_store_meta_decode(hf_buf_bytes(&req->data), &d->store_id, &err);
+        if (status != HF_OK) {
+            snprintf(text, sizeof text,
+                     "%s in %s: %s; nothing was changed. Name another folder, restore this object "
+                     "from a backup, or run the version that wrote it",
+                     HF_STORE_META_NAME, d->config->store, err.text);
+            start_failed(d, status, "store", text);
+            return;
+        }
+        probe_start(d);
+        return;
+    }
+    start_failed(d, status, "store", req->error.text);
+}
+
+/* ---------------------------------------------------------------------------- stop */
+
+static void stop_handle(uv_handle_t *handle)
+{
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+static void blob_closed(void *arg)
+{
+    (void)arg;
+}
+
+static void stop_handles(struct daemon *d)
+{
+    stop_handle((uv_handle_t *)&d->sessions_timer);
+    stop_handle((uv_handle_t *)&d->housekeeping);
+    stop_handle((uv_handle_t *)&d->terminate);
+    stop_handle((uv_handle_t *)&d->interrupt);
+    if (d->blob != NULL)
+        hf_blob_close(d->blob, blob_closed, d);
+}
+
+static void replica_closed(void *arg)
+{
+    struct daemon *d = arg;
+
+    d->replica = NULL;
+    stop_handles(d);
+}
+
+static void rpc_closed(void *arg)
+{
+    struct daemon *d = arg;
+
+    d->rpc = NULL;
+    if (d->replica != NULL)
+        hf_replica_close(d->replica, replica_closed, d);
+    else
+        stop_handles(d);
+}
+
+/* Carried out in a turn of its own: it may be called from inside a callback of
+ * what is to be closed. */
+static void stop_now(uv_timer_t *timer)
+{
+    struct daemon *d = timer->data;
+
+    uv_timer_stop(timer);
+    d->leads = false;
+    if (d->rpc != NULL)
+        hf_rpc_close(d->rpc, rpc_closed, d);
+    else
+        rpc_closed(d);
+}
+
+static void daemon_stop(struct daemon *d, int exit_code)
+{
+    if (d->stopping)
+        return;
+    d->stopping = true;
+    d->exit_code = exit_code;
+    uv_timer_start(&d->sessions_timer, stop_now, 0, 0);
+}
+
+static void signal_cb(uv_signal_t *handle, int number)
+{
+    struct daemon *d = handle->data;
+
+    hf_log_info("daemon.stopping", "signal=%d", number);
+    daemon_stop(d, 0);
+}
+
+static void handles_init(struct daemon *d)
+{
+    uv_loop_init(&d->loop);
+    uv_timer_init(&d->loop, &d->sessions_timer);
+    uv_timer_init(&d->loop, &d->housekeeping);
+    uv_signal_init(&d->loop, &d->terminate);
+    uv_signal_init(&d->loop, &d->interrupt);
+    d->sessions_timer.data = d;
+    d->housekeeping.data = d;
+    d->terminate.data = d;
+    d->interrupt.data = d;
+    uv_signal_start(&d->terminate, signal_cb, SIGTERM);
+    uv_signal_start(&d->interrupt, signal_cb, SIGINT);
+}
+
+/* As many files as connections are allowed, where the system permits. */
+static void files_raise(const struct hf_config *config)
+{
+    struct rlimit limit;
+    rlim_t want = (rlim_t)config->connections_max + 256;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= want)
+        return;
+    limit.rlim_cur = want < limit.rlim_max ? want : limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < want)
+        hf_log_warn("daemon.files_limited", "allowed=%" PRIu64 " wanted=%" PRIu64,
+                    (uint64_t)limit.rlim_cur, (uint64_t)want);
+}
+
+int hf_daemon_run(const struct hf_config *config)
+{
+    struct daemon *d = hf_calloc(1, sizeof *d);
+    struct hf_error err;
+
+    hf_assert(d != NULL);
+    signal(SIGPIPE, SIG_IGN);
+    files_raise(config);
+    d->config = config;
+    d->started_wall_ms = clock_ms(CLOCK_REALTIME);
+    struct hf_blob_file_options file = {.workers = (unsigned)config->store_workers,
+                                        .ballast_bytes = config->store_ballast};
+    struct hf_sessions_options sessions = {.close_grace_ms = config->session_close_grace,
+                                           .sessions_max = config->sessions_max};
+    d->service.ops = &service_ops;
+    d->service.limits = (struct hf_service_limits){
+        .body_json_bytes_max = config->body_max,
+        .payload_bytes_max = config->payload_max,
+        .ttl_ms_min = config->session_ttl_min,
+        .ttl_ms_max = config->session_ttl_max,
+        .heartbeat_ms = config->session_heartbeat,
+        .request_timeout_ms = config->request_timeout,
+        .calls_max = config->requests_max,
+    };
+    d->service.sessions = hf_sessions_new(&sessions);
+    hf_assert(d->service.sessions != NULL);
+    handles_init(d);
+    hf_buf_init(&d->start_bytes, 4096);
+    hf_buf_append_string(&d->start_bytes, "probe");
+    d->req.arg = d;
+    hf_log_info("daemon.starting", "version=%s store=%s", HF_VERSION,
+                hf_log_quote(config->store).text);
+    enum hf_status status =
+        hf_blob_file_open(&d->blob, &d->loop, config->store + strlen("file://"), &file, &err);
+    if (status != HF_OK)
+        start_failed(d, status, "start", err.text);
+    else {
+        d->service.blob = d->blob;
+        hf_blob_read(d->blob, &d->req, HF_STORE_META_NAME, 0, 0, 4096, mark_read);
+    }
+    uv_run(&d->loop, UV_RUN_DEFAULT);
+    int closed = uv_loop_close(&d->loop);
+    hf_assert(closed == 0);
+    int code = d->exit_code;
+    hf_log_info("daemon.stopped", "exit=%d", code);
+    hf_sessions_free(d->service.sessions);
+    hf_blob_req_release(&d->req);
+    hf_blob_req_release(&d->deleting_req);
+    hf_buf_release(&d->start_bytes);
+    hf_free(d);
+    return code;
+}
