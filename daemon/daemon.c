@@ -851,6 +851,9 @@ static void stop_now(uv_timer_t *timer)
 
     uv_timer_stop(timer);
     d->leads = false;
+    /* What waits for the store comes back first, while there is somebody to answer. */
+    if (d->replica != NULL)
+        hf_replica_unelected(d->replica);
     if (d->rpc != NULL)
         hf_rpc_close(d->rpc, rpc_closed, d);
     else

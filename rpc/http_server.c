@@ -432,6 +432,11 @@ bool hf_http_answer_write(struct hf_http_request *req, struct hf_bytes piece)
     return made;
 }
 
+size_t hf_http_queued(const struct hf_http_request *req)
+{
+    return req->conn->queued;
+}
+
 void hf_http_answer_end(struct hf_http_request *req)
 {
     struct conn *conn = req->conn;

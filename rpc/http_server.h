@@ -95,6 +95,8 @@ void hf_http_answer_begin(struct hf_http_request *req, int code, const char *con
 /* False: the reader is too slow or there is no memory, and the connection is being closed (on_closed
  * will say so). The bytes are copied. */
 bool hf_http_answer_write(struct hf_http_request *req, struct hf_bytes piece);
+/* Bytes written and not yet taken by the kernel: 0 means that on_drained will not come. */
+size_t hf_http_queued(const struct hf_http_request *req);
 void hf_http_answer_end(struct hf_http_request *req);
 /* Breaks the connection off, for an answer that cannot be completed. on_closed is called. */
 void hf_http_abort(struct hf_http_request *req);

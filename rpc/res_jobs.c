@@ -69,6 +69,8 @@ static bool ids_of(struct hf_call *call, json_t *array, uint64_t **out_ids, size
 struct commit_texts {
     json_t *properties;
     json_t *discarded;
+    json_t *pointer_value;
+    json_t *inline_value;
     const char *pointer;
     const char *inline_;
     json_int_t id, started, completed, size, num_retained, reserve;
@@ -87,17 +89,19 @@ static bool commit_parse(struct hf_call *call, struct commit_texts *t)
     t->num_retained = 0;
     t->reserve = 0;
     t->discarded = NULL;
-    t->pointer = NULL;
-    t->inline_ = NULL;
+    t->pointer_value = NULL;
+    t->inline_value = NULL;
     if (json_unpack_ex(call->body, &where, JSON_STRICT,
-                       "{s:I, s?:s?, s:I, s:I, s:I, s:o, s?:s?, s?:I, s?:o, s?:I}", "id", &t->id,
-                       "pointer", &t->pointer, "started_ms", &t->started, "completed_ms",
+                       "{s:I, s?:o, s:I, s:I, s:I, s:o, s?:o, s?:I, s?:o, s?:I}", "id", &t->id,
+                       "pointer", &t->pointer_value, "started_ms", &t->started, "completed_ms",
                        &t->completed, "size", &t->size, "properties", &t->properties, "inline",
-                       &t->inline_, "num_retained", &t->num_retained, "discarded", &t->discarded,
+                       &t->inline_value, "num_retained", &t->num_retained, "discarded", &t->discarded,
                        "reserve", &t->reserve) != 0) {
         hf_call_refuse(call, HF_INVALID, "%s", where.text);
         return false;
     }
+    t->pointer = json_string_value(t->pointer_value);
+    t->inline_ = json_string_value(t->inline_value);
     if (!json_is_object(t->properties) ||
         (t->discarded != NULL && !json_is_array(t->discarded) && !json_is_null(t->discarded))) {
         hf_call_refuse(call, HF_INVALID, "properties is an object, discarded an array of ids");

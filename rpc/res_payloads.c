@@ -420,8 +420,8 @@ static void download_piece(struct hf_blob_req *blob_req, enum hf_status status)
     }
     if (t->offset >= t->payload.size)
         download_end(t);
-    else if (piece.size > 0)
-        download_read(t);
+    else if (hf_http_queued(t->req) == 0)
+        download_read(t); /* else when it has drained */
 }
 
 static void download_read(struct transfer *t)

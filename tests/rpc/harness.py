@@ -1,0 +1,183 @@
+"""A real holdfastd for tests that speak the protocol: started on a free port of loopback, stopped by
+its process id."""
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+DAEMON = os.environ.get("HOLDFASTD", os.path.join(ROOT, "build/release/daemon/holdfastd"))
+CLI = os.environ.get("HOLDFAST_CLI", os.path.join(ROOT, "build/release/cli/holdfast"))
+
+
+class Daemon:
+    def __init__(self, store=None, **settings):
+        self.folder = tempfile.mkdtemp(prefix="holdfast-rpc-")
+        self.store = store or os.path.join(self.folder, "store")
+        self.settings = settings
+        self.process = None
+        self.port = None
+
+    def command(self):
+        port_file = os.path.join(self.folder, "port")
+        settings = {"listen": "127.0.0.1:0", "listen.port-file": port_file, "store": "file://" + self.store,
+                    "store.ballast": "0"}
+        settings.update({key.replace("__", "-").replace("_", "."): value for key, value in self.settings.items()})
+        command = [DAEMON]
+        for key, value in settings.items():
+            command += ["-D", f"{key}={value}"]
+        return command
+
+    def start(self, expect_failure=False):
+        port_file = os.path.join(self.folder, "port")
+        if os.path.exists(port_file):
+            os.unlink(port_file)
+        self.log = open(os.path.join(self.folder, "log"), "ab")
+        self.process = subprocess.Popen(self.command(), stderr=self.log, stdout=self.log)
+        if expect_failure:
+            code = self.process.wait(20)
+            return code, self.log_text()
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise AssertionError("holdfastd ended: " + self.log_text())
+            try:
+                self.port = int(open(port_file).read())
+                if self.call("GET", "/readyz")[0] == 200:
+                    return self
+            except (OSError, ValueError, http.client.HTTPException):
+                pass
+            time.sleep(0.02)
+        raise AssertionError("holdfastd is not ready: " + self.log_text())
+
+    def log_text(self):
+        return open(os.path.join(self.folder, "log"), errors="replace").read()
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            code = self.process.wait(20)
+        else:
+            code = self.process.returncode if self.process else None
+        return code
+
+    def remove(self):
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *ignored):
+        self.remove()
+
+    def call(self, method, path, body=None, headers=None, timeout=30):
+        """-> (status code, decoded body, headers)"""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        headers = dict(headers or {})
+        if isinstance(body, (dict, list)):
+            body = json.dumps(body)
+            headers.setdefault("Content-Type", "application/json")
+        connection.request(method, path, body=body, headers=headers)
+        answer = connection.getresponse()
+        data = answer.read()
+        connection.close()
+        if answer.getheader("Content-Type") == "application/json":
+            data = json.loads(data)
+        return answer.status, data, dict(answer.getheaders())
+
+    def raw(self, data, timeout=5, half_close=False):
+        """Sends bytes, returns all that comes back until the daemon closes or falls silent."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=timeout) as s:
+            s.settimeout(timeout)
+            try:
+                s.sendall(data)
+                if half_close:
+                    s.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass
+            received = b""
+            try:
+                while True:
+                    piece = s.recv(65536)
+                    if not piece:
+                        return received, True
+                    received += piece
+            except (socket.timeout, ConnectionResetError) as e:
+                return received, isinstance(e, ConnectionResetError)
+
+
+class Stream:
+    """A session's events or a watch: one JSON object a line."""
+
+    def __init__(self, daemon, path):
+        self.connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=20)
+        self.connection.request("GET", path)
+        self.answer = self.connection.getresponse()
+        if self.answer.status != 200:
+            raise AssertionError(f"{path}: {self.answer.status} {self.answer.read()}")
+
+    def next(self, *wanted, timeout=15):
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            line = self.answer.readline()
+            if not line:
+                return None
+            event = json.loads(line)
+            if not wanted or event["event"] in wanted:
+                return event
+        raise AssertionError(f"none of {wanted} came")
+
+    def close(self):
+        """Closes the connection, as the kernel does for a killed process."""
+        sock = self.connection.sock or self.answer.fp.raw._sock
+        try:
+            sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.answer.close()
+        self.connection.close()
+
+
+class JobManager:
+    """A client with a session, its stream and, once granted, its fence."""
+
+    def __init__(self, daemon, cluster="c1", ns="default", ttl_ms=5000, contend=True):
+        self.daemon = daemon
+        self.base = f"/v1/clusters/{ns}/{cluster}"
+        self.sid = os.urandom(16).hex()
+        code, answer, _ = daemon.call("POST", self.base + "/sessions",
+                                      {"session": self.sid, "holder": "test:" + self.sid[:4], "ttl_ms": ttl_ms})
+        assert code == 200, answer
+        self.stream = Stream(daemon, f"{self.base}/sessions/{self.sid}/events?contend={str(contend).lower()}")
+        assert self.stream.next()["event"] == "attached"
+        self.fence = None
+
+    def wait_granted(self, timeout=15):
+        event = self.stream.next("granted", timeout=timeout)
+        self.fence = event["fence"]
+        self.leader_session = event["leader_session"]
+        return self
+
+    def call(self, method, path, body=None, headers=None, **more):
+        head = {"Holdfast-Session": self.sid, "Holdfast-Fence": str(self.fence)}
+        head.update(headers or {})
+        return self.daemon.call(method, self.base + path, body, head, **more)
+
+    def commit(self, job, id, **more):
+        body = {"id": id, "pointer": f"file:/ckpt/{job}/chk-{id}", "started_ms": 1000 + id, "completed_ms": 2000 + id,
+                "size": 10, "num_retained": 1,
+                "properties": {"type": "CHECKPOINT", "sharing": "FORWARD_BACKWARD", "format": None,
+                               "post_action": None, "forced": False, "unclaimed": False,
+                               "discard_on": ["subsumed", "finished", "canceled", "failed", "suspended"]}}
+        body.update(more)
+        return self.call("POST", f"/jobs/{job}/checkpoints", body)
