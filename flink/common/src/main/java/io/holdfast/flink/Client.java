@@ -1,0 +1,225 @@
+package io.holdfast.flink;
+
+import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.JsonNode;
+import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.ObjectMapper;
+import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.node.ObjectNode;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
+import java.time.Duration;
+import java.util.List;
+import java.util.Set;
+import java.util.concurrent.ThreadLocalRandom;
+
+/**
+ * Calls to holdfastd. A call is tried at one endpoint after the other until it has an answer that a retry cannot
+ * change, or its time is up. Every mutating call of the protocol may be repeated with the same content, so a lost answer
+ * is asked for again; what remains in doubt at the end is said so.
+ */
+final class Client {
+    static final ObjectMapper JSON = new ObjectMapper();
+    private static final Set<String> RETRY =
+            Set.of("NOT_LEADER", "UNAVAILABLE", "UNKNOWN", "TIMEOUT", "LIMIT", "NO_MEMORY", "CANCELED");
+
+    private final List<String> endpoints;
+    private final Duration requestTimeout;
+    private final HttpClient http;
+    private volatile String current;
+    private int next;
+
+    Client(List<String> endpoints, Duration requestTimeout) {
+        this.endpoints = endpoints;
+        this.requestTimeout = requestTimeout;
+        this.current = endpoints.get(0);
+        this.http =
+                HttpClient.newBuilder()
+                        .version(HttpClient.Version.HTTP_1_1)
+                        .connectTimeout(Duration.ofSeconds(2))
+                        .followRedirects(HttpClient.Redirect.NEVER)
+                        .build();
+    }
+
+    /** A request before it is sent: what the retries repeat. */
+    static final class Call {
+        final String method;
+        final String path;
+        byte[] body;
+        String contentType = "application/json";
+        Leadership fence;
+        String[] headers = {};
+
+        Call(String method, String path) {
+            this.method = method;
+            this.path = path;
+        }
+
+        Call json(ObjectNode node) throws IOException {
+            body = JSON.writeValueAsBytes(node);
+            return this;
+        }
+
+        Call bytes(byte[] bytes, String... more) {
+            body = bytes;
+            contentType = "application/octet-stream";
+            headers = more;
+            return this;
+        }
+
+        Call fenced(Leadership leadership) {
+            fence = leadership;
+            return this;
+        }
+    }
+
+    static final class Answer {
+        final byte[] body;
+        final HttpResponse<?> response;
+
+        Answer(byte[] body, HttpResponse<?> response) {
+            this.body = body;
+            this.response = response;
+        }
+
+        JsonNode json() throws IOException {
+            return JSON.readTree(body);
+        }
+
+        String header(String name) {
+            return response.headers().firstValue(name).orElse("");
+        }
+    }
+
+    static ObjectNode object() {
+        return JSON.createObjectNode();
+    }
+
+    private synchronized void rotate(String failed) {
+        if (failed.equals(current)) {
+            next = (next + 1) % endpoints.size();
+            current = endpoints.get(next);
+        }
+    }
+
+    private HttpRequest request(String endpoint, Call call, Duration timeout) {
+        HttpRequest.BodyPublisher publisher =
+                call.body == null
+                        ? HttpRequest.BodyPublishers.noBody()
+                        : HttpRequest.BodyPublishers.ofByteArray(call.body);
+        HttpRequest.Builder builder =
+                HttpRequest.newBuilder(URI.create(endpoint + call.path)).timeout(timeout).method(call.method, publisher);
+        if (call.body != null) {
+            builder.header("Content-Type", call.contentType);
+        }
+        if (call.fence != null) {
+            builder.header("Holdfast-Session", call.fence.session);
+            builder.header("Holdfast-Fence", Long.toString(call.fence.fence));
+        }
+        if (call.headers.length > 0) {
+            builder.headers(call.headers);
+        }
+        return builder.build();
+    }
+
+    /** Tries until `timeout` is over. Throws {@link HoldfastException} with the last status. */
+    Answer call(Call call, Duration timeout) throws HoldfastException {
+        long deadline = System.nanoTime() + timeout.toNanos();
+        boolean ambiguous = false;
+        boolean mutates = !call.method.equals("GET");
+        long pause = 20;
+        String status = "UNAVAILABLE";
+        String message = "no answer";
+        Throwable cause = null;
+        for (int attempt = 0; ; attempt++) {
+            String endpoint = current;
+            try {
+                HttpResponse<byte[]> response =
+                        http.send(request(endpoint, call, requestTimeout), HttpResponse.BodyHandlers.ofByteArray());
+                if (response.statusCode() / 100 == 2) {
+                    return new Answer(response.body(), response);
+                }
+                JsonNode error = errorOf(response.body());
+                status = error.path("status").asText("INTERNAL");
+                message = error.path("message").asText("HTTP " + response.statusCode());
+                ambiguous |= mutates && status.equals("UNKNOWN");
+                if (status.equals("NOT_LEADER") && error.hasNonNull("leader")) {
+                    current = "http://" + error.get("leader").asText();
+                } else if (RETRY.contains(status)) {
+                    rotate(endpoint);
+                } else {
+                    throw new HoldfastException(status, ambiguous, describe(call, endpoint, status, message), null);
+                }
+            } catch (HoldfastException e) {
+                throw e;
+            } catch (IOException e) {
+                /* Sent or not, nobody can tell: only a refused connection is certain. */
+                ambiguous |= mutates && !(e instanceof java.net.ConnectException);
+                status = "UNAVAILABLE";
+                message = e.toString();
+                cause = e;
+                rotate(endpoint);
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+                throw new HoldfastException("UNKNOWN", mutates, "interrupted: " + call.method + " " + call.path, e);
+            }
+            if (System.nanoTime() + pause * 1_000_000 >= deadline) {
+                throw new HoldfastException(
+                        ambiguous ? "UNKNOWN" : status, ambiguous, describe(call, endpoint, status, message), cause);
+            }
+            sleep(ThreadLocalRandom.current().nextLong(pause / 2, pause + 1));
+            pause = Math.min(pause * 2, 500);
+        }
+    }
+
+    private static JsonNode errorOf(byte[] body) {
+        try {
+            JsonNode node = JSON.readTree(body);
+            return node == null ? object() : node;
+        } catch (IOException e) {
+            return object();
+        }
+    }
+
+    private static String describe(Call call, String endpoint, String status, String message) {
+        return "holdfastd at " + endpoint + " answered " + status + " to " + call.method + " " + call.path + ": " + message;
+    }
+
+    /** An endless answer. One try at one endpoint. */
+    InputStream stream(String path) throws IOException, InterruptedException {
+        String endpoint = current;
+        HttpRequest request = HttpRequest.newBuilder(URI.create(endpoint + path)).GET().build();
+        HttpResponse<InputStream> response;
+        try {
+            /* The time for the header is bounded here, since a timeout of the request would bound the body too. */
+            response = http.sendAsync(request, HttpResponse.BodyHandlers.ofInputStream())
+                    .get(requestTimeout.toMillis(), java.util.concurrent.TimeUnit.MILLISECONDS);
+        } catch (java.util.concurrent.ExecutionException | java.util.concurrent.TimeoutException e) {
+            rotate(endpoint);
+            throw new IOException(e.getCause() != null ? e.getCause() : e);
+        }
+        if (response.statusCode() == 200) {
+            return response.body();
+        }
+        try (InputStream in = response.body()) {
+            JsonNode error = errorOf(in.readAllBytes());
+            String status = error.path("status").asText("INTERNAL");
+            if (status.equals("NOT_LEADER") && error.hasNonNull("leader")) {
+                current = "http://" + error.get("leader").asText();
+            } else if (RETRY.contains(status)) {
+                rotate(endpoint);
+            }
+            throw new HoldfastException(status, false, status + ": " + error.path("message").asText(), null);
+        }
+    }
+
+    static void sleep(long millis) {
+        try {
+            Thread.sleep(millis);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+    }
+}

@@ -1,0 +1,28 @@
+package io.holdfast.flink;
+
+import org.apache.flink.configuration.ConfigOption;
+import org.apache.flink.configuration.ConfigOptions;
+
+import java.time.Duration;
+import java.util.List;
+
+/** The plugin's settings, in Flink's configuration. */
+public final class HoldfastOptions {
+    public static final ConfigOption<List<String>> ENDPOINTS =
+            ConfigOptions.key("holdfast.endpoints").stringType().asList().noDefaultValue()
+                    .withDescription("Where holdfastd answers: http://host:port, several separated by ';' or ','.");
+    public static final ConfigOption<String> NAMESPACE =
+            ConfigOptions.key("holdfast.namespace").stringType().defaultValue("default")
+                    .withDescription("Namespace of the cluster in Holdfast.");
+    public static final ConfigOption<Duration> SESSION_TIMEOUT =
+            ConfigOptions.key("holdfast.session.timeout").durationType().defaultValue(Duration.ofSeconds(15))
+                    .withDescription("A JobManager that is silent for this long loses the leadership.");
+    public static final ConfigOption<Duration> REQUEST_TIMEOUT =
+            ConfigOptions.key("holdfast.request.timeout").durationType().defaultValue(Duration.ofSeconds(5))
+                    .withDescription("One request; then it is tried again.");
+    public static final ConfigOption<Duration> COMMIT_TIMEOUT =
+            ConfigOptions.key("holdfast.commit.timeout").durationType().defaultValue(Duration.ofSeconds(20))
+                    .withDescription("All tries of one write; after that its outcome is reported as unknown.");
+
+    private HoldfastOptions() {}
+}
