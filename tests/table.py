@@ -14,7 +14,8 @@ Suite = collections.namedtuple("Suite", "name row tier build count timeout comma
 BUILDS = {
     "release": [],
     "asan": ["-DHF_SANITIZE=address,undefined"],
-    "fuzz": ["-DCMAKE_C_COMPILER=clang", "-DHF_SANITIZE=address,undefined", "-DHF_FUZZ=ON", "-DHF_TESTS=OFF"],
+    "fuzz": ["-DCMAKE_C_COMPILER=clang", "-DHF_SANITIZE=address,undefined,fuzzer-no-link", "-DHF_FUZZ=ON",
+             "-DHF_TESTS=OFF"],
 }
 
 
@@ -36,6 +37,10 @@ SUITES = [
     Suite("sanitize", "unit, ASan+UBSan", "full", "asan", "criterion", 900,
           ctest("asan", "unit"), ["tests/unit/test_journal.c"],
           "no bad access, no undefined behaviour, no leak in the unit tests"),
+    Suite("fuzz", "fuzz", "full", "fuzz", "tally", 1800,
+          script("tests/fuzz/run.py", "--build", "{build}/fuzz", "--seconds", "{fuzz_seconds}", "--jobs", "{jobs}"),
+          ["tests/fuzz/run.py", "tests/fuzz/seeds.py"],
+          "no input breaks a decoder or the HTTP server; what is accepted is written again byte for byte"),
 ]
 
 # Not part of a run of all suites: they take arguments, and their output is for a reader.

@@ -1,0 +1,88 @@
+"""First inputs for the fuzzers, made from docs/storage-format.md and docs/protocol.md."""
+
+import hashlib
+import struct
+
+STORE_ID, NONCE, OWNER, BEFORE = bytes(range(16)), bytes(range(32, 48)), bytes(range(64, 80)), bytes(32)
+
+
+def sized(data):
+    return struct.pack(">I", len(data)) + data
+
+
+def put(key, value, owner=bytes(16)):
+    return b"\x01" + sized(key) + owner + sized(value)
+
+
+def delete(key, prefix=False):
+    return (b"\x03" if prefix else b"\x02") + sized(key)
+
+
+def batch(*txns):
+    return struct.pack(">QIQQ", 1, len(txns), 1, 9) + b"".join(map(sized, txns))
+
+
+def record(kind, body):
+    head = b"HFRECORD" + struct.pack(">II", 1, kind) + STORE_ID + struct.pack(">QQ", 1, 2) + NONCE + BEFORE
+    head += struct.pack(">I", len(body))
+    return head + hashlib.sha256(head + body).digest() + body
+
+
+def mark():
+    head = b"HFSTORE\n" + struct.pack(">I", 1) + STORE_ID + struct.pack(">Q", 1763683511042)
+    return head + hashlib.sha256(head).digest()
+
+
+def snapshot(*entries):
+    data = b"HFSNAPSH" + struct.pack(">I", 1) + STORE_ID + struct.pack(">QQ", 1, 2) + BEFORE + NONCE
+    data += struct.pack(">QQ", 3, len(entries))
+    for key, value in entries:
+        data += sized(key) + sized(value) + struct.pack(">QQQ", 1, 2, 2) + OWNER
+    return data + hashlib.sha256(data).digest()
+
+
+def writes(*parts):
+    """fuzz_http's and fuzz_rpc's framing: a byte n, then n bytes; b"" closes the sending side."""
+    out = b""
+    for part in parts:
+        if not part:
+            out += b"\0"
+        for at in range(0, len(part), 255):
+            piece = part[at:at + 255]
+            out += bytes([len(piece)]) + piece
+    return out
+
+
+def request(method, path, body=None, headers=b""):
+    head = method + b" " + path + b" HTTP/1.1\r\nHost: x\r\n" + headers
+    if body is not None:
+        head += b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
+    return head + b"\r\n" + (body or b"")
+
+
+def http():
+    chunked = b"POST /s HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n0\r\n\r\n"
+    return [
+        writes(request(b"GET", b"/a/%2e?q=1")),
+        writes(request(b"POST", b"/c", b'{"a":1}')),
+        writes(chunked, request(b"GET", b"/")),
+        writes(request(b"GET", b"/1") + request(b"GET", b"/2") + request(b"HEAD", b"/3")),
+        writes(request(b"PUT", b"/s", b"p" * 300, b"Expect: 100-continue\r\n"), b""),
+        writes(b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        writes(b"GET / HTTP/1.0\r\nConnection: close\r\n\r\n", b""),
+    ]
+
+
+def txn_row(*txns):
+    return b"".join(struct.pack(">H", len(txn)) + txn for txn in txns)
+
+
+TXNS = [put(b"/j/1", b"graph", OWNER), put(b"/j/2", b"") + delete(b"/j/1"), delete(b"/j/", True), put(b"/j/1", b"x") * 3]
+
+SEEDS = {
+    "record": [record(1, batch(*TXNS)), record(2, sized(b"10.0.0.2:7070") + struct.pack(">Q", 9)), mark()],
+    "batch": [batch(*TXNS), batch()],
+    "txn": [txn_row(*TXNS), txn_row(*reversed(TXNS))],
+    "snapshot": [b"\x07" + snapshot((b"/j/1", b"graph"), (b"/j/2", b"")), b"\xff" + snapshot()],
+    "http": http(),
+}
