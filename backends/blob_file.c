@@ -10,9 +10,13 @@
  * and would report success. A failed flush of the folder leaves the name
  * visible and perhaps not durable: the outcome is unknown, and the store is
  * poisoned until the process starts again (its takeover settles what it reads).
+ *
+ * The flush of step 1 is fsync, not fdatasync: the size of a new file has to be
+ * written either way, so the latter saves nothing (measured: the same).
  */
 #include "backends/blob_file.h"
 
+#include "base/log.h"
 #include "base/memory.h"
 #include "loop/worker.h"
 
@@ -20,15 +24,23 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
-enum { FILE_PATH_MAX = 4096, COPY_SIZE = 256 * 1024 };
+enum {
+    FILE_PATH_MAX = 4096,
+    FILE_NAME_MAX = 255,
+    FOLDERS_KNOWN_MAX = 64, /* more cost one more flush each time they come up */
+    /* Entries of one folder that a list keeps at a time. */
+    LIST_WINDOW = HF_BLOB_LIST_PAGE_MAX + 1
+};
 
 static int plain_open(const char *path, int flags, mode_t mode)
 {
@@ -38,6 +50,7 @@ static int plain_open(const char *path, int flags, mode_t mode)
 struct hf_file_calls hf_file_calls = {
     .open = plain_open,
     .write = write,
+    .pread = pread,
     .fsync = fsync,
     .link = link,
     .unlink = unlink,
@@ -50,9 +63,18 @@ struct blob_file {
     struct hf_worker *worker;
     char folder[FILE_PATH_MAX / 2];
     int lock_fd;
-    uint64_t ballast_bytes;
     _Atomic uint64_t last_temp;
     _Atomic bool poisoned;
+    _Atomic bool closing;
+    /* Requests for which there was no memory, linked through req->impl. */
+    struct hf_blob_req *refused_first;
+    struct hf_blob_req *refused_last;
+    uv_timer_t refused_turn; /* of 0 ms */
+    uint64_t ballast_bytes;
+    _Atomic bool ballast_is_out;
+    pthread_mutex_t lock; /* for what follows, and for making ballast and folders */
+    char *folders_known[FOLDERS_KNOWN_MAX];
+    unsigned folders_known_next;
     void (*closed)(void *arg);
     void *closed_arg;
 };
@@ -68,20 +90,12 @@ enum task_kind {
     TASK_ABORT
 };
 
-struct writer {
-    struct hf_blob_writer base;
-    char name[HF_BLOB_NAME_MAX + 1];
-    char temp[FILE_PATH_MAX];
-    int fd; /* -1: not open yet */
-    enum hf_status failed;
-};
-
 struct task {
     struct hf_job job;
     enum task_kind kind;
     struct blob_file *blob;
     struct hf_blob_req *req;
-    struct writer *writer;
+    struct writer *writer; /* the task is part of it; NULL: allocated */
     char name[HF_BLOB_NAME_MAX + 1];
     char after[HF_BLOB_NAME_MAX + 1];
     struct hf_bytes body;
@@ -95,6 +109,15 @@ struct task {
     struct hf_blob_entry *entries;
     size_t entry_count;
     bool more;
+};
+
+struct writer {
+    struct hf_blob_writer base;
+    struct task task; /* one call at a time */
+    char temp[FILE_PATH_MAX];
+    int fd; /* -1: not open yet */
+    enum hf_status failed;
+    struct hf_error error;
 };
 
 static enum hf_status fail(struct task *task, enum hf_status status, const char *what,
@@ -113,47 +136,114 @@ static void path_of(const struct blob_file *blob, const char *name, char *out)
     snprintf(out, FILE_PATH_MAX, "%s/%s", blob->folder, name);
 }
 
+/* ---------------------------------------------------------------------------- ballast */
+
+/* The daemon's own records: without them it can neither take over nor make room. */
+static bool is_vital(const char *name)
+{
+    return strncmp(name, "log/", 4) == 0 || strncmp(name, "snap/", 5) == 0 ||
+           strncmp(name, "probe/", 6) == 0;
+}
+
 static void ballast_path(const struct blob_file *blob, char *out)
 {
     path_of(blob, "tmp/ballast", out);
 }
 
-/* Gives the disk the room that was kept for this moment, so that seals,
- * snapshots and truncation can go on. True when there was any. */
+/* True when there was any. */
 static bool ballast_release(struct blob_file *blob)
 {
     char path[FILE_PATH_MAX];
 
+    if (blob->ballast_bytes == 0)
+        return false;
     ballast_path(blob, path);
-    return blob->ballast_bytes > 0 && unlink(path) == 0;
+    atomic_store(&blob->ballast_is_out, true);
+    if (unlink(path) != 0)
+        return false;
+    hf_log_warn("blob.ballast_released", "folder=%s bytes=%" PRIu64,
+                hf_log_quote(blob->folder).text, blob->ballast_bytes);
+    return true;
 }
 
-static void ballast_make(const struct blob_file *blob)
+static bool ballast_fill(const struct blob_file *blob, const char *path)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+    if (fd < 0)
+        return false;
+    int error = posix_fallocate(fd, 0, (off_t)blob->ballast_bytes);
+    if (error == 0 && ftruncate(fd, (off_t)blob->ballast_bytes) != 0)
+        error = errno;
+    close(fd);
+    if (error != 0)
+        unlink(path);
+    return error == 0;
+}
+
+/* At the start it takes what is there; later only when twice as much is free,
+ * so that making it does not fill the disk again. */
+static void ballast_make(struct blob_file *blob, bool at_start)
 {
     char path[FILE_PATH_MAX];
+    struct statvfs fs;
 
-    if (blob->ballast_bytes == 0)
-        return;
     ballast_path(blob, path);
-    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0)
+    if (blob->ballast_bytes == 0) {
+        unlink(path); /* of a start with other options */
         return;
-    if (posix_fallocate(fd, 0, (off_t)blob->ballast_bytes) != 0)
-        unlink(path);
-    close(fd);
+    }
+    if (!at_start && (statvfs(blob->folder, &fs) != 0 ||
+                      (uint64_t)fs.f_bavail * fs.f_frsize / 2 < blob->ballast_bytes))
+        return;
+    pthread_mutex_lock(&blob->lock);
+    if (at_start || atomic_load(&blob->ballast_is_out))
+        atomic_store(&blob->ballast_is_out, !ballast_fill(blob, path));
+    pthread_mutex_unlock(&blob->lock);
+}
+
+/* While the ballast is out, the room it left is not for payloads. */
+static enum hf_status room_check(struct task *task, const char *name)
+{
+    struct blob_file *blob = task->blob;
+
+    if (!atomic_load(&blob->ballast_is_out))
+        return HF_OK;
+    ballast_make(blob, false);
+    if (is_vital(name) || !atomic_load(&blob->ballast_is_out))
+        return HF_OK;
+    return hf_error_set(&task->error, HF_FULL,
+                        "the disk of '%s' is full; writes go on when %" PRIu64 " MiB are free",
+                        blob->folder, 2 * blob->ballast_bytes / (1024 * 1024));
 }
 
 /* ---------------------------------------------------------------- flushing folders */
 
-static int fsync_path(const char *path)
+static int folder_open(const char *path)
 {
-    int fd = hf_file_calls.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    return hf_file_calls.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+}
 
-    if (fd < 0)
-        return -1;
-    int result = hf_file_calls.fsync(fd);
+static void poison(struct blob_file *blob, const char *path, int error)
+{
+    if (!atomic_exchange(&blob->poisoned, true))
+        hf_log_error("blob.poisoned", "folder=%s error=%s remedy=\"start the daemon again\"",
+                     hf_log_quote(path).text, hf_log_quote(strerror(error)).text);
+}
+
+/* Flushes and closes. A failure poisons: the kernel forgets what it could not
+ * write, so a later flush that succeeds would prove nothing. */
+static int folder_flush(struct blob_file *blob, int fd, const char *path)
+{
+    int result;
+
+    do
+        result = hf_file_calls.fsync(fd);
+    while (result != 0 && errno == EINTR);
     int error = errno;
     close(fd);
+    if (result != 0)
+        poison(blob, path, error);
     errno = error;
     return result;
 }
@@ -166,27 +256,45 @@ static void parent_of(const char *path, char *out)
     *slash = '\0';
 }
 
-/* Makes the folders above path; each new one is made durable in its parent. */
-static int make_parents(const struct blob_file *blob, const char *path)
+/* Makes the folder and those above it, each durable in its parent. One that is
+ * there already is flushed as well: the process or thread that made it may not
+ * have come to that. Under the lock. */
+static int folder_make(struct blob_file *blob, const char *path)
 {
     char parent[FILE_PATH_MAX];
-    char grand[FILE_PATH_MAX];
 
-    parent_of(path, parent);
-    if (strlen(parent) <= strlen(blob->folder))
-        return 0;
-    if (hf_file_calls.mkdir(parent, 0700) == 0) {
-        parent_of(parent, grand);
-        return fsync_path(grand);
+    for (unsigned i = 0; i < FOLDERS_KNOWN_MAX; i++) {
+        if (blob->folders_known[i] != NULL && strcmp(blob->folders_known[i], path) == 0)
+            return 0;
     }
-    if (errno == EEXIST)
+    if (strlen(path) <= strlen(blob->folder))
         return 0;
-    if (errno != ENOENT || make_parents(blob, parent) != 0)
+    parent_of(path, parent);
+    if (folder_make(blob, parent) != 0)
         return -1;
-    if (hf_file_calls.mkdir(parent, 0700) != 0 && errno != EEXIST)
+    if (hf_file_calls.mkdir(path, 0700) != 0 && errno != EEXIST)
         return -1;
-    parent_of(parent, grand);
-    return fsync_path(grand);
+    int fd = folder_open(parent);
+    if (fd < 0 || folder_flush(blob, fd, parent) != 0)
+        return -1;
+    char *copy = hf_strdup(path);
+    if (copy != NULL) {
+        unsigned slot = blob->folders_known_next++ % FOLDERS_KNOWN_MAX;
+        hf_free(blob->folders_known[slot]);
+        blob->folders_known[slot] = copy;
+    }
+    return 0;
+}
+
+/* The folder of path, open, and durable itself; -1 with errno. */
+static int parent_open(struct blob_file *blob, const char *parent)
+{
+    pthread_mutex_lock(&blob->lock);
+    int result = folder_make(blob, parent);
+    int error = errno;
+    pthread_mutex_unlock(&blob->lock);
+    errno = error;
+    return result != 0 ? -1 : folder_open(parent);
 }
 
 /* ------------------------------------------------------------------- temporary files */
@@ -194,22 +302,27 @@ static int make_parents(const struct blob_file *blob, const char *path)
 static int temp_open(struct blob_file *blob, char *out_path)
 {
     char name[64];
+    int fd;
 
-    snprintf(name, sizeof name, "tmp/%" PRIu64, atomic_fetch_add(&blob->last_temp, 1));
-    path_of(blob, name, out_path);
-    return hf_file_calls.open(out_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    /* A name can be taken only by a file that could not be removed at the start. */
+    do {
+        snprintf(name, sizeof name, "tmp/%" PRIu64, atomic_fetch_add(&blob->last_temp, 1));
+        path_of(blob, name, out_path);
+        fd = hf_file_calls.open(out_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    } while (fd < 0 && (errno == EEXIST || errno == EINTR));
+    return fd;
 }
 
-static int write_all(int fd, struct hf_bytes body)
+/* vital: gives up the ballast when the disk is full, and goes on. */
+static int write_all(struct blob_file *blob, int fd, struct hf_bytes body, bool vital)
 {
     while (body.size > 0) {
         ssize_t n = hf_file_calls.write(fd, body.data, body.size);
-        if (n < 0 && errno == EINTR)
+        int error = n < 0 ? errno : EIO;
+        if (n < 0 && (error == EINTR || (is_full(error) && vital && ballast_release(blob))))
             continue;
-        if (n < 0)
-            return -1;
-        if (n == 0) {
-            errno = EIO;
+        if (n <= 0) {
+            errno = error;
             return -1;
         }
         body = (struct hf_bytes){body.data + n, body.size - (size_t)n};
@@ -217,46 +330,53 @@ static int write_all(int fd, struct hf_bytes body)
     return 0;
 }
 
-/* The temporary file is complete and flushed: give it its name. */
+static int link_checked(const char *temp, const char *path)
+{
+    struct stat st;
+
+    if (hf_file_calls.link(temp, path) == 0)
+        return 0;
+    int error = errno;
+    /* NFS may report an error for a link that it has made: the count tells. */
+    if (stat(temp, &st) == 0 && st.st_nlink == 2)
+        return 0;
+    errno = error;
+    return -1;
+}
+
+static enum hf_status fail_write(struct task *task, const char *what, const char *path, int error)
+{
+    return fail(task, is_full(error) ? HF_FULL : HF_UNAVAILABLE, what, path, error);
+}
+
+/* The temporary file is complete and flushed: give it its name. The temporary
+ * name is gone afterwards in any case. */
 static enum hf_status publish(struct task *task, const char *temp, const char *name)
 {
     struct blob_file *blob = task->blob;
     char path[FILE_PATH_MAX];
     char parent[FILE_PATH_MAX];
-    struct stat st;
 
     path_of(blob, name, path);
     parent_of(path, parent);
-    if (atomic_load(&blob->poisoned)) {
+    /* Opened before the link: having no descriptor left is then a clean failure. */
+    int fd = parent_open(blob, parent);
+    if (fd < 0) {
+        int error = errno;
         hf_file_calls.unlink(temp);
-        return hf_error_set(&task->error, HF_UNAVAILABLE,
-                            "an earlier flush failed; the daemon has to start again");
+        return fail_write(task, "make or open the folder", parent, error);
     }
-    int linked = hf_file_calls.link(temp, path);
-    if (linked != 0 && errno == ENOENT) {
-        if (make_parents(blob, path) != 0) {
-            int error = errno;
-            hf_file_calls.unlink(temp);
-            return fail(task, is_full(error) ? HF_FULL : HF_UNAVAILABLE, "make the folder of",
-                        path, error);
-        }
-        linked = hf_file_calls.link(temp, path);
-    }
+    int linked = link_checked(temp, path);
     int error = errno;
-    /* NFS may report an error for a link that it has made: the count tells. */
-    if (linked != 0 && stat(temp, &st) == 0 && st.st_nlink == 2)
-        linked = 0;
+    hf_file_calls.unlink(temp);
     if (linked != 0) {
-        hf_file_calls.unlink(temp);
+        close(fd);
         if (error == EEXIST)
             return hf_error_set(&task->error, HF_EXISTS, "'%s' exists", path);
-        return fail(task, is_full(error) ? HF_FULL : HF_UNAVAILABLE, "link", path, error);
+        return fail_write(task, "link", path, error);
     }
-    hf_file_calls.unlink(temp);
-    if (fsync_path(parent) != 0) {
-        atomic_store(&blob->poisoned, true);
+    if (folder_flush(blob, fd, parent) != 0)
         return fail(task, HF_UNKNOWN, "flush the folder", parent, errno);
-    }
     return HF_OK;
 }
 
@@ -266,26 +386,27 @@ static enum hf_status create_once(struct task *task)
 
     int fd = temp_open(task->blob, temp);
     if (fd < 0)
-        return fail(task, is_full(errno) ? HF_FULL : HF_UNAVAILABLE, "create", temp, errno);
-    int result = write_all(fd, task->body);
+        return fail_write(task, "create", temp, errno);
+    int result = write_all(task->blob, fd, task->body, is_vital(task->name));
     if (result == 0)
         result = hf_file_calls.fsync(fd);
     int error = errno;
     close(fd);
     if (result != 0) {
         hf_file_calls.unlink(temp);
-        return fail(task, is_full(error) ? HF_FULL : HF_UNAVAILABLE, "write", temp, error);
+        return fail_write(task, "write", temp, error);
     }
     return publish(task, temp, task->name);
 }
 
 static enum hf_status task_create(struct task *task)
 {
-    enum hf_status status = create_once(task);
+    enum hf_status status = room_check(task, task->name);
 
-    /* The ballast is for the log's own survival, not for payloads. */
-    bool own = strncmp(task->name, "log/", 4) == 0 || strncmp(task->name, "snap/", 5) == 0;
-    if (status == HF_FULL && own && ballast_release(task->blob))
+    if (status != HF_OK)
+        return status;
+    status = create_once(task);
+    if (status == HF_FULL && is_vital(task->name) && ballast_release(task->blob))
         status = create_once(task);
     return status;
 }
@@ -298,6 +419,8 @@ static enum hf_status read_range(struct task *task, int fd, const char *path)
 
     if (fstat(fd, &st) != 0)
         return fail(task, HF_UNAVAILABLE, "look at", path, errno);
+    if (!S_ISREG(st.st_mode))
+        return hf_error_set(&task->error, HF_NOT_FOUND, "'%s' is no file", path);
     task->size = (uint64_t)st.st_size;
     if (task->offset > task->size)
         return hf_error_set(&task->error, HF_INVALID, "'%s' ends before byte %" PRIu64, path,
@@ -305,19 +428,26 @@ static enum hf_status read_range(struct task *task, int fd, const char *path)
     uint64_t left = task->size - task->offset;
     uint64_t want = task->length == 0 || task->length > left ? left : task->length;
     if (want > task->limit)
-        return hf_error_set(&task->error, HF_TOO_LARGE, "'%s' holds %" PRIu64 " bytes", path,
-                            task->size);
+        return hf_error_set(&task->error, HF_TOO_LARGE,
+                            "%" PRIu64 " bytes of '%s' are wanted, at most %zu are allowed", want,
+                            path, task->limit);
     if (!hf_buf_reserve(&task->data, (size_t)want))
         return hf_error_set(&task->error, HF_NO_MEMORY, "no memory to read '%s'", path);
     while (task->data.size < want) {
-        ssize_t n = pread(fd, task->data.data + task->data.size, (size_t)want - task->data.size,
-                          (off_t)(task->offset + task->data.size));
+        ssize_t n = hf_file_calls.pread(fd, task->data.data + task->data.size,
+                                        (size_t)want - task->data.size,
+                                        (off_t)(task->offset + task->data.size));
         if (n < 0 && errno == EINTR)
             continue;
-        if (n <= 0)
-            return fail(task, HF_UNAVAILABLE, "read", path, n < 0 ? errno : EIO);
+        if (n < 0)
+            return fail(task, HF_UNAVAILABLE, "read", path, errno);
+        if (n == 0)
+            return hf_error_set(&task->error, HF_UNAVAILABLE,
+                                "'%s' became shorter while it was read", path);
         task->data.size += (size_t)n;
     }
+    if (fstat(fd, &st) != 0 || (uint64_t)st.st_size != task->size)
+        return hf_error_set(&task->error, HF_UNAVAILABLE, "'%s' changed while it was read", path);
     return HF_OK;
 }
 
@@ -326,77 +456,155 @@ static enum hf_status task_read(struct task *task)
     char path[FILE_PATH_MAX];
 
     path_of(task->blob, task->name, path);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = hf_file_calls.open(path, O_RDONLY | O_CLOEXEC, 0);
     if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
         return hf_error_set(&task->error, HF_NOT_FOUND, "'%s' does not exist", path);
     if (fd < 0)
         return fail(task, HF_UNAVAILABLE, "open", path, errno);
     enum hf_status status = read_range(task, fd, path);
     close(fd);
+    if (status != HF_OK)
+        hf_buf_release(&task->data);
     return status;
 }
 
 /* ---------------------------------------------------------------------------- listing */
 
-struct names {
+/* The smallest names of a folder, at most LIST_WINDOW: a heap with the largest
+ * on top while they are gathered, then sorted. So a list needs little memory
+ * however large the folder is. */
+struct window {
     char **names;
     size_t count;
-    size_t capacity;
+    bool dropped; /* there are names after the last one */
 };
 
-static void names_free(struct names *names)
+static void window_release(struct window *window)
 {
-    for (size_t i = 0; i < names->count; i++)
-        hf_free(names->names[i]);
-    hf_free(names->names);
+    for (size_t i = 0; i < window->count; i++)
+        hf_free(window->names[i]);
+    hf_free(window->names);
 }
 
-static bool names_add(struct names *names, const char *name)
+static void window_sink(struct window *window)
 {
-    if (names->count == names->capacity) {
-        size_t capacity = names->capacity == 0 ? 64 : names->capacity * 2;
-        char **grown = hf_realloc(names->names, capacity * sizeof *grown);
-        if (grown == NULL)
-            return false;
-        names->names = grown;
-        names->capacity = capacity;
+    size_t at = 0;
+
+    for (;;) {
+        size_t child = 2 * at + 1;
+        if (child >= window->count)
+            return;
+        if (child + 1 < window->count &&
+            strcmp(window->names[child + 1], window->names[child]) > 0)
+            child++;
+        if (strcmp(window->names[child], window->names[at]) <= 0)
+            return;
+        char *name = window->names[at];
+        window->names[at] = window->names[child];
+        window->names[child] = name;
+        at = child;
+    }
+}
+
+static void window_rise(struct window *window)
+{
+    size_t at = window->count - 1;
+
+    while (at > 0 && strcmp(window->names[(at - 1) / 2], window->names[at]) < 0) {
+        char *name = window->names[at];
+        window->names[at] = window->names[(at - 1) / 2];
+        window->names[(at - 1) / 2] = name;
+        at = (at - 1) / 2;
+    }
+}
+
+static bool window_add(struct window *window, const char *name)
+{
+    bool is_full_now = window->count == LIST_WINDOW;
+
+    if (is_full_now) {
+        window->dropped = true;
+        if (strcmp(name, window->names[0]) >= 0)
+            return true;
     }
     char *copy = hf_strdup(name);
     if (copy == NULL)
         return false;
-    names->names[names->count++] = copy;
+    if (is_full_now) {
+        hf_free(window->names[0]);
+        window->names[0] = copy;
+        window_sink(window);
+    } else {
+        window->names[window->count++] = copy;
+        window_rise(window);
+    }
     return true;
 }
 
-static int names_order(const void *a, const void *b)
+static int window_order(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* The entries of one folder, sorted as their full names sort: a folder counts
- * as its name with '/' behind it. */
-static enum hf_status folder_names(struct task *task, const char *path, struct names *out)
+/* name: of an object, or of a folder with '/' behind it, which is how it sorts
+ * among the full names. */
+static bool list_wants(const struct task *task, const char *name)
 {
+    size_t size = strlen(name);
+    size_t prefix_size = strlen(task->name);
+    size_t common = size < prefix_size ? size : prefix_size;
+
+    if (strcmp(name, "tmp/") == 0 || strcmp(name, "lock") == 0 || size > HF_BLOB_NAME_MAX ||
+        memcmp(name, task->name, common) != 0)
+        return false;
+    if (name[size - 1] == '/')
+        return strncmp(name, task->after, size) >= 0; /* not wholly before `after` */
+    return size >= prefix_size && strcmp(name, task->after) > 0 && hf_blob_name_is_valid(name);
+}
+
+static bool entry_is_folder(DIR *dir, const struct dirent *entry)
+{
+    struct stat st;
+
+    if (entry->d_type != DT_UNKNOWN)
+        return entry->d_type == DT_DIR;
+    return fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+           S_ISDIR(st.st_mode);
+}
+
+/* The entries of a folder that the list wants and that come after `last`. */
+static enum hf_status window_fill(struct task *task, const char *folder, const char *last,
+                                  struct window *window)
+{
+    char path[FILE_PATH_MAX];
     struct dirent *entry;
     enum hf_status status = HF_OK;
 
+    path_of(task->blob, folder, path);
+    window->names = hf_calloc(LIST_WINDOW, sizeof *window->names);
+    if (window->names == NULL)
+        return hf_error_set(&task->error, HF_NO_MEMORY, "no memory to list '%s'", path);
     DIR *dir = opendir(path);
     if (dir == NULL)
         return errno == ENOENT || errno == ENOTDIR
                    ? HF_OK
                    : fail(task, HF_UNAVAILABLE, "list", path, errno);
     while (status == HF_OK && (errno = 0, entry = readdir(dir)) != NULL) {
-        char name[300];
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+        char name[HF_BLOB_NAME_MAX + FILE_NAME_MAX + 3];
+        /* ".nfs…" is a file that NFS keeps for somebody who has it open. */
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+            strncmp(entry->d_name, ".nfs", 4) == 0)
             continue;
-        snprintf(name, sizeof name, "%s%s", entry->d_name, entry->d_type == DT_DIR ? "/" : "");
-        if (!names_add(out, name))
+        snprintf(name, sizeof name, "%s%s%s", folder, entry->d_name,
+                 entry_is_folder(dir, entry) ? "/" : "");
+        if (list_wants(task, name) && strcmp(name, last) > 0 && !window_add(window, name))
             status = hf_error_set(&task->error, HF_NO_MEMORY, "no memory to list '%s'", path);
+        errno = 0;
     }
     if (status == HF_OK && errno != 0)
         status = fail(task, HF_UNAVAILABLE, "list", path, errno);
     closedir(dir);
-    qsort(out->names, out->count, sizeof *out->names, names_order);
+    qsort(window->names, window->count, sizeof *window->names, window_order);
     return status;
 }
 
@@ -411,7 +619,8 @@ static enum hf_status list_add(struct task *task, const char *name)
     }
     path_of(task->blob, name, path);
     if (stat(path, &st) != 0)
-        return HF_OK; /* removed meanwhile */
+        return errno == ENOENT ? HF_OK /* removed meanwhile */
+                               : fail(task, HF_UNAVAILABLE, "look at", path, errno);
     char *copy = hf_strdup(name);
     if (copy == NULL)
         return hf_error_set(&task->error, HF_NO_MEMORY, "no memory for a list");
@@ -419,41 +628,28 @@ static enum hf_status list_add(struct task *task, const char *name)
     return HF_OK;
 }
 
-static bool top_level_is_ours(const char *name)
-{
-    return strcmp(name, "tmp/") != 0 && strcmp(name, "lock") != 0;
-}
-
-/* Walks the folder `prefix` ("" or ending in '/') for names that start with the
- * task's prefix and come after its `after`. */
+/* Walks the folder ("" or ending in '/') in the order of the full names. */
 static enum hf_status list_folder(struct task *task, const char *folder)
 {
-    char path[FILE_PATH_MAX];
-    struct names names = {0};
+    char last[HF_BLOB_NAME_MAX + 1] = "";
+    enum hf_status status = HF_OK;
+    bool again = true;
 
-    path_of(task->blob, folder, path);
-    enum hf_status status = folder_names(task, path, &names);
-    for (size_t i = 0; status == HF_OK && i < names.count && !task->more; i++) {
-        char name[HF_BLOB_NAME_MAX + 302];
-        const char *one = names.names[i];
-        if (folder[0] == '\0' && !top_level_is_ours(one))
-            continue;
-        snprintf(name, sizeof name, "%s%s", folder, one);
-        size_t size = strlen(name);
-        size_t prefix_size = strlen(task->name);
-        size_t common = size < prefix_size ? size : prefix_size;
-        if (size > HF_BLOB_NAME_MAX || memcmp(name, task->name, common) != 0)
-            continue;
-        bool is_folder = name[size - 1] == '/';
-        if (is_folder) {
-            /* Whole folders before `after` need no look. */
-            if (strncmp(name, task->after, size) >= 0)
+    while (status == HF_OK && again && !task->more) {
+        struct window window = {0};
+        status = window_fill(task, folder, last, &window);
+        for (size_t i = 0; status == HF_OK && i < window.count && !task->more; i++) {
+            const char *name = window.names[i];
+            if (name[strlen(name) - 1] == '/')
                 status = list_folder(task, name);
-        } else if (size >= prefix_size && strcmp(name, task->after) > 0) {
-            status = list_add(task, name);
+            else
+                status = list_add(task, name);
         }
+        again = window.dropped;
+        if (window.count > 0)
+            snprintf(last, sizeof last, "%s", window.names[window.count - 1]);
+        window_release(&window);
     }
-    names_free(&names);
     return status;
 }
 
@@ -478,45 +674,72 @@ static enum hf_status task_remove(struct task *task)
     char parent[FILE_PATH_MAX];
 
     path_of(task->blob, task->name, path);
-    if (hf_file_calls.unlink(path) != 0) {
-        if (errno == ENOENT || errno == ENOTDIR)
-            return HF_OK;
-        return fail(task, HF_UNAVAILABLE, "remove", path, errno);
-    }
     parent_of(path, parent);
-    if (fsync_path(parent) != 0)
-        return fail(task, HF_UNAVAILABLE, "flush the folder", parent, errno);
+    int fd = folder_open(parent);
+    if (fd < 0)
+        return errno == ENOENT || errno == ENOTDIR
+                   ? HF_OK
+                   : fail(task, HF_UNAVAILABLE, "open the folder", parent, errno);
+    int result = hf_file_calls.unlink(path);
+    int error = errno;
+    /* A file system that copies on write may need room to remove. */
+    if (result != 0 && is_full(error) && ballast_release(task->blob)) {
+        result = hf_file_calls.unlink(path);
+        error = errno;
+    }
+    if (result != 0 && error != ENOENT && error != EISDIR) {
+        close(fd);
+        return fail_write(task, "remove", path, error);
+    }
+    /* Also when it was absent: whoever removed it may not have come to the flush. */
+    if (folder_flush(task->blob, fd, parent) != 0)
+        return fail(task, HF_UNKNOWN, "flush the folder", parent, errno);
+    if (atomic_load(&task->blob->ballast_is_out))
+        ballast_make(task->blob, false);
     return HF_OK;
 }
 
 static enum hf_status task_settle(struct task *task)
 {
-    int fd = open(task->blob->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct blob_file *blob = task->blob;
 
+    int fd = folder_open(blob->folder);
     if (fd < 0)
-        return fail(task, HF_UNAVAILABLE, "open", task->blob->folder, errno);
+        return fail(task, HF_UNAVAILABLE, "open", blob->folder, errno);
     int result = hf_file_calls.syncfs(fd);
     int error = errno;
     close(fd);
-    if (result != 0)
-        return fail(task, HF_UNAVAILABLE, "flush", task->blob->folder, error);
-    ballast_make(task->blob);
+    if (result != 0) {
+        poison(blob, blob->folder, error);
+        return fail(task, HF_UNAVAILABLE, "flush", blob->folder, error);
+    }
     return HF_OK;
 }
 
 /* ------------------------------------------------------------------------- writers */
 
+/* The first failure stays the writer's answer. */
 static enum hf_status task_write(struct task *task)
 {
     struct writer *w = task->writer;
+    struct blob_file *blob = task->blob;
 
+    if (w->failed == HF_OK && w->fd < 0) {
+        w->failed = room_check(task, task->name);
+        if (w->failed == HF_OK) {
+            w->fd = temp_open(blob, w->temp);
+            if (w->fd < 0) {
+                w->failed = fail_write(task, "create", w->temp, errno);
+                w->temp[0] = '\0';
+            }
+        }
+    } else if (w->failed != HF_OK) {
+        task->error = w->error;
+    }
+    if (w->failed == HF_OK && write_all(blob, w->fd, task->body, is_vital(task->name)) != 0)
+        w->failed = fail_write(task, "write", w->temp, errno);
     if (w->failed != HF_OK)
-        return w->failed;
-    if (w->fd < 0)
-        w->fd = temp_open(task->blob, w->temp);
-    if (w->fd < 0 || write_all(w->fd, task->body) != 0)
-        w->failed =
-            fail(task, is_full(errno) ? HF_FULL : HF_UNAVAILABLE, "write", w->temp, errno);
+        w->error = task->error;
     return w->failed;
 }
 
@@ -531,66 +754,91 @@ static enum hf_status task_commit(struct task *task)
     int error = errno;
     close(w->fd);
     w->fd = -1;
-    if (result != 0) {
-        hf_file_calls.unlink(w->temp);
-        w->temp[0] = '\0';
-        return fail(task, is_full(error) ? HF_FULL : HF_UNAVAILABLE, "flush", w->name, error);
-    }
-    enum hf_status status = publish(task, w->temp, w->name);
+    if (result != 0)
+        return fail_write(task, "flush", w->temp, error); /* the file goes with the writer */
+    enum hf_status status = publish(task, w->temp, task->name);
     w->temp[0] = '\0';
     return status;
 }
 
-static void writer_free(struct writer *w)
+/* Closes and removes what is not published; on a worker thread. */
+static void writer_drop(struct writer *w)
 {
     if (w->fd >= 0)
         close(w->fd);
+    w->fd = -1;
     if (w->temp[0] != '\0')
         hf_file_calls.unlink(w->temp);
-    hf_free(w);
+    w->temp[0] = '\0';
 }
 
 /* ---------------------------------------------------------------------------- tasks */
+
+/* Names with a meaning of their own in the folder. */
+static bool is_reserved(const char *name)
+{
+    return strcmp(name, "lock") == 0 || strcmp(name, "tmp") == 0 || strncmp(name, "tmp/", 4) == 0;
+}
+
+static enum hf_status task_do(struct task *task)
+{
+    struct blob_file *blob = task->blob;
+
+    if (task->kind == TASK_ABORT)
+        return HF_OK;
+    if (atomic_load(&blob->poisoned))
+        return hf_error_set(&task->error, HF_UNAVAILABLE,
+                            "an earlier flush of '%s' failed; the daemon has to start again",
+                            blob->folder);
+    if (atomic_load(&blob->closing))
+        return hf_error_set(&task->error, HF_CANCELED, "the store is being closed");
+    if (task->kind != TASK_LIST && is_reserved(task->name))
+        return hf_error_set(&task->error, HF_INVALID, "'%s' is no name for an object of a folder",
+                            task->name);
+    switch (task->kind) {
+    case TASK_CREATE:
+        return task_create(task);
+    case TASK_READ:
+        return task_read(task);
+    case TASK_LIST:
+        return task_list(task);
+    case TASK_REMOVE:
+        return task_remove(task);
+    case TASK_SETTLE:
+        return task_settle(task);
+    case TASK_WRITE:
+        return task_write(task);
+    case TASK_COMMIT:
+        return task_commit(task);
+    case TASK_ABORT:
+        break;
+    }
+    return HF_OK;
+}
+
+static bool task_ends_writer(const struct task *task)
+{
+    return task->kind == TASK_COMMIT || task->kind == TASK_ABORT;
+}
 
 static void task_run(struct hf_job *job)
 {
     struct task *task = HF_CONTAINER_OF(job, struct task, job);
 
-    switch (task->kind) {
-    case TASK_CREATE:
-        task->status = task_create(task);
-        break;
-    case TASK_READ:
-        task->status = task_read(task);
-        break;
-    case TASK_LIST:
-        task->status = task_list(task);
-        break;
-    case TASK_REMOVE:
-        task->status = task_remove(task);
-        break;
-    case TASK_SETTLE:
-        task->status = task_settle(task);
-        break;
-    case TASK_WRITE:
-        task->status = task_write(task);
-        break;
-    case TASK_COMMIT:
-        task->status = task_commit(task);
-        break;
-    case TASK_ABORT:
-        task->status = HF_OK;
-        break;
+    task->status = task_do(task);
+    if (task->writer != NULL && task_ends_writer(task))
+        writer_drop(task->writer);
+    else if (task->writer != NULL && task->status != HF_OK && task->writer->failed == HF_OK) {
+        /* A piece that was not taken up: commit must not publish the rest. */
+        task->writer->failed = task->status;
+        task->writer->error = task->error;
     }
-    if (task->writer != NULL && (task->kind == TASK_COMMIT || task->kind == TASK_ABORT))
-        writer_free(task->writer);
 }
 
 static void task_done(struct hf_job *job)
 {
     struct task *task = HF_CONTAINER_OF(job, struct task, job);
     struct hf_blob_req *req = task->req;
-    struct hf_error error = task->error;
     enum hf_status status = task->status;
 
     req->data = task->data;
@@ -598,30 +846,75 @@ static void task_done(struct hf_job *job)
     req->entries = task->entries;
     req->entry_count = task->entry_count;
     req->more = task->more;
-    hf_free(task);
-    hf_blob_req_finish(req, status, status == HF_OK ? NULL : &error);
+    if (status != HF_OK)
+        req->error = task->error;
+    if (task->writer == NULL)
+        hf_free(task);
+    else if (task_ends_writer(task))
+        hf_free(task->writer);
+    hf_blob_req_finish(req, status, NULL);
 }
 
-static struct task *task_new(struct hf_blob *blob, struct hf_blob_req *req, enum task_kind kind,
-                             const char *name)
+static void refused_turn_cb(uv_timer_t *turn)
 {
-    struct task *task = hf_calloc(1, sizeof *task);
+    struct blob_file *blob = turn->data;
+    struct hf_blob_req *req = blob->refused_first;
 
-    /* A task is 3 KB; a daemon without that much memory cannot keep its word, and a successor can. */
-    hf_assert(task != NULL);
+    blob->refused_first = NULL;
+    blob->refused_last = NULL;
+    while (req != NULL) {
+        struct hf_blob_req *next = req->impl;
+        hf_blob_req_finish(req, HF_NO_MEMORY, NULL);
+        req = next;
+    }
+}
+
+/* Answers without needing memory, on the next turn of the loop. */
+static void refuse(struct blob_file *blob, struct hf_blob_req *req)
+{
+    hf_error_set(&req->error, HF_NO_MEMORY, "no memory for a call to the store");
+    req->impl = NULL;
+    if (blob->refused_last == NULL)
+        blob->refused_first = req;
+    else
+        blob->refused_last->impl = req;
+    blob->refused_last = req;
+    int started = uv_timer_start(&blob->refused_turn, refused_turn_cb, 0, 0);
+    hf_assert(started == 0);
+}
+
+static void task_init(struct task *task, struct blob_file *blob, struct hf_blob_req *req,
+                      enum task_kind kind)
+{
     task->job.run = task_run;
     task->job.done = task_done;
     task->kind = kind;
-    task->blob = HF_CONTAINER_OF(blob, struct blob_file, base);
+    task->blob = blob;
     task->req = req;
     hf_buf_init(&task->data, SIZE_MAX / 4);
+}
+
+/* NULL: refused, there is nothing more to do. */
+static struct task *task_new(struct hf_blob *base, struct hf_blob_req *req, enum task_kind kind,
+                             const char *name)
+{
+    struct blob_file *blob = HF_CONTAINER_OF(base, struct blob_file, base);
+    struct task *task = hf_calloc(1, sizeof *task);
+
+    hf_assert(!atomic_load(&blob->closing));
+    if (task == NULL) {
+        refuse(blob, req);
+        return NULL;
+    }
+    task_init(task, blob, req, kind);
     snprintf(task->name, sizeof task->name, "%s", name);
     return task;
 }
 
 static void task_start(struct task *task)
 {
-    hf_worker_submit(task->blob->worker, &task->job);
+    if (task != NULL)
+        hf_worker_submit(task->blob->worker, &task->job);
 }
 
 static void file_create(struct hf_blob *blob, struct hf_blob_req *req, const char *name,
@@ -629,7 +922,8 @@ static void file_create(struct hf_blob *blob, struct hf_blob_req *req, const cha
 {
     struct task *task = task_new(blob, req, TASK_CREATE, name);
 
-    task->body = body;
+    if (task != NULL)
+        task->body = body;
     task_start(task);
 }
 
@@ -638,9 +932,11 @@ static void file_read(struct hf_blob *blob, struct hf_blob_req *req, const char 
 {
     struct task *task = task_new(blob, req, TASK_READ, name);
 
-    task->offset = offset;
-    task->length = length;
-    task->limit = limit;
+    if (task != NULL) {
+        task->offset = offset;
+        task->length = length;
+        task->limit = limit;
+    }
     task_start(task);
 }
 
@@ -649,7 +945,8 @@ static void file_list(struct hf_blob *blob, struct hf_blob_req *req, const char 
 {
     struct task *task = task_new(blob, req, TASK_LIST, prefix);
 
-    snprintf(task->after, sizeof task->after, "%s", after);
+    if (task != NULL)
+        snprintf(task->after, sizeof task->after, "%s", after);
     task_start(task);
 }
 
@@ -671,18 +968,19 @@ static struct hf_blob_writer *file_writer_open(struct hf_blob *blob, const char 
         return NULL;
     w->base.blob = blob;
     w->fd = -1;
-    snprintf(w->name, sizeof w->name, "%s", name);
+    snprintf(w->task.name, sizeof w->task.name, "%s", name);
     return &w->base;
 }
 
 static void writer_task(struct hf_blob_writer *writer, struct hf_blob_req *req,
                         enum task_kind kind, struct hf_bytes piece)
 {
-    struct task *task = task_new(writer->blob, req, kind, "");
+    struct writer *w = HF_CONTAINER_OF(writer, struct writer, base);
 
-    task->writer = HF_CONTAINER_OF(writer, struct writer, base);
-    task->body = piece;
-    task_start(task);
+    task_init(&w->task, HF_CONTAINER_OF(writer->blob, struct blob_file, base), req, kind);
+    w->task.writer = w;
+    w->task.body = piece;
+    task_start(&w->task);
 }
 
 static void file_writer_write(struct hf_blob_writer *writer, struct hf_blob_req *req,
@@ -703,26 +1001,47 @@ static void file_writer_abort(struct hf_blob_writer *writer, struct hf_blob_req 
 
 /* ------------------------------------------------------------------- open and close */
 
-static void file_closed_cb(void *arg)
+static void file_free(struct blob_file *blob)
 {
-    struct blob_file *blob = arg;
+    for (unsigned i = 0; i < FOLDERS_KNOWN_MAX; i++)
+        hf_free(blob->folders_known[i]);
+    if (blob->lock_fd >= 0)
+        close(blob->lock_fd);
+    pthread_mutex_destroy(&blob->lock);
+    hf_free(blob);
+}
+
+static void file_turn_closed_cb(uv_handle_t *handle)
+{
+    struct blob_file *blob = handle->data;
     void (*closed)(void *arg) = blob->closed;
     void *closed_arg = blob->closed_arg;
 
-    close(blob->lock_fd);
-    hf_free(blob);
-    closed(closed_arg);
+    refused_turn_cb(&blob->refused_turn);
+    file_free(blob);
+    if (closed != NULL)
+        closed(closed_arg);
 }
 
-/* What is with the workers is finished rather than broken off: it is short, and
- * its outcome is then known. */
-static void file_close(struct hf_blob *blob, void (*closed)(void *arg), void *arg)
+static void file_worker_closed_cb(void *arg)
 {
-    struct blob_file *file = HF_CONTAINER_OF(blob, struct blob_file, base);
+    struct blob_file *blob = arg;
 
-    file->closed = closed;
-    file->closed_arg = arg;
-    hf_worker_close(file->worker, file_closed_cb, file);
+    uv_close((uv_handle_t *)&blob->refused_turn, file_turn_closed_cb);
+}
+
+/* What a worker has begun is finished rather than broken off: it is short, and
+ * its outcome is then known. What waits is canceled. Writers are the caller's to
+ * end, before this. */
+static void file_close(struct hf_blob *base, void (*closed)(void *arg), void *arg)
+{
+    struct blob_file *blob = HF_CONTAINER_OF(base, struct blob_file, base);
+
+    hf_assert(!atomic_load(&blob->closing));
+    atomic_store(&blob->closing, true);
+    blob->closed = closed;
+    blob->closed_arg = arg;
+    hf_worker_close(blob->worker, file_worker_closed_cb, blob);
 }
 
 static const struct hf_blob_ops file_ops = {
@@ -739,31 +1058,46 @@ static const struct hf_blob_ops file_ops = {
     .writer_abort = file_writer_abort,
 };
 
-static enum hf_status folder_prepare(const char *folder, struct hf_error *err)
+static enum hf_status folder_refused(const char *folder, int error, struct hf_error *err)
 {
+    if (error == EROFS)
+        return hf_error_set(err, HF_UNAVAILABLE,
+                            "store: '%s' is on a read-only file system; mount it for writing, or "
+                            "name another path",
+                            folder);
+    return hf_error_set(err, HF_UNAVAILABLE,
+                        "store: no permission to write in '%s' (%s); give it to the user that "
+                        "runs holdfastd (uid %ld)",
+                        folder, strerror(error), (long)geteuid());
+}
+
+static enum hf_status folder_prepare(struct blob_file *blob, struct hf_error *err)
+{
+    const char *folder = blob->folder;
+    char parent[FILE_PATH_MAX];
     struct stat st;
 
     if (folder[0] != '/')
         return hf_error_set(err, HF_INVALID, "store: '%s' is no absolute path; use file:///path",
                             folder);
-    if (stat(folder, &st) == 0) {
-        if (!S_ISDIR(st.st_mode))
-            return hf_error_set(err, HF_INVALID, "store: '%s' is no folder; name another path",
-                                folder);
-        if (access(folder, R_OK | W_OK | X_OK) != 0)
-            return hf_error_set(err, HF_UNAVAILABLE,
-                                "store: no permission to write in '%s' (%s); give it to the user "
-                                "that runs holdfastd (uid %ld)",
-                                folder, strerror(errno), (long)geteuid());
+    if (mkdir(folder, 0700) == 0) {
+        parent_of(folder, parent);
+        int fd = folder_open(parent[0] != '\0' ? parent : "/");
+        if (fd < 0 || folder_flush(blob, fd, parent) != 0)
+            return hf_error_set(err, HF_UNAVAILABLE, "store: flush '%s': %s", parent,
+                                strerror(errno));
         return HF_OK;
     }
-    if (errno != ENOENT)
-        return hf_error_set(err, HF_UNAVAILABLE, "store: look at '%s': %s", folder,
-                            strerror(errno));
-    if (mkdir(folder, 0700) != 0)
+    int error = errno;
+    if (stat(folder, &st) != 0)
         return hf_error_set(err, HF_UNAVAILABLE,
                             "store: make the folder '%s': %s; make it, or name another path",
-                            folder, strerror(errno));
+                            folder, strerror(error));
+    if (!S_ISDIR(st.st_mode))
+        return hf_error_set(err, HF_INVALID, "store: '%s' is no folder; name another path",
+                            folder);
+    if (access(folder, R_OK | W_OK | X_OK) != 0)
+        return folder_refused(folder, errno, err);
     return HF_OK;
 }
 
@@ -771,27 +1105,35 @@ static enum hf_status folder_prepare(const char *folder, struct hf_error *err)
 static enum hf_status lock_take(struct blob_file *blob, struct hf_error *err)
 {
     char path[FILE_PATH_MAX];
-    char text[128] = "";
+    char text[64] = "";
 
     path_of(blob, "lock", path);
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0 && errno == ENOSPC) /* no inode or block left for a first start */
+        return hf_error_set(err, HF_FULL, "store: the disk of '%s' is full; make room there",
+                            blob->folder);
     if (fd < 0)
-        return hf_error_set(err, HF_UNAVAILABLE, "store: open '%s': %s", path, strerror(errno));
+        return folder_refused(path, errno, err);
     if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        int error = errno;
         ssize_t n = read(fd, text, sizeof text - 1);
         text[n > 0 ? n : 0] = '\0';
-        text[strcspn(text, "\n")] = '\0';
+        text[strspn(text, "0123456789")] = '\0';
         close(fd);
+        if (error != EWOULDBLOCK)
+            return hf_error_set(err, HF_UNAVAILABLE,
+                                "store: lock '%s': %s; the file system must support flock", path,
+                                strerror(error));
         return hf_error_set(err, HF_EXISTS,
                             "store: '%s' is in use by another holdfastd (process %s); stop that "
                             "one, or name another path",
                             blob->folder, text[0] != '\0' ? text : "unknown");
     }
+    blob->lock_fd = fd;
     int n = snprintf(text, sizeof text, "%ld\n", (long)getpid());
     if (ftruncate(fd, 0) != 0 || write(fd, text, (size_t)n) != n) {
         /* The text is for people only; a full disk must not keep the daemon from starting. */
     }
-    blob->lock_fd = fd;
     return HF_OK;
 }
 
@@ -803,11 +1145,11 @@ static enum hf_status temp_prepare(struct blob_file *blob, struct hf_error *err)
 
     path_of(blob, "tmp", path);
     if (mkdir(path, 0700) != 0 && errno != EEXIST)
-        return hf_error_set(err, HF_UNAVAILABLE, "store: make the folder '%s': %s", path,
-                            strerror(errno));
+        return hf_error_set(err, is_full(errno) ? HF_FULL : HF_UNAVAILABLE,
+                            "store: make the folder '%s': %s", path, strerror(errno));
     DIR *dir = opendir(path);
     if (dir == NULL)
-        return hf_error_set(err, HF_UNAVAILABLE, "store: list '%s': %s", path, strerror(errno));
+        return folder_refused(path, errno, err);
     while ((entry = readdir(dir)) != NULL) {
         if (entry->d_name[0] >= '0' && entry->d_name[0] <= '9')
             unlinkat(dirfd(dir), entry->d_name, 0);
@@ -816,37 +1158,51 @@ static enum hf_status temp_prepare(struct blob_file *blob, struct hf_error *err)
     return HF_OK;
 }
 
+static enum hf_status file_prepare(struct blob_file *blob, uv_loop_t *loop, unsigned workers,
+                                   struct hf_error *err)
+{
+    enum hf_status status = folder_prepare(blob, err);
+
+    if (status == HF_OK)
+        status = lock_take(blob, err);
+    if (status == HF_OK)
+        status = temp_prepare(blob, err);
+    if (status != HF_OK)
+        return status;
+    ballast_make(blob, true);
+    blob->worker = hf_worker_new(loop, workers);
+    if (blob->worker == NULL)
+        return hf_error_set(err, HF_NO_MEMORY, "store: no threads for the file workers");
+    int made = uv_timer_init(loop, &blob->refused_turn);
+    hf_assert(made == 0);
+    blob->refused_turn.data = blob;
+    return HF_OK;
+}
+
 enum hf_status hf_blob_file_open(struct hf_blob **out_blob, uv_loop_t *loop, const char *folder,
                                  const struct hf_blob_file_options *options, struct hf_error *err)
 {
     struct blob_file *blob = hf_calloc(1, sizeof *blob);
+    size_t size = strlen(folder);
 
     if (blob == NULL)
         return hf_error_set(err, HF_NO_MEMORY, "store: no memory");
     blob->base.ops = &file_ops;
     blob->lock_fd = -1;
     blob->ballast_bytes = options->ballast_bytes;
-    enum hf_status status = HF_OK;
-    if (strlen(folder) + HF_BLOB_NAME_MAX + 2 > sizeof blob->folder)
+    pthread_mutex_init(&blob->lock, NULL);
+    while (size > 1 && folder[size - 1] == '/')
+        size--;
+    enum hf_status status;
+    if (size >= sizeof blob->folder) {
         status = hf_error_set(err, HF_INVALID, "store: the path is longer than %zu bytes",
-                              sizeof blob->folder - HF_BLOB_NAME_MAX - 2);
-    snprintf(blob->folder, sizeof blob->folder, "%s", folder);
-    if (status == HF_OK)
-        status = folder_prepare(folder, err);
-    if (status == HF_OK)
-        status = lock_take(blob, err);
-    if (status == HF_OK)
-        status = temp_prepare(blob, err);
-    if (status == HF_OK) {
-        ballast_make(blob);
-        blob->worker = hf_worker_new(loop, options->workers);
-        if (blob->worker == NULL)
-            status = hf_error_set(err, HF_NO_MEMORY, "store: no threads for the file workers");
+                              sizeof blob->folder - 1);
+    } else {
+        memcpy(blob->folder, folder, size);
+        status = file_prepare(blob, loop, options->workers, err);
     }
     if (status != HF_OK) {
-        if (blob->lock_fd >= 0)
-            close(blob->lock_fd);
-        hf_free(blob);
+        file_free(blob);
         return status;
     }
     *out_blob = &blob->base;

@@ -4,6 +4,11 @@
  * link(2), which refuses a name that is taken; then the folder is flushed. So an
  * object is there whole or not at all, and what was answered HF_OK survives the
  * loss of power.
+ *
+ * The folder holds the objects under their names, tmp/ with unfinished files and
+ * the ballast, and `lock`, which the process that uses the folder holds locked;
+ * it contains that process's id. An object cannot have the name of a folder of
+ * other objects.
  */
 #ifndef HF_BACKENDS_BLOB_FILE_H
 #define HF_BACKENDS_BLOB_FILE_H
@@ -14,8 +19,10 @@
 #include <uv.h>
 
 struct hf_blob_file_options {
-    unsigned workers;
-    uint64_t ballast_bytes; /* released when the disk is full; 0: none */
+    unsigned workers;       /* threads; as many calls can be with the disk at a time */
+    /* Kept free for the daemon's own records and snapshots, of which it can free more: given up
+     * when the disk is full, made again when there is room for twice as much. 0: none. */
+    uint64_t ballast_bytes;
 };
 
 /* Opens or makes the folder, takes its lock for this process, and removes what a dead process
@@ -26,15 +33,17 @@ HF_MUST_USE enum hf_status hf_blob_file_open(struct hf_blob **out_blob, uv_loop_
                                              const struct hf_blob_file_options *options,
                                              struct hf_error *err);
 
-/* True after a flush of a folder failed: what was read since may not be durable, and the process
- * must end and start again. */
+/* True after a flush of a folder failed. What was read or answered since may not be durable, every
+ * call is answered HF_UNAVAILABLE, and the process must end and start again. */
 bool hf_blob_file_is_poisoned(struct hf_blob *blob);
 
-/* Every call that changes a disk goes through this table, so that a test can make the k-th one
- * fail, or stop there for good. Thread-safe functions, the signatures of libc. */
+/* Calls of the objects' files and folders go through this table, so that a test can make the k-th
+ * one fail, write or read short, or stop there for good. Thread-safe functions, the signatures of
+ * libc; to be changed only while no store is open. */
 struct hf_file_calls {
     int (*open)(const char *path, int flags, mode_t mode);
     ssize_t (*write)(int fd, const void *data, size_t size);
+    ssize_t (*pread)(int fd, void *data, size_t size, off_t offset);
     int (*fsync)(int fd);
     int (*link)(const char *from, const char *to);
     int (*unlink)(const char *path);
