@@ -98,6 +98,11 @@ def count_tests(how, text, code):
         found = re.findall(r"^(\d+) passed, (\d+) failed$", text, re.M)
         if found:
             passed, failed = int(found[-1][0]), int(found[-1][1])
+    elif how == "ctest":
+        found = re.findall(r"(\d+) tests failed out of (\d+)", text)
+        if found:
+            failed = int(found[-1][0])
+            passed = int(found[-1][1]) - failed
     elif how == "unittest":
         for ran, verdict in re.findall(r"^Ran (\d+) tests? in [^\n]*\n+((?:OK|FAILED)[^\n]*)", text, re.M):
             bad = sum(int(n) for n in re.findall(r"(?:failures|errors|unexpected successes)=(\d+)", verdict))
