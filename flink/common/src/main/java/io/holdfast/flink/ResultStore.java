@@ -1,7 +1,7 @@
 package io.holdfast.flink;
 
 import org.apache.flink.api.common.JobID;
-import org.apache.flink.configuration.JobResultStoreOptions;
+import org.apache.flink.runtime.highavailability.JobResultStoreOptions;
 import org.apache.flink.runtime.highavailability.AbstractThreadsafeJobResultStore;
 import org.apache.flink.runtime.highavailability.JobResultEntry;
 import org.apache.flink.runtime.jobmaster.JobResult;
