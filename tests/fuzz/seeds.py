@@ -73,6 +73,39 @@ def http():
     ]
 
 
+FENCED = b"Holdfast-Session: 00000000000000000000000000000001\r\nHoldfast-Fence: 2\r\n"
+CLUSTER = b"/v1/clusters/default/c"
+JOB = b"/jobs/" + b"0" * 31 + b"1"
+
+
+def rpc():
+    commit = (b'{"id":5,"pointer":"file:/c/5","started_ms":1,"completed_ms":2,"size":3,"properties":'
+              b'{"type":"CHECKPOINT","sharing":"FORWARD_BACKWARD","format":null,"post_action":null,"forced":false,'
+              b'"unclaimed":false,"discard_on":["subsumed"]},"inline":null,"num_retained":1,"discarded":[4],"reserve":8}')
+    calls = [
+        request(b"POST", CLUSTER + b"/sessions", b'{"session":"00000000000000000000000000000002","ttl_ms":5000,"holder":"h"}'),
+        request(b"GET", CLUSTER + b"/sessions/00000000000000000000000000000001/events?contend=true"),
+        request(b"DELETE", CLUSTER + b"/sessions/00000000000000000000000000000001"),
+        request(b"GET", CLUSTER + b"/leader/watch"),
+        request(b"PUT", CLUSTER + b"/leader/dispatcher", b'{"leader_session":"01000000-0000-0000-0000-000000000000",'
+                b'"address":"pekko.tcp://x"}', FENCED),
+        request(b"PUT", CLUSTER + b"/graphs/" + b"0" * 31 + b"1", b"graph bytes", FENCED),
+        request(b"GET", CLUSTER + b"/graphs/" + b"0" * 31 + b"1"),
+        request(b"POST", CLUSTER + JOB + b"/checkpoints", commit, FENCED),
+        request(b"GET", CLUSTER + JOB + b"/checkpoints"),
+        request(b"POST", CLUSTER + JOB + b"/counter/reserve", b'{"count":8}', FENCED),
+        request(b"POST", CLUSTER + JOB + b"/counter/raise", b'{"to":100}', FENCED),
+        request(b"POST", CLUSTER + JOB + b"/discards/done", b'{"ids":[1,2]}', FENCED),
+        request(b"PUT", CLUSTER + b"/results/" + b"0" * 31 + b"1", b'{"result":{"a":1}}', FENCED),
+        request(b"POST", CLUSTER + b"/results/" + b"0" * 31 + b"1/clean", b'{"keep":false}', FENCED),
+        request(b"DELETE", CLUSTER + JOB, None, FENCED),
+        request(b"DELETE", CLUSTER, None, FENCED),
+        request(b"GET", b"/v1/clusters"), request(b"GET", b"/v1/leaders"), request(b"GET", b"/v1/trash"),
+        request(b"GET", b"/metrics"),
+    ]
+    return [writes(call) for call in calls] + [writes(*calls[4:9]), writes(*calls[7:16])]
+
+
 def txn_row(*txns):
     return b"".join(struct.pack(">H", len(txn)) + txn for txn in txns)
 
@@ -85,4 +118,5 @@ SEEDS = {
     "txn": [txn_row(*TXNS), txn_row(*reversed(TXNS))],
     "snapshot": [b"\x07" + snapshot((b"/j/1", b"graph"), (b"/j/2", b"")), b"\xff" + snapshot()],
     "http": http(),
+    "rpc": rpc(),
 }
