@@ -469,6 +469,31 @@ void contract_lists_what_stays_while_others_come_and_go(struct contract *c)
     }
 }
 
+void contract_lists_what_lies_behind_many_removed_names(struct contract *c)
+{
+    enum { REMOVED = HF_BLOB_LIST_PAGE_MAX + 200 };
+    static struct call calls[REMOVED];
+    char name[64];
+
+    /* A store may keep something of them, as empty folders. */
+    for (unsigned i = 0; i < REMOVED; i++) {
+        snprintf(name, sizeof name, "gone/%04u/object", i);
+        start_create(c, &calls[i], name, text("x"));
+    }
+    for (unsigned i = 0; i < REMOVED; i++) {
+        cr_assert_eq(call_wait(c, &calls[i]), HF_OK, "%s", calls[i].req.error.text);
+        snprintf(name, sizeof name, "gone/%04u/object", i);
+        hf_blob_remove(c->blob, call_begin(c, &calls[i]), name, call_cb);
+        call_begun(c);
+    }
+    for (unsigned i = 0; i < REMOVED; i++) {
+        cr_assert_eq(call_wait(c, &calls[i]), HF_OK, "%s", calls[i].req.error.text);
+        hf_blob_req_release(&calls[i].req);
+    }
+    create_ok(c, "gone/last", text("x"));
+    check_list(c, "gone/", "", 1, (const char *const[]){"gone/last"});
+}
+
 void contract_reads_ranges(struct contract *c)
 {
     enum { SIZE = 100 * 1000 };

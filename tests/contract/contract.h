@@ -21,6 +21,7 @@
     X(instance, lists_in_the_order_of_full_names)                   \
     X(instance, lists_ten_thousand_names_page_by_page)              \
     X(instance, lists_what_stays_while_others_come_and_go)          \
+    X(instance, lists_what_lies_behind_many_removed_names)          \
     X(instance, reads_ranges)                                       \
     X(instance, says_not_found_for_an_absent_name)                  \
     X(instance, removes_and_takes_an_absent_name_as_removed)        \

@@ -32,6 +32,8 @@ static unsigned fault_at;
 static unsigned calls;
 static int fault_errno;
 static bool fault_happened;
+static bool fault_was_flush;
+static bool fault_was_unlink;
 static bool short_writes;
 
 static bool fault(void)
@@ -69,7 +71,10 @@ static ssize_t fault_pread(int fd, void *data, size_t size, off_t offset)
 
 static int fault_fsync(int fd)
 {
-    return fault() ? -1 : real.fsync(fd);
+    if (!fault())
+        return real.fsync(fd);
+    fault_was_flush = true;
+    return -1;
 }
 
 static int fault_link(const char *from, const char *to)
@@ -79,7 +84,10 @@ static int fault_link(const char *from, const char *to)
 
 static int fault_unlink(const char *path)
 {
-    return fault() ? -1 : real.unlink(path);
+    if (!fault())
+        return real.unlink(path);
+    fault_was_unlink = true;
+    return -1;
 }
 
 static int fault_mkdir(const char *path, mode_t mode)
@@ -100,6 +108,8 @@ static void arm(unsigned at, int error)
     fault_at = at;
     fault_errno = error;
     fault_happened = false;
+    fault_was_flush = false;
+    fault_was_unlink = false;
 }
 
 /* ------------------------------------------------------------------ fixture */
@@ -315,6 +325,11 @@ static void sweep(enum way way)
             if (happened && status == HF_FULL)
                 cr_assert(errors[e] == ENOSPC || errors[e] == EDQUOT, "FULL for %s",
                           strerror(errors[e]));
+            if (fault_was_flush && errors[e] != EINTR)
+                cr_assert_neq(status, HF_OK, "acknowledged after a flush that failed");
+            if (!fault_was_unlink)
+                cr_assert_eq(files_in_tmp(), 0, "left in tmp/ by call %u: %s", k,
+                             strerror(errors[e]));
             check_outcome(name, "the body", status, false);
         }
     }
@@ -461,6 +476,62 @@ HF_TEST(blob_file, is_poisoned_by_a_settle_that_fails)
     cr_assert_eq(settle(), HF_OK);
     check_body("log/1/1", "x");
     close_store();
+    hf_blob_req_release(&req);
+    fixture_end();
+}
+
+static uv_sem_t gate;
+
+static int gated_open(const char *path, int flags, mode_t mode)
+{
+    uv_sem_wait(&gate);
+    return real.open(path, flags, mode);
+}
+
+static unsigned answers_ok;
+static unsigned answers_canceled;
+
+static void count_cb(struct hf_blob_req *r, enum hf_status status)
+{
+    cr_assert(!closed);
+    if (status == HF_OK)
+        answers_ok++;
+    else if (status == HF_CANCELED)
+        answers_canceled++;
+    hf_blob_req_release(r);
+}
+
+HF_TEST(blob_file, finishes_what_was_begun_and_cancels_what_waits_when_closed)
+{
+    enum { CALLS = 10 };
+    static struct hf_blob_req reqs[CALLS];
+    char name[64];
+
+    fixture_begin();
+    open_store(0);
+    uv_sem_init(&gate, 0);
+    hf_file_calls.open = gated_open;
+    for (int i = 0; i < CALLS; i++) {
+        snprintf(name, sizeof name, "log/1/%d", i);
+        hf_blob_create(blob, &reqs[i], name, HF_BYTES_OF_STRING("x"), count_cb);
+    }
+    closed = false;
+    hf_blob_close(blob, closed_cb, NULL);
+    for (int i = 0; i < 100; i++)
+        uv_sem_post(&gate);
+    while (!closed)
+        uv_run(&loop, UV_RUN_ONCE);
+    hf_file_calls.open = fault_open;
+    /* The first may have waited as well when its thread was slow to start. */
+    cr_assert_leq(answers_ok, 1);
+    cr_assert_eq(answers_ok + answers_canceled, CALLS);
+    open_store(0);
+    for (unsigned i = 0; i < CALLS; i++) {
+        snprintf(name, sizeof name, "log/1/%u", i);
+        cr_assert_eq(read_whole(name), i < answers_ok ? HF_OK : HF_NOT_FOUND);
+    }
+    close_store();
+    uv_sem_destroy(&gate);
     hf_blob_req_release(&req);
     fixture_end();
 }
