@@ -53,10 +53,10 @@ def writes(*parts):
     return out
 
 
-def request(method, path, body=None, headers=b""):
+def request(method, path, body=None, headers=b"", kind=b"application/json"):
     head = method + b" " + path + b" HTTP/1.1\r\nHost: x\r\n" + headers
     if body is not None:
-        head += b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
+        head += b"Content-Type: %s\r\nContent-Length: %d\r\n" % (kind, len(body))
     return head + b"\r\n" + (body or b"")
 
 
@@ -87,9 +87,10 @@ def rpc():
         request(b"GET", CLUSTER + b"/sessions/00000000000000000000000000000001/events?contend=true"),
         request(b"DELETE", CLUSTER + b"/sessions/00000000000000000000000000000001"),
         request(b"GET", CLUSTER + b"/leader/watch"),
-        request(b"PUT", CLUSTER + b"/leader/dispatcher", b'{"leader_session":"01000000-0000-0000-0000-000000000000",'
+        request(b"PUT", CLUSTER + b"/leader/dispatcher", b'{"leader_session":"01000000-0000-4000-8000-000000000000",'
                 b'"address":"pekko.tcp://x"}', FENCED),
-        request(b"PUT", CLUSTER + b"/graphs/" + b"0" * 31 + b"1", b"graph bytes", FENCED),
+        request(b"PUT", CLUSTER + b"/graphs/" + b"0" * 31 + b"1", b"graph bytes", FENCED,
+                b"application/octet-stream"),
         request(b"GET", CLUSTER + b"/graphs/" + b"0" * 31 + b"1"),
         request(b"POST", CLUSTER + JOB + b"/checkpoints", commit, FENCED),
         request(b"GET", CLUSTER + JOB + b"/checkpoints"),
