@@ -494,8 +494,7 @@ static void window_sink(struct window *window)
         size_t child = 2 * at + 1;
         if (child >= window->count)
             return;
-        if (child + 1 < window->count &&
-            strcmp(window->names[child + 1], window->names[child]) > 0)
+        if (child + 1 < window->count && strcmp(window->names[child + 1], window->names[child]) > 0)
             child++;
         if (strcmp(window->names[child], window->names[at]) <= 0)
             return;
@@ -568,8 +567,7 @@ static bool entry_is_folder(DIR *dir, const struct dirent *entry)
 
     if (entry->d_type != DT_UNKNOWN)
         return entry->d_type == DT_DIR;
-    return fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-           S_ISDIR(st.st_mode);
+    return fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
 }
 
 /* The entries of a folder that the list wants and that come after `last`. */
@@ -972,8 +970,8 @@ static struct hf_blob_writer *file_writer_open(struct hf_blob *blob, const char 
     return &w->base;
 }
 
-static void writer_task(struct hf_blob_writer *writer, struct hf_blob_req *req,
-                        enum task_kind kind, struct hf_bytes piece)
+static void writer_task(struct hf_blob_writer *writer, struct hf_blob_req *req, enum task_kind kind,
+                        struct hf_bytes piece)
 {
     struct writer *w = HF_CONTAINER_OF(writer, struct writer, base);
 
@@ -1094,8 +1092,7 @@ static enum hf_status folder_prepare(struct blob_file *blob, struct hf_error *er
                             "store: make the folder '%s': %s; make it, or name another path",
                             folder, strerror(error));
     if (!S_ISDIR(st.st_mode))
-        return hf_error_set(err, HF_INVALID, "store: '%s' is no folder; name another path",
-                            folder);
+        return hf_error_set(err, HF_INVALID, "store: '%s' is no folder; name another path", folder);
     if (access(folder, R_OK | W_OK | X_OK) != 0)
         return folder_refused(folder, errno, err);
     return HF_OK;

@@ -19,7 +19,7 @@
 #include <uv.h>
 
 struct hf_blob_file_options {
-    unsigned workers;       /* threads; as many calls can be with the disk at a time */
+    unsigned workers; /* threads; as many calls can be with the disk at a time */
     /* Kept free for the daemon's own records and snapshots, of which it can free more: given up
      * when the disk is full, made again when there is room for twice as much. 0: none. */
     uint64_t ballast_bytes;

@@ -13,7 +13,7 @@ struct object {
 
 struct blob_memory {
     struct hf_blob base;
-    uv_timer_t turn; /* of 0 ms, runs while anything is pending */
+    uv_timer_t turn;        /* of 0 ms, runs while anything is pending */
     struct object *objects; /* sorted by name */
     size_t object_count;
     size_t object_capacity;
@@ -176,8 +176,8 @@ static enum hf_status object_read(const struct object *object, struct hf_blob_re
 {
     req->size = object->size;
     if (offset > object->size)
-        return hf_error_set(&req->error, HF_INVALID, "'%s' ends before byte %" PRIu64,
-                            object->name, offset);
+        return hf_error_set(&req->error, HF_INVALID, "'%s' ends before byte %" PRIu64, object->name,
+                            offset);
     uint64_t left = object->size - offset;
     uint64_t want = length == 0 || length > left ? left : length;
     if (want > limit)
@@ -254,8 +254,7 @@ static void memory_remove(struct hf_blob *blob, struct hf_blob_req *req, const c
     if (object_is_at(m, at, name)) {
         object_release(&m->objects[at]);
         m->object_count--;
-        memmove(&m->objects[at], &m->objects[at + 1],
-                (m->object_count - at) * sizeof *m->objects);
+        memmove(&m->objects[at], &m->objects[at + 1], (m->object_count - at) * sizeof *m->objects);
     }
     memory_answer_or_lose(m, req, HF_OK, lose_answer);
 }
@@ -381,8 +380,7 @@ static const struct hf_blob_ops memory_ops = {
     .writer_abort = memory_writer_abort,
 };
 
-enum hf_status hf_blob_memory_open(struct hf_blob **out_blob, uv_loop_t *loop,
-                                   struct hf_error *err)
+enum hf_status hf_blob_memory_open(struct hf_blob **out_blob, uv_loop_t *loop, struct hf_error *err)
 {
     struct blob_memory *m = hf_calloc(1, sizeof *m);
 

@@ -16,7 +16,6 @@ HF_MUST_USE enum hf_status hf_blob_memory_open(struct hf_blob **out_blob, uv_loo
 
 /* For tests: the k-th call from now on (0: the next one) is answered with `status`; when
  * `carried_out` it takes effect all the same, as when an answer is lost. Once. */
-void hf_blob_memory_fail(struct hf_blob *blob, unsigned k, enum hf_status status,
-                         bool carried_out);
+void hf_blob_memory_fail(struct hf_blob *blob, unsigned k, enum hf_status status, bool carried_out);
 
 #endif

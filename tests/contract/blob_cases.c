@@ -315,7 +315,7 @@ void contract_says_exists_to_a_create_whose_answer_was_lost(struct contract *c)
 void contract_takes_every_valid_name(struct contract *c)
 {
     char longest[HF_BLOB_NAME_MAX + 1];
-    const char *names[] = {"-",     "_",        "a..b",   "...",     ".hidden", "A/B/C.D-E_F",
+    const char *names[] = {"-",     "_",         "a..b",    "...",         ".hidden", "A/B/C.D-E_F",
                            "a/...", "x/y/z/..z", "0/0/0/0", "UPPER/lower", longest};
 
     memset(longest, 'n', HF_BLOB_NAME_MAX);
@@ -333,9 +333,9 @@ void contract_takes_every_valid_name(struct contract *c)
 void contract_refuses_odd_names(struct contract *c)
 {
     static const char *const names[] = {
-        "",    "/",    "/a",     "a/",   "a//b",    ".",        "..",   "a/.",  "a/../b",
-        "../a", "a b", "a\nb",   "a\\b", "a%2fb",   "\xc3\xa9", "a:b",  "a*",   "a\x01",
-        "~a",  "a?b",  "./a",    "a/..", "\x7f",    "a'b",      "\"a\"", "a,b", "$a",
+        "",     "/",   "/a",   "a/",   "a//b",  ".",        "..",    "a/.", "a/../b",
+        "../a", "a b", "a\nb", "a\\b", "a%2fb", "\xc3\xa9", "a:b",   "a*",  "a\x01",
+        "~a",   "a?b", "./a",  "a/..", "\x7f",  "a'b",      "\"a\"", "a,b", "$a",
     };
     char longer[HF_BLOB_NAME_MAX + 2];
 
@@ -350,8 +350,8 @@ void contract_refuses_odd_names(struct contract *c)
 void contract_lists_in_the_order_of_full_names(struct contract *c)
 {
     /* '-' and '.' sort before '/', letters and '_' after it. */
-    static const char *const sorted[] = {"a",     "a-b",   "a.b",  "a/b",   "a/b-c", "a/c/d",
-                                         "a/c0",  "a0",    "aB",   "a_",    "ab",    "b/a/a/a"};
+    static const char *const sorted[] = {"a",    "a-b", "a.b", "a/b", "a/b-c", "a/c/d",
+                                         "a/c0", "a0",  "aB",  "a_",  "ab",    "b/a/a/a"};
     static const size_t order[] = {7, 3, 11, 1, 5, 9, 2, 10, 4, 8, 6};
     struct call call = {0};
     size_t count = 0;
@@ -457,8 +457,8 @@ void contract_lists_what_stays_while_others_come_and_go(struct contract *c)
         cr_assert_eq(call_wait(c, &lists[i]), HF_OK, "%s", lists[i].req.error.text);
         for (size_t k = 0; k < lists[i].req.entry_count; k++) {
             if (k > 0)
-                cr_assert_lt(
-                    strcmp(lists[i].req.entries[k - 1].name, lists[i].req.entries[k].name), 0);
+                cr_assert_lt(strcmp(lists[i].req.entries[k - 1].name, lists[i].req.entries[k].name),
+                             0);
             if (strstr(lists[i].req.entries[k].name, "stays") != NULL)
                 stays++;
         }
@@ -524,8 +524,8 @@ void contract_reads_ranges(struct contract *c)
     fill(data, sizeof data, 7);
     create_ok(c, "ranges", (struct hf_bytes){data, SIZE});
     for (size_t i = 0; i < HF_COUNT_OF(table); i++) {
-        enum hf_status status = do_read(c, &call, "ranges", table[i].offset, table[i].length,
-                                        table[i].limit);
+        enum hf_status status =
+            do_read(c, &call, "ranges", table[i].offset, table[i].length, table[i].limit);
         cr_assert_eq(status, table[i].status, "row %zu: %s", i, hf_status_name(status));
         if (status != HF_OK)
             continue;

@@ -11,28 +11,28 @@
 
 #include <uv.h>
 
-#define CONTRACT_BLOB_CASES(X, instance)                            \
-    X(instance, gives_back_what_was_created)                        \
-    X(instance, refuses_a_second_create_and_changes_nothing)        \
-    X(instance, lets_one_of_fifty_racing_creates_win)               \
-    X(instance, says_exists_to_a_create_whose_answer_was_lost)      \
-    X(instance, takes_every_valid_name)                             \
-    X(instance, refuses_odd_names)                                  \
-    X(instance, lists_in_the_order_of_full_names)                   \
-    X(instance, lists_ten_thousand_names_page_by_page)              \
-    X(instance, lists_what_stays_while_others_come_and_go)          \
-    X(instance, lists_what_lies_behind_many_removed_names)          \
-    X(instance, reads_ranges)                                       \
-    X(instance, says_not_found_for_an_absent_name)                  \
-    X(instance, removes_and_takes_an_absent_name_as_removed)        \
-    X(instance, settles)                                            \
-    X(instance, answers_every_call_in_flight_once_when_closed)      \
-    X(instance, shows_a_written_object_after_commit_only)           \
-    X(instance, forgets_an_aborted_object)                          \
-    X(instance, refuses_to_commit_to_a_taken_name)                  \
-    X(instance, commits_an_object_without_bytes)                    \
-    X(instance, stores_64_mib_in_pieces)                            \
-    X(instance, survives_each_allocation_that_fails)                \
+#define CONTRACT_BLOB_CASES(X, instance)                       \
+    X(instance, gives_back_what_was_created)                   \
+    X(instance, refuses_a_second_create_and_changes_nothing)   \
+    X(instance, lets_one_of_fifty_racing_creates_win)          \
+    X(instance, says_exists_to_a_create_whose_answer_was_lost) \
+    X(instance, takes_every_valid_name)                        \
+    X(instance, refuses_odd_names)                             \
+    X(instance, lists_in_the_order_of_full_names)              \
+    X(instance, lists_ten_thousand_names_page_by_page)         \
+    X(instance, lists_what_stays_while_others_come_and_go)     \
+    X(instance, lists_what_lies_behind_many_removed_names)     \
+    X(instance, reads_ranges)                                  \
+    X(instance, says_not_found_for_an_absent_name)             \
+    X(instance, removes_and_takes_an_absent_name_as_removed)   \
+    X(instance, settles)                                       \
+    X(instance, answers_every_call_in_flight_once_when_closed) \
+    X(instance, shows_a_written_object_after_commit_only)      \
+    X(instance, forgets_an_aborted_object)                     \
+    X(instance, refuses_to_commit_to_a_taken_name)             \
+    X(instance, commits_an_object_without_bytes)               \
+    X(instance, stores_64_mib_in_pieces)                       \
+    X(instance, survives_each_allocation_that_fails)           \
     X(instance, passes_the_probe_and_keeps_nothing_of_it)
 
 struct contract;

@@ -153,7 +153,8 @@ HF_TEST(election_standalone, says_nothing_after_close)
 
 HF_TEST(registry, names_what_it_knows_when_asked_for_what_it_does_not)
 {
-    static const char *const urls[] = {"", "s3://bucket", "file", "files:///x", "nothing:", "memory"};
+    static const char *const urls[] = {"",           "s3://bucket", "file",
+                                       "files:///x", "nothing:",    "memory"};
     struct hf_registry_options options = {0};
     struct hf_lease_observer observer = {0};
     struct hf_error err;

@@ -19,8 +19,7 @@ static void file_begin(struct contract *c)
     snprintf(c->folder, sizeof c->folder, "%s", hf_test_folder());
 }
 
-static enum hf_status file_open(struct contract *c, struct hf_blob **out_blob,
-                                struct hf_error *err)
+static enum hf_status file_open(struct contract *c, struct hf_blob **out_blob, struct hf_error *err)
 {
     struct hf_blob_file_options options = {.workers = 4, .ballast_bytes = 1024 * 1024};
 
@@ -40,9 +39,9 @@ static const struct contract_instance file = {
     .keeps = true,
 };
 
-#define CONTRACT_CASE(instance, name)           \
-    HF_TEST(blob_##instance, name)              \
-    {                                           \
+#define CONTRACT_CASE(instance, name)             \
+    HF_TEST(blob_##instance, name)                \
+    {                                             \
         contract_run(&instance, contract_##name); \
     }
 

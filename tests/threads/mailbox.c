@@ -77,8 +77,7 @@ int main(void)
     hf_assert(closed == 1);
     hf_assert(received == SENDERS * MAILS + 1);
     hf_assert(uv_loop_close(&loop) == 0);
-    printf("%u mails, %.0f ns each\n", received,
-           (double)(uv_hrtime() - start) / (double)received);
+    printf("%u mails, %.0f ns each\n", received, (double)(uv_hrtime() - start) / (double)received);
     for (unsigned s = 0; s < SENDERS; s++)
         hf_free(letters[s]);
     return 0;

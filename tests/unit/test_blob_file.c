@@ -317,8 +317,8 @@ static void sweep(enum way way)
             /* A folder of its own, so that making it is part of the sweep. */
             snprintf(name, sizeof name, "log/%d-%zu-%u/1", (int)way, e, k);
             arm(k, errors[e]);
-            enum hf_status status = way == BY_CREATE ? create(name, "the body")
-                                                     : write_object(name, "the ", "body");
+            enum hf_status status =
+                way == BY_CREATE ? create(name, "the body") : write_object(name, "the ", "body");
             happened = fault_happened;
             if (!happened)
                 cr_assert_eq(status, HF_OK);
