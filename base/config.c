@@ -21,13 +21,13 @@ struct row {
     const char *text;
 };
 
-#define ROW_STRING(name, key, value, low, high, text)                                            \
+#define ROW_STRING(name, key, value, low, high, text) \
     {KIND_STRING, offsetof(struct hf_config, name), key, value, 0, low, high, text},
-#define ROW_UINT(name, key, value, low, high, text)                                              \
+#define ROW_UINT(name, key, value, low, high, text) \
     {KIND_UINT, offsetof(struct hf_config, name), key, NULL, value, low, high, text},
-#define ROW_BYTES(name, key, value, low, high, text)                                             \
+#define ROW_BYTES(name, key, value, low, high, text) \
     {KIND_BYTES, offsetof(struct hf_config, name), key, NULL, value, low, high, text},
-#define ROW_MSEC(name, key, value, low, high, text)                                              \
+#define ROW_MSEC(name, key, value, low, high, text) \
     {KIND_MSEC, offsetof(struct hf_config, name), key, NULL, value, low, high, text},
 #define ROW(kind, name, key, value, low, high, text) ROW_##kind(name, key, value, low, high, text)
 static const struct row rows[] = {HF_CONFIG_TABLE(ROW)};
@@ -36,11 +36,13 @@ struct unit {
     const char *name;
     uint64_t factor;
 };
-static const struct unit byte_units[] = {
-    {"GiB", 1024 * HF_MIB}, {"MiB", HF_MIB}, {"KiB", HF_KIB}, {"B", 1}, {NULL, 0}};
-static const struct unit time_units[] = {{"d", HF_DAY},        {"h", 3600 * HF_SEC},
-                                         {"min", 60 * HF_SEC}, {"s", HF_SEC},
-                                         {"ms", 1},            {NULL, 0}};
+static const struct unit byte_units[] = {{"GiB", 1024 * HF_MIB},
+                                         {"MiB", HF_MIB},
+                                         {"KiB", HF_KIB},
+                                         {"B", 1},
+                                         {NULL, 0}};
+static const struct unit time_units[] = {
+    {"d", HF_DAY}, {"h", 3600 * HF_SEC}, {"min", 60 * HF_SEC}, {"s", HF_SEC}, {"ms", 1}, {NULL, 0}};
 
 static char *text_at(const struct hf_config *config, const struct row *row)
 {
@@ -158,8 +160,9 @@ enum hf_status hf_config_set(struct hf_config *config, const char *key, const ch
             continue;
         if (row->kind == KIND_STRING) {
             if (strlen(value) < row->low || strlen(value) > row->high)
-                return hf_error_set(err, HF_INVALID, "%s: '%.64s' has not %" PRIu64 " to %" PRIu64
-                                    " characters", key, value, row->low, row->high);
+                return hf_error_set(err, HF_INVALID,
+                                    "%s: '%.64s' has not %" PRIu64 " to %" PRIu64 " characters",
+                                    key, value, row->low, row->high);
             snprintf(text_at(config, row), HF_CONFIG_TEXT_MAX, "%s", value);
             return HF_OK;
         }
@@ -224,8 +227,7 @@ static enum hf_status load_scalar(struct load *load, const yaml_event_t *event,
     return HF_OK;
 }
 
-static enum hf_status load_event(struct load *load, const yaml_event_t *event,
-                                 struct hf_error *err)
+static enum hf_status load_event(struct load *load, const yaml_event_t *event, struct hf_error *err)
 {
     switch (event->type) {
     case YAML_MAPPING_START_EVENT:
@@ -279,8 +281,7 @@ enum hf_status hf_config_check(const struct hf_config *config, struct hf_error *
 {
     if (config->session_ttl_min > config->session_ttl_max)
         return hf_error_set(err, HF_INVALID, "session.ttl-min is greater than session.ttl-max");
-    if (config->session_close_grace >= config->session_ttl_min &&
-        config->session_close_grace > 0)
+    if (config->session_close_grace >= config->session_ttl_min && config->session_close_grace > 0)
         return hf_error_set(err, HF_INVALID,
                             "session.close-grace must be less than session.ttl-min");
     if (strcmp(config->election, "standalone") != 0)
@@ -308,11 +309,12 @@ void hf_config_print(const struct hf_config *config, FILE *out)
 
 void hf_config_markdown(FILE *out)
 {
-    fprintf(out, "# Settings of holdfastd\n\n"
-                 "Made by `holdfastd --config-reference`; do not edit. Settings come from "
-                 "`--config FILE` (YAML, `key: value`)\nand `-D key=value`, which wins. Times: "
-                 "`300ms`, `15s`, `10min`, `2h`, `7d`. Sizes: `4KiB`, `64MiB`.\n\n"
-                 "| setting | default | from | to | |\n|---|---|---|---|---|\n");
+    fprintf(out,
+            "# Settings of holdfastd\n\n"
+            "Made by `holdfastd --config-reference`; do not edit. Settings come from "
+            "`--config FILE` (YAML, `key: value`)\nand `-D key=value`, which wins. Times: "
+            "`300ms`, `15s`, `10min`, `2h`, `7d`. Sizes: `4KiB`, `64MiB`.\n\n"
+            "| setting | default | from | to | |\n|---|---|---|---|---|\n");
     for (size_t i = 0; i < HF_COUNT_OF(rows); i++) {
         const struct row *row = &rows[i];
         char fallback[32];

@@ -16,64 +16,59 @@ enum { HF_CONFIG_TEXT_MAX = 1024 };
 #define HF_SEC (1000ull)
 #define HF_DAY (86400ull * 1000)
 
+/* clang-format off: a table is read by its columns. */
 /*    kind   field                  key                       default            low     high */
-#define HF_CONFIG_TABLE(X)                                                                          \
-    X(STRING, listen,               "listen",                 "127.0.0.1:7070",  1,      255,        \
-      "address and port that JobManagers and the CLI call; port 0 takes a free one")                \
-    X(STRING, listen_port_file,     "listen.port-file",       "",                0,      1023,       \
-      "file to write the port in use to")                                                           \
-    X(STRING, advertise,            "advertise",              "",                0,      255,        \
-      "host:port told to others; empty: the one listened on")                                       \
-    X(STRING, replica_name,         "replica.name",           "holdfast",        1,      63,         \
-      "name of this replica, for people")                                                           \
-    X(STRING, store,                "store",                  "file:///var/lib/holdfast", 1, 1023,   \
-      "where everything that must survive is kept")                                                 \
-    X(BYTES,  store_ballast,        "store.ballast",          16 * HF_MIB,       0,      16384 * HF_MIB, \
-      "room kept on the disk of a folder store, released when it is full; 0: none")                 \
-    X(UINT,   store_workers,        "store.workers",          4,                 1,      64,         \
-      "threads for calls to the storage")                                                           \
-    X(UINT,   store_queue_max,      "store.queue-max",        100000,            16,     10000000,   \
-      "transactions and reads that may wait for the storage")                                       \
-    X(BYTES,  store_batch_bytes,    "store.batch-bytes",      HF_MIB,            4 * HF_KIB, 8 * HF_MIB, \
-      "transactions written as one record, in bytes")                                               \
-    X(UINT,   snapshot_records,     "store.snapshot-records", 10000,             10,     100000000,  \
-      "records after which the state is written as a snapshot")                                     \
-    X(BYTES,  snapshot_bytes,       "store.snapshot-bytes",   64 * HF_MIB,       64 * HF_KIB, 1024 * 1024 * HF_MIB, \
-      "bytes of records after which the state is written as a snapshot")                            \
-    X(STRING, election,             "election",               "standalone",      1,      63,         \
-      "who decides which replica leads")                                                            \
-    X(MSEC,   session_ttl_min,      "session.ttl-min",        2 * HF_SEC,        100,    HF_DAY,      \
-      "shortest time-to-live a JobManager may ask for")                                             \
-    X(MSEC,   session_ttl_max,      "session.ttl-max",        300 * HF_SEC,      1000,   HF_DAY,      \
-      "longest time-to-live a JobManager may ask for")                                              \
-    X(MSEC,   session_close_grace,  "session.close-grace",    300,               0,      60 * HF_SEC, \
-      "a session ends this long after its connection was closed by the peer; 0: only by silence")   \
-    X(MSEC,   session_heartbeat,    "session.heartbeat",      2 * HF_SEC,        50,     60 * HF_SEC, \
-      "time between two heartbeats on a stream")                                                    \
-    X(UINT,   sessions_max,         "limit.sessions",         20000,             1,      10000000,   \
-      "sessions at a time")                                                                         \
-    X(UINT,   connections_max,      "limit.connections",      20000,             8,      1000000,    \
-      "connections at a time")                                                                      \
-    X(UINT,   requests_max,         "limit.requests",         50000,             8,      10000000,   \
-      "requests that may wait for the storage")                                                     \
-    X(BYTES,  body_max,             "limit.body",             HF_MIB,            4 * HF_KIB, 16 * HF_MIB, \
-      "largest JSON body")                                                                          \
-    X(BYTES,  payload_max,          "limit.payload",          64 * HF_MIB,       HF_KIB, 4096 * HF_MIB, \
-      "largest job graph")                                                                          \
-    X(MSEC,   header_timeout,       "timeout.header",         10 * HF_SEC,       100,    600 * HF_SEC, \
-      "a request's header must arrive within")                                                      \
-    X(MSEC,   body_timeout,         "timeout.body",           20 * HF_SEC,       100,    600 * HF_SEC, \
-      "longest pause between two pieces of a body")                                                 \
-    X(MSEC,   idle_timeout,         "timeout.idle",           75 * HF_SEC,       100,    HF_DAY,      \
-      "an idle connection is closed after")                                                         \
-    X(MSEC,   stall_timeout,        "timeout.stall",          30 * HF_SEC,       100,    600 * HF_SEC, \
-      "a reader that takes nothing is dropped after")                                               \
-    X(MSEC,   request_timeout,      "timeout.request",        20 * HF_SEC,       100,    600 * HF_SEC, \
-      "a request that waits for the storage is answered with UNKNOWN or UNAVAILABLE after")         \
-    X(MSEC,   trash_keep,           "trash.keep",             7 * HF_DAY,        1000,   3650 * HF_DAY, \
-      "job data deleted without a recorded end can be restored for")                                \
-    X(STRING, log_level,            "log.level",              "info",            1,      15,         \
-      "debug, info, warn or error")
+#define HF_CONFIG_TABLE(X)                                                                         \
+    X(STRING, listen, "listen", "127.0.0.1:7070", 1, 255,                                          \
+      "address and port that JobManagers and the CLI call; port 0 takes a free one")               \
+    X(STRING, listen_port_file, "listen.port-file", "", 0, 1023,                                   \
+      "file to write the port in use to")                                                          \
+    X(STRING, advertise, "advertise", "", 0, 255,                                                  \
+      "host:port told to others; empty: the one listened on")                                      \
+    X(STRING, replica_name, "replica.name", "holdfast", 1, 63, "name of this replica, for people") \
+    X(STRING, store, "store", "file:///var/lib/holdfast", 1, 1023,                                 \
+      "where everything that must survive is kept")                                                \
+    X(BYTES, store_ballast, "store.ballast", 16 * HF_MIB, 0, 16384 * HF_MIB,                       \
+      "room kept on the disk of a folder store, released when it is full; 0: none")                \
+    X(UINT, store_workers, "store.workers", 4, 1, 64, "threads for calls to the storage")          \
+    X(UINT, store_queue_max, "store.queue-max", 100000, 16, 10000000,                              \
+      "transactions and reads that may wait for the storage")                                      \
+    X(BYTES, store_batch_bytes, "store.batch-bytes", HF_MIB, 4 * HF_KIB, 8 * HF_MIB,               \
+      "transactions written as one record, in bytes")                                              \
+    X(UINT, snapshot_records, "store.snapshot-records", 10000, 10, 100000000,                      \
+      "records after which the state is written as a snapshot")                                    \
+    X(BYTES, snapshot_bytes, "store.snapshot-bytes", 64 * HF_MIB, 64 * HF_KIB,                     \
+      1024 * 1024 * HF_MIB, "bytes of records after which the state is written as a snapshot")     \
+    X(STRING, election, "election", "standalone", 1, 63, "who decides which replica leads")        \
+    X(MSEC, session_ttl_min, "session.ttl-min", 2 * HF_SEC, 100, HF_DAY,                           \
+      "shortest time-to-live a JobManager may ask for")                                            \
+    X(MSEC, session_ttl_max, "session.ttl-max", 300 * HF_SEC, 1000, HF_DAY,                        \
+      "longest time-to-live a JobManager may ask for")                                             \
+    X(MSEC, session_close_grace, "session.close-grace", 300, 0, 60 * HF_SEC,                       \
+      "a session ends this long after its connection was closed by the peer; 0: only by silence")  \
+    X(MSEC, session_heartbeat, "session.heartbeat", 2 * HF_SEC, 50, 60 * HF_SEC,                   \
+      "time between two heartbeats on a stream")                                                   \
+    X(UINT, sessions_max, "limit.sessions", 20000, 1, 10000000, "sessions at a time")              \
+    X(UINT, connections_max, "limit.connections", 20000, 8, 1000000, "connections at a time")      \
+    X(UINT, requests_max, "limit.requests", 50000, 8, 10000000,                                    \
+      "requests that may wait for the storage")                                                    \
+    X(BYTES, body_max, "limit.body", HF_MIB, 4 * HF_KIB, 16 * HF_MIB, "largest JSON body")         \
+    X(BYTES, payload_max, "limit.payload", 64 * HF_MIB, HF_KIB, 4096 * HF_MIB,                     \
+      "largest job graph")                                                                         \
+    X(MSEC, header_timeout, "timeout.header", 10 * HF_SEC, 100, 600 * HF_SEC,                      \
+      "a request's header must arrive within")                                                     \
+    X(MSEC, body_timeout, "timeout.body", 20 * HF_SEC, 100, 600 * HF_SEC,                          \
+      "longest pause between two pieces of a body")                                                \
+    X(MSEC, idle_timeout, "timeout.idle", 75 * HF_SEC, 100, HF_DAY,                                \
+      "an idle connection is closed after")                                                        \
+    X(MSEC, stall_timeout, "timeout.stall", 30 * HF_SEC, 100, 600 * HF_SEC,                        \
+      "a reader that takes nothing is dropped after")                                              \
+    X(MSEC, request_timeout, "timeout.request", 20 * HF_SEC, 100, 600 * HF_SEC,                    \
+      "a request that waits for the storage is answered with UNKNOWN or UNAVAILABLE after")        \
+    X(MSEC, trash_keep, "trash.keep", 7 * HF_DAY, 1000, 3650 * HF_DAY,                             \
+      "job data deleted without a recorded end can be restored for")                               \
+    X(STRING, log_level, "log.level", "info", 1, 15, "debug, info, warn or error")
+/* clang-format on */
 
 struct hf_config {
 #define HF_CONFIG_STRING_FIELD(name) char name[HF_CONFIG_TEXT_MAX];

@@ -22,20 +22,22 @@ const struct hf_cli_verb hf_cli_verbs[] = {
 
 static void usage(FILE *out)
 {
-    fprintf(out, "holdfast: look at and run a Holdfast installation\n\n"
-                 "  holdfast [options] VERB [ARGUMENTS]\n\n");
+    fprintf(out,
+            "holdfast: look at and run a Holdfast installation\n\n"
+            "  holdfast [options] VERB [ARGUMENTS]\n\n");
     for (const struct hf_cli_verb *verb = hf_cli_verbs; verb->name != NULL; verb++)
         fprintf(out, "  %-12s %-14s %s\n", verb->name, verb->args, verb->help);
-    fprintf(out,
-            "\n  --endpoint URLS      where the daemon answers, comma-separated (default\n"
-            "                       $HOLDFAST_ENDPOINT or http://127.0.0.1:7070)\n"
-            "  -n, --namespace NS   namespace of the cluster (default `default`)\n"
-            "  -A, --all-namespaces all of them, in lists\n"
-            "  -o table|wide|json|name\n"
-            "  --timeout SECONDS    for each call (default 10)\n"
-            "  -h, --help\n\n"
-            "Exit codes: 0 fine, 2 bad usage or request, 4 no such entry, 5 conflict, 6 fenced,\n"
-            "7 not the leader, 8 not available, 9 outcome unknown, 10 damaged data, 70 internal.\n");
+    fprintf(
+        out,
+        "\n  --endpoint URLS      where the daemon answers, comma-separated (default\n"
+        "                       $HOLDFAST_ENDPOINT or http://127.0.0.1:7070)\n"
+        "  -n, --namespace NS   namespace of the cluster (default `default`)\n"
+        "  -A, --all-namespaces all of them, in lists\n"
+        "  -o table|wide|json|name\n"
+        "  --timeout SECONDS    for each call (default 10)\n"
+        "  -h, --help\n\n"
+        "Exit codes: 0 fine, 2 bad usage or request, 4 no such entry, 5 conflict, 6 fenced,\n"
+        "7 not the leader, 8 not available, 9 outcome unknown, 10 damaged data, 70 internal.\n");
 }
 
 static HF_PRINTF(1, 2) int bad_usage(const char *format, ...)
@@ -147,9 +149,9 @@ static int run_verb(struct hf_cli *cli, int argc, char **argv)
         for (const char *c = verb->args; *c != '\0'; c++)
             wanted += *c == ' ';
         if (cli->arg_count != wanted)
-            return bad_usage(wanted == 0 ? "'%s' takes no arguments"
-                                         : "wrong number of arguments for '%s'",
-                             name);
+            return bad_usage(
+                wanted == 0 ? "'%s' takes no arguments" : "wrong number of arguments for '%s'",
+                name);
         return verb->run(cli);
     }
     return bad_usage("unknown verb '%s'", name);

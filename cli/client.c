@@ -50,8 +50,8 @@ static enum hf_status client_answer(const char *endpoint, struct hf_buf *body, l
     json_error_t where;
     enum hf_status status = HF_INTERNAL;
 
-    json_t *object = json_loadb((const char *)body->data, body->size, JSON_REJECT_DUPLICATES,
-                                &where);
+    json_t *object =
+        json_loadb((const char *)body->data, body->size, JSON_REJECT_DUPLICATES, &where);
     if (!json_is_object(object)) {
         json_decref(object);
         return hf_error_set(err, HF_INTERNAL,

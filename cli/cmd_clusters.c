@@ -10,7 +10,7 @@ static bool in_namespace(const struct hf_cli *cli, const json_t *cluster)
 
 int hf_cmd_clusters(struct hf_cli *cli)
 {
-    static const char *const headers[] = {"NAMESPACE", "CLUSTER", "FLINK",       "LEADER",
+    static const char *const headers[] = {"NAMESPACE", "CLUSTER",     "FLINK",     "LEADER",
                                           "JOBS",      "CHECKPOINTS", "REGISTERED"};
     struct hf_error err;
     json_t *answer;
@@ -53,8 +53,8 @@ int hf_cmd_clusters(struct hf_cli *cli)
 
 int hf_cmd_leaders(struct hf_cli *cli)
 {
-    static const char *const headers[] = {"NAMESPACE", "CLUSTER", "HOLDER",
-                                          "FENCE",     "WAITING", "SINCE", "LEADER SESSION"};
+    static const char *const headers[] = {"NAMESPACE", "CLUSTER", "HOLDER",        "FENCE",
+                                          "WAITING",   "SINCE",   "LEADER SESSION"};
     struct hf_error err;
     json_t *answer;
     json_t *leader;

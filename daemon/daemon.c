@@ -161,8 +161,7 @@ static void effect_tell(struct daemon *d, const struct hf_sessions_effect *effec
         hf_leader_get(ks, effect->cluster, &leader) &&
         hf_sessions_renew(d->service.sessions, effect->granted, now_ms(), now_ms(), &remaining) ==
             HF_OK)
-        hf_rpc_session_granted(d->rpc, view.stream, leader.leader_session, leader.fence,
-                               remaining);
+        hf_rpc_session_granted(d->rpc, view.stream, leader.leader_session, leader.fence, remaining);
 }
 
 static void effect_done(struct hf_service_done *done, struct hf_submission *submission)
@@ -347,9 +346,10 @@ static void housekeeping_cb(uv_timer_t *timer)
     struct daemon *d = timer->data;
 
     if (hf_blob_file_is_poisoned(d->blob)) {
-        hf_log_error("store.poisoned", "error=\"a folder of the store could not be flushed; what is "
-                                       "on disk is not known any more, so this process ends and its "
-                                       "successor reads again\"");
+        hf_log_error("store.poisoned",
+                     "error=\"a folder of the store could not be flushed; what is "
+                     "on disk is not known any more, so this process ends and its "
+                     "successor reads again\"");
         daemon_stop(d, hf_status_exit(HF_UNKNOWN));
         return;
     }
@@ -371,8 +371,8 @@ static void on_became_leader(void *arg)
 
     d->leads = true;
     sessions_load(d);
-    hf_log_info("daemon.serving", "replica=%s address=%s epoch=%" PRIu64,
-                d->config->replica_name, d->address, at.epoch);
+    hf_log_info("daemon.serving", "replica=%s address=%s epoch=%" PRIu64, d->config->replica_name,
+                d->address, at.epoch);
     sessions_kick(d);
     deletions_kick(d);
 }
@@ -515,20 +515,19 @@ static json_t *service_status(struct hf_service *service)
     hf_hex_encode(d->store_id.bytes, sizeof d->store_id.bytes, store_id);
     json_t *status = json_pack(
         "{s:s, s:s, s:s, s:s?, s:I, s:I, s:I, s:s, s:s, s:s}", "name", d->config->replica_name,
-        "version", HF_VERSION, "state", hf_journal_state_name(hf_journal_state(journal)),
-        "leader", d->leads ? d->address : NULL, "epoch", (json_int_t)hf_journal_epoch(journal),
-        "revision", (json_int_t)revision, "started_ms", (json_int_t)d->started_wall_ms, "store",
+        "version", HF_VERSION, "state", hf_journal_state_name(hf_journal_state(journal)), "leader",
+        d->leads ? d->address : NULL, "epoch", (json_int_t)hf_journal_epoch(journal), "revision",
+        (json_int_t)revision, "started_ms", (json_int_t)d->started_wall_ms, "store",
         d->config->store, "store_id", store_id, "election", d->config->election);
     json_t *more = json_pack(
         "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "sessions",
         (json_int_t)hf_sessions_count(d->service.sessions), "streams", (json_int_t)rpc.streams,
-        "connections", (json_int_t)rpc.http.connections, "clusters",
-        (json_int_t)clusters_count(ks), "entries", (json_int_t)ks.count, "bytes",
-        (json_int_t)ks.bytes, "records_written", (json_int_t)stats.records_written,
-        "txns_written", (json_int_t)stats.txns_written, "bytes_written",
-        (json_int_t)stats.bytes_written, "proofs", (json_int_t)stats.proofs, "snapshots",
-        (json_int_t)stats.snapshots, "records_removed", (json_int_t)stats.records_removed,
-        "queue", (json_int_t)stats.queue, "memory_peak_bytes",
+        "connections", (json_int_t)rpc.http.connections, "clusters", (json_int_t)clusters_count(ks),
+        "entries", (json_int_t)ks.count, "bytes", (json_int_t)ks.bytes, "records_written",
+        (json_int_t)stats.records_written, "txns_written", (json_int_t)stats.txns_written,
+        "bytes_written", (json_int_t)stats.bytes_written, "proofs", (json_int_t)stats.proofs,
+        "snapshots", (json_int_t)stats.snapshots, "records_removed",
+        (json_int_t)stats.records_removed, "queue", (json_int_t)stats.queue, "memory_peak_bytes",
         (json_int_t)usage.ru_maxrss * 1024);
     if (status != NULL && more != NULL)
         json_object_update(status, more);
@@ -539,8 +538,8 @@ static json_t *service_status(struct hf_service *service)
 static void metric(struct hf_buf *out, const char *name, const char *type, const char *help,
                    uint64_t value)
 {
-    hf_buf_append_format(out, "# HELP holdfast_%s %s\n# TYPE holdfast_%s %s\nholdfast_%s %" PRIu64
-                              "\n",
+    hf_buf_append_format(out,
+                         "# HELP holdfast_%s %s\n# TYPE holdfast_%s %s\nholdfast_%s %" PRIu64 "\n",
                          name, help, name, type, name, value);
 }
 
@@ -567,8 +566,7 @@ static void service_metrics(struct hf_service *service, struct hf_buf *out)
     metric(out, "requests_total", "counter", "Requests begun.", rpc.http.requests);
     metric(out, "requests_bad_total", "counter", "Requests refused before a resource saw them.",
            rpc.http.bad_requests);
-    metric(out, "calls_waiting", "gauge", "Requests that wait for the storage.",
-           rpc.calls_waiting);
+    metric(out, "calls_waiting", "gauge", "Requests that wait for the storage.", rpc.calls_waiting);
     metric(out, "records_written_total", "counter", "Records written to the log.",
            stats.records_written);
     metric(out, "transactions_written_total", "counter", "Transactions in those records.",
@@ -579,8 +577,9 @@ static void service_metrics(struct hf_service *service, struct hf_buf *out)
     metric(out, "proofs_total", "counter", "Proofs of leadership asked of the storage.",
            stats.proofs);
     metric(out, "snapshots_total", "counter", "Snapshots written.", stats.snapshots);
-    hf_buf_append_string(out, "# HELP holdfast_answers_total Answers by status.\n"
-                              "# TYPE holdfast_answers_total counter\n");
+    hf_buf_append_string(out,
+                         "# HELP holdfast_answers_total Answers by status.\n"
+                         "# TYPE holdfast_answers_total counter\n");
     for (int i = 0; i < HF_STATUS_COUNT; i++)
         hf_buf_append_format(out, "holdfast_answers_total{status=\"%s\"} %" PRIu64 "\n",
                              hf_status_name((enum hf_status)i), rpc.answers[i]);
@@ -757,10 +756,11 @@ static void mark_listed(struct hf_blob_req *req, enum hf_status status)
         return;
     }
     if (req->entry_count > 0) {
-        snprintf(text, sizeof text,
-                 "%s is not empty (for example '%.200s') and has no %s: it is no Holdfast store, or "
-                 "its mark was lost; name an empty folder, or restore the mark from a backup",
-                 d->config->store, req->entries[0].name, HF_STORE_META_NAME);
+        snprintf(
+            text, sizeof text,
+            "%s is not empty (for example '%.200s') and has no %s: it is no Holdfast store, or "
+            "its mark was lost; name an empty folder, or restore the mark from a backup",
+            d->config->store, req->entries[0].name, HF_STORE_META_NAME);
         start_failed(d, HF_FOREIGN, "store", text);
         return;
     }

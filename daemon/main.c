@@ -9,13 +9,14 @@ enum { OPT_CONFIG = 256, OPT_PRINT, OPT_REFERENCE, OPT_VERSION };
 
 static void usage(FILE *out)
 {
-    fprintf(out, "holdfastd: high availability and state storage for Apache Flink\n\n"
-                 "  holdfastd [--config FILE] [-D key=value]...\n\n"
-                 "  --config FILE        settings, YAML (docs/config.md)\n"
-                 "  -D key=value         one setting; wins over the file\n"
-                 "  --print-config       show the settings in force, and end\n"
-                 "  --config-reference   the reference page of all settings, and end\n"
-                 "  --version, --help\n");
+    fprintf(out,
+            "holdfastd: high availability and state storage for Apache Flink\n\n"
+            "  holdfastd [--config FILE] [-D key=value]...\n\n"
+            "  --config FILE        settings, YAML (docs/config.md)\n"
+            "  -D key=value         one setting; wins over the file\n"
+            "  --print-config       show the settings in force, and end\n"
+            "  --config-reference   the reference page of all settings, and end\n"
+            "  --version, --help\n");
 }
 
 static int fail(const struct hf_error *err)

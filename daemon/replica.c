@@ -170,8 +170,7 @@ static void snapshot_next(struct call *call)
         hf_blob_writer_abort(call->writer, &call->req, snapshot_aborted_cb);
         return;
     }
-    hf_blob_writer_write(call->writer, &call->req, hf_buf_bytes(&call->piece),
-                         snapshot_piece_cb);
+    hf_blob_writer_write(call->writer, &call->req, hf_buf_bytes(&call->piece), snapshot_piece_cb);
 }
 
 static void snapshot_piece_cb(struct hf_blob_req *req, enum hf_status status)

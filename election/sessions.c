@@ -30,8 +30,8 @@ struct hf_session {
     struct hf_session *line_prev;
     bool contends; /* is in the line */
     bool leads;
-    bool closing;  /* by the client */
-    bool ending;   /* its end is being written */
+    bool closing; /* by the client */
+    bool ending;  /* its end is being written */
     bool not_added;
     UT_hash_handle hh;
 };
@@ -202,8 +202,8 @@ void hf_sessions_free(struct hf_sessions *s)
     hf_free(s);
 }
 
-static enum hf_status session_add(struct hf_sessions *s, struct hf_session_id id,
-                                  const char *path, uint64_t ttl_ms, uint64_t end_ms)
+static enum hf_status session_add(struct hf_sessions *s, struct hf_session_id id, const char *path,
+                                  uint64_t ttl_ms, uint64_t end_ms)
 {
     if (HASH_COUNT(s->all) >= s->options.sessions_max)
         return HF_LIMIT;
@@ -226,8 +226,8 @@ static enum hf_status session_add(struct hf_sessions *s, struct hf_session_id id
     return HF_OK;
 }
 
-enum hf_status hf_sessions_load(struct hf_sessions *s, struct hf_session_id id,
-                                const char *cluster, uint64_t ttl_ms, uint64_t now_ms)
+enum hf_status hf_sessions_load(struct hf_sessions *s, struct hf_session_id id, const char *cluster,
+                                uint64_t ttl_ms, uint64_t now_ms)
 {
     return session_add(s, id, cluster, ttl_ms, now_ms + ttl_ms + ttl_ms / 20);
 }
@@ -243,8 +243,8 @@ void hf_sessions_load_holder(struct hf_sessions *s, struct hf_session_id id, uin
     session->cluster->holder = session;
 }
 
-enum hf_status hf_sessions_open(struct hf_sessions *s, struct hf_session_id id,
-                                const char *cluster, uint64_t ttl_ms, uint64_t now_ms)
+enum hf_status hf_sessions_open(struct hf_sessions *s, struct hf_session_id id, const char *cluster,
+                                uint64_t ttl_ms, uint64_t now_ms)
 {
     struct hf_session *session = session_find(s, id);
 

@@ -36,8 +36,7 @@ void hf_sessions_reset(struct hf_sessions *sessions);
 HF_MUST_USE enum hf_status hf_sessions_load(struct hf_sessions *sessions, struct hf_session_id id,
                                             const char *cluster, uint64_t ttl_ms, uint64_t now_ms);
 /* ... and that it holds its cluster's leadership. */
-void hf_sessions_load_holder(struct hf_sessions *sessions, struct hf_session_id id,
-                             uint64_t fence);
+void hf_sessions_load_holder(struct hf_sessions *sessions, struct hf_session_id id, uint64_t fence);
 
 /* A session whose opening is durable. Opening it again is fine. HF_LIMIT, HF_NO_MEMORY. */
 HF_MUST_USE enum hf_status hf_sessions_open(struct hf_sessions *sessions, struct hf_session_id id,
@@ -51,9 +50,9 @@ HF_MUST_USE enum hf_status hf_sessions_renew(struct hf_sessions *sessions, struc
 
 /* A stream (the shell's pointer, not looked into) is the session's from now on; the one before it,
  * if any, is given back to be closed. HF_GONE. */
-HF_MUST_USE enum hf_status hf_sessions_attach(struct hf_sessions *sessions,
-                                              struct hf_session_id id, void *stream, bool contend,
-                                              uint64_t now_ms, void **out_replaced);
+HF_MUST_USE enum hf_status hf_sessions_attach(struct hf_sessions *sessions, struct hf_session_id id,
+                                              void *stream, bool contend, uint64_t now_ms,
+                                              void **out_replaced);
 /* The stream is no longer there. peer_closed: the peer's end of the connection went. */
 void hf_sessions_detach(struct hf_sessions *sessions, struct hf_session_id id, void *stream,
                         bool peer_closed, uint64_t now_ms);

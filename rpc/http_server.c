@@ -70,7 +70,7 @@ struct conn {
     struct conn *next;
     struct conn **prev;
     struct hf_http_request *req;
-    struct hf_buf tail; /* bytes after the message being answered */
+    struct hf_buf tail;   /* bytes after the message being answered */
     uint64_t deadline_ms; /* 0: none */
     size_t queued;        /* bytes handed to uv_write and not yet taken */
     size_t lingered;
@@ -81,9 +81,9 @@ struct conn {
     bool eof;
     bool lingering;
     bool closing;
-    bool refused;         /* answered with an error of our own; ends after it */
-    bool value_last;      /* the last header callback was a value */
-    int refuse_code;      /* set in a callback, answered after it */
+    bool refused;    /* answered with an error of our own; ends after it */
+    bool value_last; /* the last header callback was a value */
+    int refuse_code; /* set in a callback, answered after it */
     const char *refuse_why;
 };
 
@@ -313,8 +313,8 @@ static bool conn_write(struct conn *conn, struct hf_bytes bytes)
 static const char *reason_of(int code)
 {
     switch (code) {
-#define REASON(number, name, text)                                                               \
-    case number:                                                                                 \
+#define REASON(number, name, text) \
+    case number:                   \
         return #text;
         HTTP_STATUS_MAP(REASON)
 #undef REASON
@@ -413,8 +413,7 @@ bool hf_http_answer_write(struct hf_http_request *req, struct hf_bytes piece)
         return false;
     if (req->head_only || piece.size == 0)
         return true;
-    if (conn->queued + piece.size > conn->server->options.stream_bytes_max &&
-        conn->queued > 0) {
+    if (conn->queued + piece.size > conn->server->options.stream_bytes_max && conn->queued > 0) {
         conn_close(conn, HF_HTTP_SERVER_CLOSED);
         return false;
     }
@@ -443,8 +442,7 @@ void hf_http_answer_end(struct hf_http_request *req)
 
     if (conn->closing)
         return;
-    if (req->chunked && !req->head_only &&
-        !conn_write(conn, HF_BYTES_OF_STRING("0\r\n\r\n")))
+    if (req->chunked && !req->head_only && !conn_write(conn, HF_BYTES_OF_STRING("0\r\n\r\n")))
         return;
     answer_finished(req);
 }
@@ -461,8 +459,8 @@ static void conn_refuse(struct conn *conn, int code, const char *why)
     struct hf_buf body;
     struct hf_buf out;
     struct hf_http_request *req = conn->req;
-    const char *status = code == 408 ? "TIMEOUT"
-                         : code == 413 ? "TOO_LARGE"
+    const char *status = code == 408                  ? "TIMEOUT"
+                         : code == 413                ? "TOO_LARGE"
                          : code == 431 || code == 414 ? "HEADERS"
                                                       : "INVALID";
 
@@ -481,8 +479,8 @@ static void conn_refuse(struct conn *conn, int code, const char *why)
     }
     hf_buf_init(&body, 4096);
     hf_buf_init(&out, 8192);
-    hf_buf_append_format(&body, "{\"status\":\"%s\",\"message\":\"%s\",\"retry\":%s}\n", status, why,
-                         code == 408 ? "true" : "false");
+    hf_buf_append_format(&body, "{\"status\":\"%s\",\"message\":\"%s\",\"retry\":%s}\n", status,
+                         why, code == 408 ? "true" : "false");
     hf_buf_append_format(&out,
                          "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\n"
                          "Content-Length: %zu\r\nConnection: close\r\n\r\n",
@@ -627,8 +625,7 @@ static int on_header_field(llhttp_t *parser, const char *at, size_t size)
     if (req->header_count == 0 || conn->value_last) {
         if (req->header_count == conn->server->options.headers_max)
             return refuse(conn, 431, "too many header fields");
-        struct header *grown =
-            hf_realloc(req->headers, (req->header_count + 1) * sizeof *grown);
+        struct header *grown = hf_realloc(req->headers, (req->header_count + 1) * sizeof *grown);
         if (grown == NULL)
             return refuse(conn, 503, "out of memory");
         req->headers = grown;
@@ -966,7 +963,8 @@ static void conn_eof(struct conn *conn)
     /* A peer that has only closed its own direction still gets the answer to a
      * whole request. An endless answer has nobody to go on for. */
     bool answer_owed = req != NULL && req->complete && !req->begun;
-    if (conn->lingering || (!answer_owed && conn->queued == 0) || (req != NULL && req->begun && !req->ended))
+    if (conn->lingering || (!answer_owed && conn->queued == 0) ||
+        (req != NULL && req->begun && !req->ended))
         conn_close(conn, HF_HTTP_PEER_CLOSED);
 }
 
@@ -1141,15 +1139,13 @@ enum hf_status hf_http_listen(struct hf_http_server *server, const char *address
     if (result == 0)
         result = uv_listen((uv_stream_t *)&server->listener, BACKLOG, connection_cb);
     if (result != 0)
-        return hf_error_set(err, HF_UNAVAILABLE, "listen on %s: %s%s", address,
-                            uv_strerror(result),
+        return hf_error_set(err, HF_UNAVAILABLE, "listen on %s: %s%s", address, uv_strerror(result),
                             result == UV_EADDRINUSE
                                 ? "; another program has this port: stop it, or set `listen`"
                                 : "");
     uv_tcp_getsockname(&server->listener, (struct sockaddr *)&to, &size);
-    *out_port = ntohs(to.ss_family == AF_INET6
-                          ? ((struct sockaddr_in6 *)(void *)&to)->sin6_port
-                          : ((struct sockaddr_in *)(void *)&to)->sin_port);
+    *out_port = ntohs(to.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)(void *)&to)->sin6_port
+                                               : ((struct sockaddr_in *)(void *)&to)->sin_port);
     return HF_OK;
 }
 

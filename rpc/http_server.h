@@ -23,15 +23,15 @@ enum hf_http_end {
 
 /* Limits; each has the default in its comment. */
 struct hf_http_options {
-    unsigned connections_max;       /* 20,000; more are closed at once */
-    size_t head_bytes_max;          /* 16 KiB, 431 beyond */
-    unsigned headers_max;           /* 100, 431 beyond */
-    size_t target_bytes_max;        /* 4 KiB, 414 beyond */
-    uint64_t header_timeout_ms;     /* 10 s from the first byte, 408 */
-    uint64_t body_timeout_ms;       /* 20 s without a byte, 408 */
-    uint64_t idle_timeout_ms;       /* 75 s between requests, closed */
-    uint64_t stall_timeout_ms;      /* 30 s without the reader taking a byte, closed */
-    size_t stream_bytes_max;        /* 256 KiB queued for one slow reader, closed */
+    unsigned connections_max;   /* 20,000; more are closed at once */
+    size_t head_bytes_max;      /* 16 KiB, 431 beyond */
+    unsigned headers_max;       /* 100, 431 beyond */
+    size_t target_bytes_max;    /* 4 KiB, 414 beyond */
+    uint64_t header_timeout_ms; /* 10 s from the first byte, 408 */
+    uint64_t body_timeout_ms;   /* 20 s without a byte, 408 */
+    uint64_t idle_timeout_ms;   /* 75 s between requests, closed */
+    uint64_t stall_timeout_ms;  /* 30 s without the reader taking a byte, closed */
+    size_t stream_bytes_max;    /* 256 KiB queued for one slow reader, closed */
 };
 void hf_http_options_default(struct hf_http_options *options);
 
@@ -65,8 +65,8 @@ void hf_http_server_stats(const struct hf_http_server *server, struct hf_http_st
 
 /* Of a request, until its answer begins. */
 const char *hf_http_method(const struct hf_http_request *req);
-const char *hf_http_path(const struct hf_http_request *req);   /* without the query, as sent */
-const char *hf_http_query(const struct hf_http_request *req);  /* "" when there is none */
+const char *hf_http_path(const struct hf_http_request *req);  /* without the query, as sent */
+const char *hf_http_query(const struct hf_http_request *req); /* "" when there is none */
 const char *hf_http_header(const struct hf_http_request *req, const char *lower_case_name);
 bool hf_http_has_body(const struct hf_http_request *req);
 /* The handler's own, kept for it. */

@@ -96,8 +96,7 @@ static json_t *cluster_json(struct hf_call *call, struct hf_keyspace ks,
     uint64_t jobs;
     uint64_t checkpoints;
 
-    if (!hf_cluster_get(ks, ref, &info) ||
-        !hf_cluster_ref_names(ref->path, ns, name, sizeof ns))
+    if (!hf_cluster_get(ks, ref, &info) || !hf_cluster_ref_names(ref->path, ns, name, sizeof ns))
         return NULL;
     bool led = hf_leader_get(ks, ref->path, &leader);
     jobs_count(ks, ref->path, &jobs, &checkpoints);
@@ -105,12 +104,10 @@ static json_t *cluster_json(struct hf_call *call, struct hf_keyspace ks,
         "{s:s, s:s, s:s, s:s, s:s, s:I, s:s?, s:s?, s:I, s:I, s:I, s:I, s:I}", "namespace", ns,
         "cluster", name, "flink_version", info.flink_version, "storage_dir", info.storage_dir,
         "checkpoint_dir", info.checkpoint_dir, "registered_ms", (json_int_t)info.registered_ms,
-        "holder", led ? leader.holder : NULL, "leader_session",
-        led ? leader.leader_session : NULL, "waiting",
-        (json_int_t)hf_sessions_waiting(call->service->sessions, ref->path), "graphs",
-        (json_int_t)count_below(ks, ref->path, "/graphs/"), "jobs", (json_int_t)jobs,
-        "checkpoints", (json_int_t)checkpoints, "results",
-        (json_int_t)count_below(ks, ref->path, "/results/"));
+        "holder", led ? leader.holder : NULL, "leader_session", led ? leader.leader_session : NULL,
+        "waiting", (json_int_t)hf_sessions_waiting(call->service->sessions, ref->path), "graphs",
+        (json_int_t)count_below(ks, ref->path, "/graphs/"), "jobs", (json_int_t)jobs, "checkpoints",
+        (json_int_t)checkpoints, "results", (json_int_t)count_below(ks, ref->path, "/results/"));
 }
 
 static json_t *leader_json(struct hf_call *call, struct hf_keyspace ks,
@@ -246,10 +243,10 @@ static json_t *job_json(struct hf_call *call, struct hf_keyspace ks, const char 
         latest = json_integer((json_int_t)info.id);
     }
     snprintf(suffix, sizeof suffix, "/jobs/%s/discards/", job);
-    const char *state = has_result ? result.state == HF_RESULT_DIRTY   ? "ending"
-                                     : result.state == HF_RESULT_CLEAN ? "ended"
-                                     : has_graph                       ? "running"
-                                                                       : "ended"
+    const char *state = has_result  ? result.state == HF_RESULT_DIRTY   ? "ending"
+                                      : result.state == HF_RESULT_CLEAN ? "ended"
+                                      : has_graph                       ? "running"
+                                                                        : "ended"
                         : has_graph ? graph.quarantined[0] != '\0' ? "quarantined" : "running"
                                     : "no graph";
     return json_pack("{s:s, s:s, s:o, s:I, s:o, s:I, s:I}", "id", job, "state", state, "graph",
@@ -355,9 +352,9 @@ static void trash_read(struct hf_call *call)
             json_object_set_new(answer, "next", json_string(after));
             break;
         }
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:I}", "id", id, "namespace",
-                                              ns, "cluster", name, "job", info.job, "deleted_ms",
-                                              (json_int_t)info.deleted_ms));
+        json_array_append_new(
+            list, json_pack("{s:s, s:s, s:s, s:s, s:I}", "id", id, "namespace", ns, "cluster", name,
+                            "job", info.job, "deleted_ms", (json_int_t)info.deleted_ms));
         snprintf(after, sizeof after, "%.200s", id);
     }
     json_object_set_new(answer, "trash", list);

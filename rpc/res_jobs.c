@@ -95,8 +95,8 @@ static bool commit_parse(struct hf_call *call, struct commit_texts *t)
                        "{s:I, s?:o, s:I, s:I, s:I, s:o, s?:o, s?:I, s?:o, s?:I}", "id", &t->id,
                        "pointer", &t->pointer_value, "started_ms", &t->started, "completed_ms",
                        &t->completed, "size", &t->size, "properties", &t->properties, "inline",
-                       &t->inline_value, "num_retained", &t->num_retained, "discarded", &t->discarded,
-                       "reserve", &t->reserve) != 0) {
+                       &t->inline_value, "num_retained", &t->num_retained, "discarded",
+                       &t->discarded, "reserve", &t->reserve) != 0) {
         hf_call_refuse(call, HF_INVALID, "%s", where.text);
         return false;
     }
@@ -171,8 +171,7 @@ void hf_res_checkpoint_commit(struct hf_call *call)
     struct hf_commit commit = {0};
     uint64_t *discarded = NULL;
 
-    if (!commit_parse(call, &t) ||
-        !ids_of(call, t.discarded, &discarded, &commit.discarded_count))
+    if (!commit_parse(call, &t) || !ids_of(call, t.discarded, &discarded, &commit.discarded_count))
         return;
     struct hf_commit_result *result = hf_calloc(1, sizeof *result);
     char *properties = json_dumps(t.properties, JSON_COMPACT | JSON_SORT_KEYS);
@@ -205,18 +204,16 @@ void hf_res_checkpoint_commit(struct hf_call *call)
 
 static json_t *checkpoint_json(const struct hf_checkpoint_info *info)
 {
-    json_t *properties = info->properties.size > 0
-                             ? json_loadb((const char *)info->properties.data,
-                                          info->properties.size, 0, NULL)
-                             : NULL;
+    json_t *properties = info->properties.size > 0 ? json_loadb((const char *)info->properties.data,
+                                                                info->properties.size, 0, NULL)
+                                                   : NULL;
 
     return json_pack("{s:I, s:o, s:I, s:I, s:I, s:o, s:o, s:o}", "id", (json_int_t)info->id,
                      "pointer", hf_json_bytes(info->pointer), "started_ms",
-                     (json_int_t)info->started_ms, "completed_ms",
-                     (json_int_t)info->completed_ms, "size", (json_int_t)info->size,
-                     "properties", properties != NULL ? properties : json_null(), "inline",
-                     hf_json_bytes(info->inline_), "quarantined",
-                     hf_json_bytes(info->quarantined));
+                     (json_int_t)info->started_ms, "completed_ms", (json_int_t)info->completed_ms,
+                     "size", (json_int_t)info->size, "properties",
+                     properties != NULL ? properties : json_null(), "inline",
+                     hf_json_bytes(info->inline_), "quarantined", hf_json_bytes(info->quarantined));
 }
 
 static json_t *checkpoints_below(struct hf_keyspace ks, struct hf_call *call, const char *what)
@@ -242,11 +239,11 @@ static void checkpoint_list_read(struct hf_call *call)
     uint64_t revision;
     struct hf_keyspace ks = hf_call_confirmed(call, &revision);
 
-    hf_call_answer(call, json_pack("{s:I, s:o, s:o, s:I}", "next_id",
-                                   (json_int_t)hf_counter_get(ks, &call->ref, call->params[2]),
-                                   "checkpoints", checkpoints_below(ks, call, "checkpoints"),
-                                   "discards", checkpoints_below(ks, call, "discards"),
-                                   "revision", (json_int_t)revision));
+    hf_call_answer(
+        call, json_pack("{s:I, s:o, s:o, s:I}", "next_id",
+                        (json_int_t)hf_counter_get(ks, &call->ref, call->params[2]), "checkpoints",
+                        checkpoints_below(ks, call, "checkpoints"), "discards",
+                        checkpoints_below(ks, call, "discards"), "revision", (json_int_t)revision));
 }
 
 void hf_res_checkpoint_list(struct hf_call *call)
@@ -375,8 +372,8 @@ static json_t *result_json(const char *id, const struct hf_result_info *info)
                          ? json_loadb((const char *)info->json.data, info->json.size, 0, NULL)
                          : NULL;
 
-    return json_pack("{s:s, s:s, s:o, s:o}", "id", id, "state", result_state(info->state),
-                     "result", result != NULL ? result : json_null(), "quarantined",
+    return json_pack("{s:s, s:s, s:o, s:o}", "id", id, "state", result_state(info->state), "result",
+                     result != NULL ? result : json_null(), "quarantined",
                      hf_json_bytes(info->quarantined));
 }
 
@@ -410,9 +407,9 @@ void hf_res_result_clean(struct hf_call *call)
         return;
     }
     call->answer = json_object();
-    hf_call_commit(call, hf_catalog_result_clean(pending(call), &call->ref, &call->fence,
-                                                 call->kind, call->params[2], keep != 0,
-                                                 &call->txn, &call->error));
+    hf_call_commit(call,
+                   hf_catalog_result_clean(pending(call), &call->ref, &call->fence, call->kind,
+                                           call->params[2], keep != 0, &call->txn, &call->error));
 }
 
 void hf_res_result_quarantine(struct hf_call *call)
@@ -422,9 +419,9 @@ void hf_res_result_quarantine(struct hf_call *call)
     if (!reason_of_body(call, &reason))
         return;
     call->answer = json_object();
-    hf_call_commit(call, hf_catalog_result_quarantine(pending(call), &call->ref, &call->fence,
-                                                      call->kind, call->params[2], reason,
-                                                      &call->txn, &call->error));
+    hf_call_commit(call,
+                   hf_catalog_result_quarantine(pending(call), &call->ref, &call->fence, call->kind,
+                                                call->params[2], reason, &call->txn, &call->error));
 }
 
 static void result_list_read(struct hf_call *call)
@@ -462,8 +459,8 @@ static void result_get_read(struct hf_call *call)
     uint64_t revision;
     struct hf_result_info info;
 
-    if (!hf_result_get(hf_call_confirmed(call, &revision), &call->ref, call->kind,
-                       call->params[2], &info) ||
+    if (!hf_result_get(hf_call_confirmed(call, &revision), &call->ref, call->kind, call->params[2],
+                       &info) ||
         info.state == HF_RESULT_TOMBSTONE) {
         hf_call_refuse(call, HF_NOT_FOUND, "no %s for %s", call->kind, call->params[2]);
         return;
@@ -490,8 +487,8 @@ void hf_res_job_clean(struct hf_call *call)
     enum hf_status status = hf_catalog_job_clean(
         pending(call), &call->ref, &call->fence, call->params[2], trash,
         call->service->ops->wall_ms(call->service), &call->txn, &removed, &trashed, &call->error);
-    call->answer = json_pack("{s:b, s:s?}", "removed", removed ? 1 : 0, "trash",
-                             trashed ? trash : NULL);
+    call->answer =
+        json_pack("{s:b, s:s?}", "removed", removed ? 1 : 0, "trash", trashed ? trash : NULL);
     hf_call_commit(call, status);
 }
 
@@ -499,9 +496,8 @@ void hf_res_cluster_delete(struct hf_call *call)
 {
     bool removed = false;
 
-    enum hf_status status =
-        hf_catalog_cluster_delete(pending(call), &call->ref, &call->fence, &call->txn, &removed,
-                                  &call->error);
+    enum hf_status status = hf_catalog_cluster_delete(pending(call), &call->ref, &call->fence,
+                                                      &call->txn, &removed, &call->error);
     call->answer = json_pack("{s:b}", "removed", removed ? 1 : 0);
     hf_call_commit(call, status);
 }

@@ -105,9 +105,8 @@ static void upload_referred(struct hf_call *call)
     char digest[80];
 
     hf_digest_text(&t->payload.digest, digest);
-    json_t *answer =
-        json_pack("{s:I, s:I, s:s}", "revision", (json_int_t)call->submission.revision, "size",
-                  (json_int_t)t->payload.size, "digest", digest);
+    json_t *answer = json_pack("{s:I, s:I, s:s}", "revision", (json_int_t)call->submission.revision,
+                               "size", (json_int_t)t->payload.size, "digest", digest);
     hf_call_answer(call, answer);
 }
 
@@ -147,10 +146,10 @@ static void upload_committed(struct hf_blob_req *req, enum hf_status status)
                        "the payload could not be stored: %s", req->error.text);
         return;
     }
-    hf_call_commit(call, hf_catalog_payload_put(
-                             call->service->ops->pending(call->service), &call->ref, &call->fence,
-                             call->kind, call->params[2], t->condition, t->revision, &t->payload,
-                             &call->txn, &call->error));
+    hf_call_commit(call,
+                   hf_catalog_payload_put(call->service->ops->pending(call->service), &call->ref,
+                                          &call->fence, call->kind, call->params[2], t->condition,
+                                          t->revision, &t->payload, &call->txn, &call->error));
 }
 
 static void upload_wrote(struct hf_blob_req *req, enum hf_status status)
@@ -272,9 +271,9 @@ void hf_res_payload_put(struct hf_call *call)
                        "sha256=<64 hex digits>");
         return;
     }
-    enum hf_status status = hf_catalog_payload_check(
-        service->ops->pending(service), &call->ref, &call->fence, call->kind, call->params[2],
-        t->condition, &call->error);
+    enum hf_status status =
+        hf_catalog_payload_check(service->ops->pending(service), &call->ref, &call->fence,
+                                 call->kind, call->params[2], t->condition, &call->error);
     if (status != HF_OK) {
         transfer_free(t);
         hf_call_commit(call, status);
@@ -431,8 +430,8 @@ static void download_read(struct transfer *t)
         return;
     }
     t->busy = true;
-    hf_blob_read(t->service->blob, &t->blob_req, t->payload.blob, t->offset, PIECE_SIZE,
-                 PIECE_SIZE, download_piece);
+    hf_blob_read(t->service->blob, &t->blob_req, t->payload.blob, t->offset, PIECE_SIZE, PIECE_SIZE,
+                 download_piece);
 }
 
 static void payload_get_read(struct hf_call *call)
@@ -444,8 +443,8 @@ static void payload_get_read(struct hf_call *call)
         hf_call_free(call);
         return;
     }
-    if (!hf_payload_get(hf_call_confirmed(call, &revision), &call->ref, call->kind,
-                        call->params[2], &payload)) {
+    if (!hf_payload_get(hf_call_confirmed(call, &revision), &call->ref, call->kind, call->params[2],
+                        &payload)) {
         hf_call_refuse(call, HF_NOT_FOUND, "%s/%s does not exist", call->kind, call->params[2]);
         return;
     }
@@ -515,8 +514,8 @@ static void payload_info_read(struct hf_call *call)
     struct hf_payload_info payload;
     uint64_t revision;
 
-    if (!hf_payload_get(hf_call_confirmed(call, &revision), &call->ref, call->kind,
-                        call->params[2], &payload))
+    if (!hf_payload_get(hf_call_confirmed(call, &revision), &call->ref, call->kind, call->params[2],
+                        &payload))
         hf_call_refuse(call, HF_NOT_FOUND, "%s/%s does not exist", call->kind, call->params[2]);
     else
         hf_call_answer(call, payload_json(call->params[2], &payload));

@@ -32,8 +32,7 @@ static void session_opened(struct hf_call *call)
     uint64_t remaining = 0;
     struct hf_session_id sid = sid_of(call->fence.session);
 
-    enum hf_status status =
-        hf_sessions_open(service->sessions, sid, call->ref.path, ttl, now);
+    enum hf_status status = hf_sessions_open(service->sessions, sid, call->ref.path, ttl, now);
     if (status == HF_OK)
         status = hf_sessions_renew(service->sessions, sid, now, service->ops->proof_ms(service),
                                    &remaining);
@@ -120,9 +119,9 @@ void hf_res_session_renew(struct hf_call *call)
 
     if (!session_of_path(call))
         return;
-    enum hf_status status = hf_sessions_renew(
-        service->sessions, sid_of(call->fence.session), service->ops->now_ms(service),
-        service->ops->proof_ms(service), &remaining);
+    enum hf_status status = hf_sessions_renew(service->sessions, sid_of(call->fence.session),
+                                              service->ops->now_ms(service),
+                                              service->ops->proof_ms(service), &remaining);
     if (status != HF_OK) {
         hf_call_refuse(call, status,
                        status == HF_GONE ? "the session has ended; open a new one with a new id"
@@ -205,14 +204,15 @@ void hf_res_leader_put(struct hf_call *call)
     }
     if (!copy_text(address.leader_session, sizeof address.leader_session, leader_session) ||
         !copy_text(address.address, sizeof address.address, text)) {
-        hf_call_refuse(call, HF_INVALID, "leader_session is a UUID, address has at most 2047 bytes");
+        hf_call_refuse(call, HF_INVALID,
+                       "leader_session is a UUID, address has at most 2047 bytes");
         return;
     }
     call->answer = json_object();
     call->then = address_written;
-    hf_call_commit(call, hf_catalog_publish(call->service->ops->pending(call->service),
-                                            &call->ref, &call->fence, call->params[2], &address,
-                                            &call->txn, &call->error));
+    hf_call_commit(call, hf_catalog_publish(call->service->ops->pending(call->service), &call->ref,
+                                            &call->fence, call->params[2], &address, &call->txn,
+                                            &call->error));
 }
 
 void hf_res_leader_delete(struct hf_call *call)

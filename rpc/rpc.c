@@ -15,10 +15,10 @@
 enum { SEGMENTS_MAX = 12, SWEEP_MS = 500, JSON_VALUES_MAX = 50000 };
 
 enum route_flags {
-    FENCED = 1 << 0,   /* carries session and fence */
-    BODY = 1 << 1,     /* a JSON object */
-    RAW = 1 << 2,      /* the handler reads the body itself */
-    LEADER = 1 << 3,   /* only the leader answers */
+    FENCED = 1 << 0, /* carries session and fence */
+    BODY = 1 << 1,   /* a JSON object */
+    RAW = 1 << 2,    /* the handler reads the body itself */
+    LEADER = 1 << 3, /* only the leader answers */
     MUTATES = 1 << 4,
 };
 
@@ -42,13 +42,15 @@ static const struct route routes[] = {
     {"GET", CLUSTER "/leader/watch", NULL, LEADER, hf_res_leader_watch},
     {"PUT", CLUSTER "/leader/{component}", NULL, WRITE | BODY, hf_res_leader_put},
     {"DELETE", CLUSTER "/leader/{component}", NULL, WRITE, hf_res_leader_delete},
-#define PAYLOADS(kind)                                                                           \
-    {"GET", CLUSTER "/" kind, kind, LEADER, hf_res_payload_list},                                \
-    {"PUT", CLUSTER "/" kind "/{id}", kind, WRITE | RAW, hf_res_payload_put},                    \
-    {"GET", CLUSTER "/" kind "/{id}", kind, LEADER, hf_res_payload_get},                         \
-    {"GET", CLUSTER "/" kind "/{id}/info", kind, LEADER, hf_res_payload_info},                   \
-    {"DELETE", CLUSTER "/" kind "/{id}", kind, WRITE, hf_res_payload_delete},                    \
-    {"POST", CLUSTER "/" kind "/{id}/quarantine", kind, WRITE | BODY, hf_res_payload_quarantine}
+#define PAYLOADS(kind)                                                                             \
+    {"GET", CLUSTER "/" kind, kind, LEADER, hf_res_payload_list},                                  \
+        {"PUT", CLUSTER "/" kind "/{id}", kind, WRITE | RAW, hf_res_payload_put},                  \
+        {"GET", CLUSTER "/" kind "/{id}", kind, LEADER, hf_res_payload_get},                       \
+        {"GET", CLUSTER "/" kind "/{id}/info", kind, LEADER, hf_res_payload_info},                 \
+        {"DELETE", CLUSTER "/" kind "/{id}", kind, WRITE, hf_res_payload_delete},                  \
+    {                                                                                              \
+        "POST", CLUSTER "/" kind "/{id}/quarantine", kind, WRITE | BODY, hf_res_payload_quarantine \
+    }
     PAYLOADS("graphs"),
     PAYLOADS("applications"),
     {"POST", CLUSTER "/jobs/{job}/checkpoints", NULL, WRITE | BODY, hf_res_checkpoint_commit},
@@ -60,12 +62,14 @@ static const struct route routes[] = {
     {"POST", CLUSTER "/jobs/{job}/discards/done", NULL, WRITE | BODY, hf_res_discards_done},
     {"POST", CLUSTER "/jobs/{job}/counter/reserve", NULL, WRITE | BODY, hf_res_counter_reserve},
     {"POST", CLUSTER "/jobs/{job}/counter/raise", NULL, WRITE | BODY, hf_res_counter_raise},
-#define RESULTS(kind)                                                                            \
-    {"GET", CLUSTER "/" kind, kind, LEADER, hf_res_result_list},                                 \
-    {"PUT", CLUSTER "/" kind "/{id}", kind, WRITE | BODY, hf_res_result_put},                    \
-    {"GET", CLUSTER "/" kind "/{id}", kind, LEADER, hf_res_result_get},                          \
-    {"POST", CLUSTER "/" kind "/{id}/clean", kind, WRITE | BODY, hf_res_result_clean},           \
-    {"POST", CLUSTER "/" kind "/{id}/quarantine", kind, WRITE | BODY, hf_res_result_quarantine}
+#define RESULTS(kind)                                                                             \
+    {"GET", CLUSTER "/" kind, kind, LEADER, hf_res_result_list},                                  \
+        {"PUT", CLUSTER "/" kind "/{id}", kind, WRITE | BODY, hf_res_result_put},                 \
+        {"GET", CLUSTER "/" kind "/{id}", kind, LEADER, hf_res_result_get},                       \
+        {"POST", CLUSTER "/" kind "/{id}/clean", kind, WRITE | BODY, hf_res_result_clean},        \
+    {                                                                                             \
+        "POST", CLUSTER "/" kind "/{id}/quarantine", kind, WRITE | BODY, hf_res_result_quarantine \
+    }
     RESULTS("results"),
     RESULTS("application-results"),
     {"GET", CLUSTER "/jobs", NULL, LEADER, hf_res_jobs},
@@ -276,9 +280,9 @@ static void call_timed_out(struct hf_call *call)
         return;
     call->rpc->stats.answers[status]++;
     hf_http_set_arg(req, NULL);
-    answer_json(call->rpc, req, hf_status_http(status),
-                error_object(call->service, status,
-                             "the storage has not answered in time; ask again"));
+    answer_json(
+        call->rpc, req, hf_status_http(status),
+        error_object(call->service, status, "the storage has not answered in time; ask again"));
 }
 
 static void sweep_cb(uv_timer_t *timer)
@@ -568,8 +572,7 @@ struct hf_rpc *hf_rpc_new(uv_loop_t *loop, struct hf_service *service,
 
     if (rpc == NULL)
         return NULL;
-    struct hf_http_handler handler = {
-        .arg = rpc, .on_request = on_request, .on_closed = on_closed};
+    struct hf_http_handler handler = {.arg = rpc, .on_request = on_request, .on_closed = on_closed};
     rpc->service = service;
     rpc->http = hf_http_server_new(loop, options, &handler);
     if (rpc->http == NULL) {

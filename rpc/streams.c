@@ -96,8 +96,8 @@ static void stream_begin(struct stream *stream, struct hf_call *call)
     hf_http_set_arg(stream->req, &stream->owner);
     call->req = NULL;
     hf_call_free(call);
-    hf_http_answer_begin(stream->req, 200, "application/x-ndjson",
-                         "Cache-Control: no-store\r\n", -1, NULL);
+    hf_http_answer_begin(stream->req, 200, "application/x-ndjson", "Cache-Control: no-store\r\n",
+                         -1, NULL);
 }
 
 /* ------------------------------------------------------------------------- sessions */
@@ -131,8 +131,8 @@ void hf_rpc_stream_session(struct hf_call *call)
     enum hf_status status =
         hf_sessions_renew(sessions, sid, now, service->ops->proof_ms(service), &remaining);
     if (status == HF_OK)
-        status = hf_sessions_attach(sessions, sid, stream, strcmp(contend, "true") == 0, now,
-                                    &replaced);
+        status =
+            hf_sessions_attach(sessions, sid, stream, strcmp(contend, "true") == 0, now, &replaced);
     if (status != HF_OK) {
         stream_free(stream);
         hf_call_fail(call, status);
@@ -144,10 +144,9 @@ void hf_rpc_stream_session(struct hf_call *call)
             stream_end(old);
     }
     stream_begin(stream, call);
-    bool open = stream_send(stream,
-                            json_pack("{s:s, s:I, s:I}", "event", "attached", "remaining_ms",
-                                      (json_int_t)remaining, "heartbeat_ms",
-                                      (json_int_t)service->limits.heartbeat_ms));
+    bool open = stream_send(stream, json_pack("{s:s, s:I, s:I}", "event", "attached",
+                                              "remaining_ms", (json_int_t)remaining, "heartbeat_ms",
+                                              (json_int_t)service->limits.heartbeat_ms));
     if (open && hf_sessions_view(sessions, sid, &view) && view.leads) {
         struct hf_leader_info leader;
         struct hf_keyspace ks = service->ops->confirmed(service, &revision);
@@ -241,8 +240,7 @@ void hf_rpc_leader_changed(struct hf_rpc *rpc, const char *cluster_path)
 
     for (struct stream *stream = rpc->streams; stream != NULL; stream = next) {
         next = stream->next; /* sending may close and free this one, never another */
-        if (stream->is_watch && stream->req != NULL &&
-            strcmp(stream->cluster, cluster_path) == 0)
+        if (stream->is_watch && stream->req != NULL && strcmp(stream->cluster, cluster_path) == 0)
             watch_send(stream);
     }
 }

@@ -6,8 +6,8 @@
 
 static bool name_char(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           c == '.' || c == '_' || c == '-';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == '-';
 }
 
 bool hf_blob_name_is_valid(const char *name)
@@ -87,8 +87,7 @@ void hf_blob_list(struct hf_blob *blob, struct hf_blob_req *req, const char *pre
     blob->ops->list(blob, req, prefix, after);
 }
 
-void hf_blob_remove(struct hf_blob *blob, struct hf_blob_req *req, const char *name,
-                    hf_blob_cb cb)
+void hf_blob_remove(struct hf_blob *blob, struct hf_blob_req *req, const char *name, hf_blob_cb cb)
 {
     hf_assert(hf_blob_name_is_valid(name));
     req_prepare(req, cb);

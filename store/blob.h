@@ -38,8 +38,8 @@ struct hf_blob_req {
     uint64_t size;                 /* read: size of the whole object */
     struct hf_blob_entry *entries; /* list: sorted by name (memcmp order) */
     size_t entry_count;
-    bool more;                     /* list: there are names after the last one */
-    void *impl;                    /* the backend's */
+    bool more;  /* list: there are names after the last one */
+    void *impl; /* the backend's */
 };
 
 struct hf_blob_ops {
@@ -102,8 +102,7 @@ void hf_blob_read(struct hf_blob *blob, struct hf_blob_req *req, const char *nam
                   uint64_t length, size_t limit, hf_blob_cb cb);
 void hf_blob_list(struct hf_blob *blob, struct hf_blob_req *req, const char *prefix,
                   const char *after, hf_blob_cb cb);
-void hf_blob_remove(struct hf_blob *blob, struct hf_blob_req *req, const char *name,
-                    hf_blob_cb cb);
+void hf_blob_remove(struct hf_blob *blob, struct hf_blob_req *req, const char *name, hf_blob_cb cb);
 void hf_blob_settle(struct hf_blob *blob, struct hf_blob_req *req, hf_blob_cb cb);
 struct hf_blob_writer *hf_blob_writer_open(struct hf_blob *blob, const char *name);
 void hf_blob_writer_write(struct hf_blob_writer *writer, struct hf_blob_req *req,

@@ -17,8 +17,8 @@ enum { VALUE_VERSION = 1, JSON_MAX = 768 * 1024 };
 
 static bool name_plain(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           c == '-' || c == '_' || c == '.' || c == '~';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_' || c == '.' || c == '~';
 }
 
 bool hf_name_encode(const char *name, char *out, size_t size)
@@ -71,8 +71,8 @@ bool hf_cluster_ref_init(struct hf_cluster_ref *ref, const char *ns, const char 
     if (!hf_name_encode(ns, ns_part, sizeof ns_part) ||
         !hf_name_encode(cluster, cluster_part, sizeof cluster_part))
         return false;
-    return (size_t)snprintf(ref->path, sizeof ref->path, "/clusters/%s/%s", ns_part,
-                            cluster_part) < sizeof ref->path;
+    return (size_t)snprintf(ref->path, sizeof ref->path, "/clusters/%s/%s", ns_part, cluster_part) <
+           sizeof ref->path;
 }
 
 bool hf_cluster_ref_names(const char *path, char *out_ns, char *out_cluster, size_t size)
@@ -119,8 +119,7 @@ static void sid_hex(struct hf_owner sid, char out[33])
     hf_hex_encode(sid.id, sizeof sid.id, out);
 }
 
-void hf_walk_init(struct hf_walk *walk, struct hf_keyspace ks, const char *path,
-                  const char *suffix)
+void hf_walk_init(struct hf_walk *walk, struct hf_keyspace ks, const char *path, const char *suffix)
 {
     snprintf(walk->prefix, sizeof walk->prefix, "%s%s", path, suffix);
     hf_keyspace_seek(&walk->iter, ks, HF_BYTES_OF_STRING(walk->prefix));
@@ -361,8 +360,7 @@ static struct key result_key(const struct hf_cluster_ref *ref, const char *kind,
     return key_of(ref->path, "/%s/%s", kind, id);
 }
 
-static void result_put(struct hf_txn *txn, const struct key *key,
-                       const struct hf_result_info *info)
+static void result_put(struct hf_txn *txn, const struct key *key, const struct hf_result_info *info)
 {
     struct hf_buf value;
 
@@ -630,9 +628,8 @@ static void payload_drop(struct hf_txn *txn, const char *blob)
 
 static enum hf_status payload_condition(struct hf_keyspace ks, const struct hf_cluster_ref *ref,
                                         const char *kind, const char *id,
-                                        enum hf_payload_if condition,
-                                        struct hf_payload_info *there, bool *out_there,
-                                        struct hf_error *err)
+                                        enum hf_payload_if condition, struct hf_payload_info *there,
+                                        bool *out_there, struct hf_error *err)
 {
     *out_there = hf_payload_get(ks, ref, kind, id, there);
     if (condition == HF_IF_REVISION && !*out_there)
@@ -674,12 +671,12 @@ enum hf_status hf_catalog_payload_put(struct hf_keyspace ks, const struct hf_clu
         hf_hash_equal(&there.digest, &payload->digest))
         return HF_OK;
     if (is_there && condition == HF_IF_ABSENT)
-        return hf_error_set(err, HF_EXISTS, "%s/%s exists with other content (revision %" PRIu64 ")",
-                            kind, id, there.revision);
+        return hf_error_set(err, HF_EXISTS,
+                            "%s/%s exists with other content (revision %" PRIu64 ")", kind, id,
+                            there.revision);
     if (is_there && condition == HF_IF_REVISION && there.revision != revision)
-        return hf_error_set(err, HF_CONFLICT,
-                            "%s/%s has revision %" PRIu64 ", not %" PRIu64, kind, id,
-                            there.revision, revision);
+        return hf_error_set(err, HF_CONFLICT, "%s/%s has revision %" PRIu64 ", not %" PRIu64, kind,
+                            id, there.revision, revision);
     hf_txn_compare_absent(txn, tombstone.text, HF_CONFLICT);
     if (is_there)
         payload_drop(txn, there.blob);
@@ -709,8 +706,8 @@ enum hf_status hf_catalog_payload_delete(struct hf_keyspace ks, const struct hf_
 enum hf_status hf_catalog_payload_quarantine(struct hf_keyspace ks,
                                              const struct hf_cluster_ref *ref,
                                              const struct hf_fence *fence, const char *kind,
-                                             const char *id, const char *reason,
-                                             struct hf_txn *txn, struct hf_error *err)
+                                             const char *id, const char *reason, struct hf_txn *txn,
+                                             struct hf_error *err)
 {
     struct hf_payload_info there;
     struct key key = payload_key(ref, kind, id);
@@ -768,15 +765,15 @@ static bool bytes_same(struct hf_bytes a, struct hf_bytes b)
 
 static bool checkpoint_same(const struct hf_checkpoint_info *a, const struct hf_checkpoint_info *b)
 {
-    return a->id == b->id && a->started_ms == b->started_ms &&
-           a->completed_ms == b->completed_ms && a->size == b->size &&
-           a->discard_on_subsume == b->discard_on_subsume && bytes_same(a->pointer, b->pointer) &&
-           bytes_same(a->properties, b->properties) && bytes_same(a->inline_, b->inline_);
+    return a->id == b->id && a->started_ms == b->started_ms && a->completed_ms == b->completed_ms &&
+           a->size == b->size && a->discard_on_subsume == b->discard_on_subsume &&
+           bytes_same(a->pointer, b->pointer) && bytes_same(a->properties, b->properties) &&
+           bytes_same(a->inline_, b->inline_);
 }
 
 /* One entry leaves the list: a discard, unless its files belong to others. */
-static void checkpoint_leave(struct hf_txn *txn, const struct hf_cluster_ref *ref,
-                             const char *job, const struct hf_checkpoint_info *info)
+static void checkpoint_leave(struct hf_txn *txn, const struct hf_cluster_ref *ref, const char *job,
+                             const struct hf_checkpoint_info *info)
 {
     struct key key = checkpoint_key(ref, job, info->id);
     struct key discard = discard_key(ref, job, info->id);
@@ -856,8 +853,8 @@ static enum hf_status reserve(struct hf_keyspace ks, const struct hf_cluster_ref
 }
 
 static void discards_strike(struct hf_keyspace ks, const struct hf_cluster_ref *ref,
-                            const char *job, const uint64_t *ids, size_t count,
-                            struct hf_txn *txn, uint64_t *out_struck)
+                            const char *job, const uint64_t *ids, size_t count, struct hf_txn *txn,
+                            uint64_t *out_struck)
 {
     struct hf_entry entry;
 
@@ -900,8 +897,8 @@ enum hf_status hf_catalog_commit(struct hf_keyspace ks, const struct hf_cluster_
         bool is_there = get(ks, &key, &entry);
         if (is_there && (!hf_checkpoint_decode(entry.value, &there) ||
                          !checkpoint_same(&there, &commit->checkpoint)))
-            return hf_error_set(err, HF_EXISTS,
-                                "checkpoint %" PRIu64 " exists with other content", id);
+            return hf_error_set(err, HF_EXISTS, "checkpoint %" PRIu64 " exists with other content",
+                                id);
         if (!is_there) {
             checkpoint_encode(&value, &commit->checkpoint);
             value_put(txn, &key, &value, nobody);
@@ -915,8 +912,7 @@ enum hf_status hf_catalog_commit(struct hf_keyspace ks, const struct hf_cluster_
     return status == HF_OK ? txn_finish(txn, err) : status;
 }
 
-enum hf_status hf_catalog_checkpoint_delete(struct hf_keyspace ks,
-                                            const struct hf_cluster_ref *ref,
+enum hf_status hf_catalog_checkpoint_delete(struct hf_keyspace ks, const struct hf_cluster_ref *ref,
                                             const struct hf_fence *fence, const char *job,
                                             uint64_t id, struct hf_txn *txn, bool *out_removed,
                                             struct hf_error *err)
@@ -934,8 +930,7 @@ enum hf_status hf_catalog_checkpoint_delete(struct hf_keyspace ks,
     return txn_finish(txn, err);
 }
 
-enum hf_status hf_catalog_checkpoints_clear(struct hf_keyspace ks,
-                                            const struct hf_cluster_ref *ref,
+enum hf_status hf_catalog_checkpoints_clear(struct hf_keyspace ks, const struct hf_cluster_ref *ref,
                                             const struct hf_fence *fence, const char *job,
                                             struct hf_txn *txn, uint64_t *out_removed,
                                             struct hf_error *err)
@@ -960,8 +955,8 @@ enum hf_status hf_catalog_checkpoints_clear(struct hf_keyspace ks,
 enum hf_status hf_catalog_checkpoint_quarantine(struct hf_keyspace ks,
                                                 const struct hf_cluster_ref *ref,
                                                 const struct hf_fence *fence, const char *job,
-                                                uint64_t id, const char *reason,
-                                                struct hf_txn *txn, struct hf_error *err)
+                                                uint64_t id, const char *reason, struct hf_txn *txn,
+                                                struct hf_error *err)
 {
     struct hf_checkpoint_info info;
     struct hf_entry entry;
@@ -1030,9 +1025,8 @@ enum hf_status hf_catalog_counter_raise(struct hf_keyspace ks, const struct hf_c
 /* ----------------------------------------------------------------------- results */
 
 enum hf_status hf_catalog_result_put(struct hf_keyspace ks, const struct hf_cluster_ref *ref,
-                                     const struct hf_fence *fence, const char *kind,
-                                     const char *id, struct hf_bytes json, struct hf_txn *txn,
-                                     struct hf_error *err)
+                                     const struct hf_fence *fence, const char *kind, const char *id,
+                                     struct hf_bytes json, struct hf_txn *txn, struct hf_error *err)
 {
     struct hf_result_info there;
     struct key key = result_key(ref, kind, id);
@@ -1076,11 +1070,10 @@ enum hf_status hf_catalog_result_clean(struct hf_keyspace ks, const struct hf_cl
     return txn_finish(txn, err);
 }
 
-enum hf_status hf_catalog_result_quarantine(struct hf_keyspace ks,
-                                            const struct hf_cluster_ref *ref,
+enum hf_status hf_catalog_result_quarantine(struct hf_keyspace ks, const struct hf_cluster_ref *ref,
                                             const struct hf_fence *fence, const char *kind,
-                                            const char *id, const char *reason,
-                                            struct hf_txn *txn, struct hf_error *err)
+                                            const char *id, const char *reason, struct hf_txn *txn,
+                                            struct hf_error *err)
 {
     struct hf_result_info there;
     struct key key = result_key(ref, kind, id);
@@ -1100,8 +1093,7 @@ enum hf_status hf_catalog_result_quarantine(struct hf_keyspace ks,
 /* ---------------------------------------------------------------------- clean-up */
 
 /* Copies every key below `from` to the same place below `to`. */
-static bool move_prefix(struct hf_keyspace ks, const char *from, const char *to,
-                        struct hf_txn *txn)
+static bool move_prefix(struct hf_keyspace ks, const char *from, const char *to, struct hf_txn *txn)
 {
     struct hf_walk walk;
     struct hf_entry entry;

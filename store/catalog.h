@@ -15,12 +15,12 @@
 #include "store/txn.h"
 
 enum {
-    HF_NAME_MAX = 200,          /* bytes of a namespace, cluster or component */
+    HF_NAME_MAX = 200, /* bytes of a namespace, cluster or component */
     HF_PATH_MAX = 768,
-    HF_JOB_ID_SIZE = 33,        /* 32 hex digits and NUL */
-    HF_CHECKPOINTS_MAX = 1000,  /* per job */
-    HF_DISCARDS_MAX = 10000,    /* per job */
-    HF_RESERVE_MAX = 10000,     /* ids in one call */
+    HF_JOB_ID_SIZE = 33,       /* 32 hex digits and NUL */
+    HF_CHECKPOINTS_MAX = 1000, /* per job */
+    HF_DISCARDS_MAX = 10000,   /* per job */
+    HF_RESERVE_MAX = 10000,    /* ids in one call */
     HF_INLINE_MAX = 512 * 1024,
 };
 
@@ -99,7 +99,7 @@ enum hf_result_state { HF_RESULT_DIRTY = 1, HF_RESULT_CLEAN = 2, HF_RESULT_TOMBS
 
 struct hf_result_info {
     enum hf_result_state state;
-    struct hf_bytes json;        /* borrowed */
+    struct hf_bytes json; /* borrowed */
     struct hf_bytes quarantined;
     uint64_t mod_revision;
 };
@@ -176,8 +176,8 @@ enum hf_status hf_catalog_payload_delete(struct hf_keyspace ks, const struct hf_
 enum hf_status hf_catalog_payload_quarantine(struct hf_keyspace ks,
                                              const struct hf_cluster_ref *ref,
                                              const struct hf_fence *fence, const char *kind,
-                                             const char *id, const char *reason,
-                                             struct hf_txn *txn, struct hf_error *err);
+                                             const char *id, const char *reason, struct hf_txn *txn,
+                                             struct hf_error *err);
 
 /* ---------------------------------------------------------------- checkpoints */
 
@@ -200,21 +200,19 @@ enum hf_status hf_catalog_commit(struct hf_keyspace ks, const struct hf_cluster_
                                  const struct hf_fence *fence, const char *job,
                                  const struct hf_commit *commit, struct hf_txn *txn,
                                  struct hf_commit_result *out, struct hf_error *err);
-enum hf_status hf_catalog_checkpoint_delete(struct hf_keyspace ks,
-                                            const struct hf_cluster_ref *ref,
+enum hf_status hf_catalog_checkpoint_delete(struct hf_keyspace ks, const struct hf_cluster_ref *ref,
                                             const struct hf_fence *fence, const char *job,
                                             uint64_t id, struct hf_txn *txn, bool *out_removed,
                                             struct hf_error *err);
-enum hf_status hf_catalog_checkpoints_clear(struct hf_keyspace ks,
-                                            const struct hf_cluster_ref *ref,
+enum hf_status hf_catalog_checkpoints_clear(struct hf_keyspace ks, const struct hf_cluster_ref *ref,
                                             const struct hf_fence *fence, const char *job,
                                             struct hf_txn *txn, uint64_t *out_removed,
                                             struct hf_error *err);
 enum hf_status hf_catalog_checkpoint_quarantine(struct hf_keyspace ks,
                                                 const struct hf_cluster_ref *ref,
                                                 const struct hf_fence *fence, const char *job,
-                                                uint64_t id, const char *reason,
-                                                struct hf_txn *txn, struct hf_error *err);
+                                                uint64_t id, const char *reason, struct hf_txn *txn,
+                                                struct hf_error *err);
 enum hf_status hf_catalog_discards_done(struct hf_keyspace ks, const struct hf_cluster_ref *ref,
                                         const struct hf_fence *fence, const char *job,
                                         const uint64_t *ids, size_t count, struct hf_txn *txn,
@@ -236,18 +234,17 @@ size_t hf_retention_plan(const struct hf_checkpoint_info *entries, size_t count,
 /* -------------------------------------------------------------------- results */
 
 enum hf_status hf_catalog_result_put(struct hf_keyspace ks, const struct hf_cluster_ref *ref,
-                                     const struct hf_fence *fence, const char *kind,
-                                     const char *id, struct hf_bytes json, struct hf_txn *txn,
+                                     const struct hf_fence *fence, const char *kind, const char *id,
+                                     struct hf_bytes json, struct hf_txn *txn,
                                      struct hf_error *err);
 enum hf_status hf_catalog_result_clean(struct hf_keyspace ks, const struct hf_cluster_ref *ref,
                                        const struct hf_fence *fence, const char *kind,
                                        const char *id, bool keep, struct hf_txn *txn,
                                        struct hf_error *err);
-enum hf_status hf_catalog_result_quarantine(struct hf_keyspace ks,
-                                            const struct hf_cluster_ref *ref,
+enum hf_status hf_catalog_result_quarantine(struct hf_keyspace ks, const struct hf_cluster_ref *ref,
                                             const struct hf_fence *fence, const char *kind,
-                                            const char *id, const char *reason,
-                                            struct hf_txn *txn, struct hf_error *err);
+                                            const char *id, const char *reason, struct hf_txn *txn,
+                                            struct hf_error *err);
 
 /* ------------------------------------------------------------------- clean-up */
 

@@ -22,7 +22,7 @@
 #include <string.h>
 
 #define EPOCH_KEY "/meta/epoch"
-#define REMEDY                                                                                   \
+#define REMEDY                                                                                    \
     "; nothing was changed. Restore this object from a backup of the store, or, if all after it " \
     "may be lost, see docs/operations.md, 'A damaged store'"
 
@@ -130,9 +130,8 @@ static void replay(struct hf_journal *j, const struct hf_journal_event *ev,
 
 const char *hf_journal_state_name(enum hf_journal_state state)
 {
-    static const char *const names[] = {"follower", "listing",    "loading",  "replaying",
-                                        "sealing",  "rechecking", "settling", "opening",
-                                        "leading",  "halted"};
+    static const char *const names[] = {"follower",   "listing",  "loading", "replaying", "sealing",
+                                        "rechecking", "settling", "opening", "leading",   "halted"};
 
     hf_assert((size_t)state < HF_COUNT_OF(names));
     return names[state];
@@ -187,8 +186,8 @@ static void finish(struct hf_journal *j, struct hf_submission *submission, enum 
         list_append(&fx->done, submission);
 }
 
-static void finish_all(struct hf_journal *j, struct hf_submission_list *list,
-                       enum hf_status status, struct hf_journal_effects *fx)
+static void finish_all(struct hf_journal *j, struct hf_submission_list *list, enum hf_status status,
+                       struct hf_journal_effects *fx)
 {
     struct hf_submission *submission;
 
@@ -696,8 +695,8 @@ static void open_epoch(struct hf_journal *j, const struct hf_journal_event *ev,
     j->pending_revision = j->confirmed_revision;
     j->state = HF_JOURNAL_OPENING;
     j->call = 0;
-    snprintf(text, sizeof text, "epoch %" PRIu64 " address %s wall_ms %" PRIu64,
-             j->position.epoch, j->options.address, ev->wall_ms);
+    snprintf(text, sizeof text, "epoch %" PRIu64 " address %s wall_ms %" PRIu64, j->position.epoch,
+             j->options.address, ev->wall_ms);
     hf_txn_release(&j->opening_txn);
     hf_txn_init(&j->opening_txn);
     hf_txn_put(&j->opening_txn, EPOCH_KEY, HF_BYTES_OF_STRING(text));
@@ -1096,8 +1095,8 @@ static void submit(struct hf_journal *j, const struct hf_journal_event *ev,
         submit_barrier(j, ev, fx, status);
         return;
     }
-    status = hf_txn_apply(hf_buf_bytes(&submission->txn->ops), &j->pending,
-                          j->pending_revision + 1, &at);
+    status = hf_txn_apply(hf_buf_bytes(&submission->txn->ops), &j->pending, j->pending_revision + 1,
+                          &at);
     if (status != HF_OK) {
         hf_assert(status == HF_NO_MEMORY);
         finish(j, submission, status, fx);

@@ -90,7 +90,7 @@ struct hf_journal_event {
     const struct hf_blob_entry *entries; /* LIST */
     size_t entry_count;
     bool more;
-    struct hf_snapshot_decoder *loaded;  /* LOAD: finished; the keyspace may be taken out of it */
+    struct hf_snapshot_decoder *loaded; /* LOAD: finished; the keyspace may be taken out of it */
 };
 
 enum hf_journal_call_kind {

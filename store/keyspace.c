@@ -353,9 +353,10 @@ bool hf_keyspace_put(struct hf_keyspace *ks, struct hf_bytes key, struct hf_byte
 
 bool hf_keyspace_restore(struct hf_keyspace *ks, const struct hf_entry *entry)
 {
-    struct change change = {
-        .key = entry->key, .owner = entry->owner, .revision = entry->mod_revision,
-        .restore = entry};
+    struct change change = {.key = entry->key,
+                            .owner = entry->owner,
+                            .revision = entry->mod_revision,
+                            .restore = entry};
 
     return keyspace_put(ks, &change, entry->value);
 }

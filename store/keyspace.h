@@ -39,8 +39,8 @@ void hf_keyspace_unref(struct hf_keyspace ks);
 
 /* Puts or replaces; takes over the reference given and returns the new one in *ks. On failure
  * (no memory) *ks is as it was. Replacing keeps create_revision and adds one to version. */
-HF_MUST_USE bool hf_keyspace_put(struct hf_keyspace *ks, struct hf_bytes key,
-                                 struct hf_bytes value, struct hf_owner owner, uint64_t revision);
+HF_MUST_USE bool hf_keyspace_put(struct hf_keyspace *ks, struct hf_bytes key, struct hf_bytes value,
+                                 struct hf_owner owner, uint64_t revision);
 /* Puts an entry with all its fields, as read from a snapshot. */
 HF_MUST_USE bool hf_keyspace_restore(struct hf_keyspace *ks, const struct hf_entry *entry);
 /* Absent is fine. */

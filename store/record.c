@@ -243,15 +243,16 @@ enum hf_status hf_store_meta_decode(struct hf_bytes bytes, struct hf_id *out_sto
     uint32_t version = hf_reader_u32(&reader);
     if (!reader.failed && version != HF_STORE_VERSION)
         return hf_error_set(err, HF_FOREIGN,
-                            "byte 8: the store has format %" PRIu32 ", this program reads format %d",
+                            "byte 8: the store has format %" PRIu32
+                            ", this program reads format %d",
                             version, HF_STORE_VERSION);
     struct hf_bytes id = hf_reader_take(&reader, HF_ID_SIZE);
     hf_reader_u64(&reader);
     size_t hashed = reader.at;
     struct hf_bytes stored = hf_reader_take(&reader, HF_HASH_SIZE);
     if (reader.failed || hf_reader_left(&reader) > 0)
-        return hf_error_set(err, HF_CORRUPT, "byte %zu: the mark of the store is cut off or too long",
-                            reader.at);
+        return hf_error_set(err, HF_CORRUPT,
+                            "byte %zu: the mark of the store is cut off or too long", reader.at);
     struct hf_hash hash = hf_hash_of((struct hf_bytes){bytes.data, hashed});
     if (memcmp(hash.bytes, stored.data, HF_HASH_SIZE) != 0)
         return hf_error_set(err, HF_CORRUPT, "byte %zu: the checksum does not match", hashed);

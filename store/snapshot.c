@@ -67,8 +67,7 @@ enum hf_status hf_snapshot_encode(struct hf_snapshot_encoder *encoder, size_t ab
         encode_head(encoder, out);
         encoder->stage = STAGE_ENTRIES;
     }
-    while (encoder->stage == STAGE_ENTRIES && out->size - start < about &&
-           out->failed == HF_OK) {
+    while (encoder->stage == STAGE_ENTRIES && out->size - start < about && out->failed == HF_OK) {
         if (hf_keyspace_next(&encoder->iter, &entry))
             encode_entry(&entry, out);
         else

@@ -14,9 +14,9 @@ enum { HF_SNAPSHOT_VERSION = 1 };
 
 struct hf_snapshot_head {
     struct hf_id store_id;
-    struct hf_position at;  /* the last record in it, a DATA */
-    struct hf_hash hash;    /* of that record */
-    struct hf_id nonce;     /* owner of that record's epoch */
+    struct hf_position at; /* the last record in it, a DATA */
+    struct hf_hash hash;   /* of that record */
+    struct hf_id nonce;    /* owner of that record's epoch */
     uint64_t revision;
 };
 
@@ -44,7 +44,7 @@ struct hf_snapshot_decoder {
     struct hf_buf rest;    /* an entry cut by the end of a piece */
     struct hf_buf last_key;
     struct hf_hash_state *hash;
-    uint64_t offset;       /* of `rest` in the object */
+    uint64_t offset; /* of `rest` in the object */
     uint64_t entries_left;
     int stage;
 };

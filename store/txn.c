@@ -149,8 +149,7 @@ static enum hf_status apply_delete_prefix(struct hf_keyspace *ks, struct hf_byte
     return status;
 }
 
-static enum hf_status apply_one(struct hf_reader *reader, struct hf_keyspace *ks,
-                                uint64_t revision)
+static enum hf_status apply_one(struct hf_reader *reader, struct hf_keyspace *ks, uint64_t revision)
 {
     struct hf_owner owner;
     uint8_t kind = hf_reader_u8(reader);

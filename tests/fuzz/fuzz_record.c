@@ -57,7 +57,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     /* Once more with the checksum that fits, or nothing behind it would ever be reached. */
     hf_buf_init(&good, size + 1);
     hf_assert(hf_buf_append(&good, data, HEAD_SIZE));
-    hf_assert(hf_buf_append(&good, data + HEAD_SIZE + HF_HASH_SIZE, size - HEAD_SIZE - HF_HASH_SIZE));
+    hf_assert(
+        hf_buf_append(&good, data + HEAD_SIZE + HF_HASH_SIZE, size - HEAD_SIZE - HF_HASH_SIZE));
     struct hf_hash hash = hf_hash_of(hf_buf_bytes(&good));
     hf_buf_clear(&good);
     hf_assert(hf_buf_append(&good, data, size));

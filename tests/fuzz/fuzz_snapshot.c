@@ -5,7 +5,8 @@
 
 #include <string.h>
 
-static enum hf_status decode(struct hf_bytes bytes, size_t piece, struct hf_snapshot_decoder *decoder)
+static enum hf_status decode(struct hf_bytes bytes, size_t piece,
+                             struct hf_snapshot_decoder *decoder)
 {
     struct hf_error err = {.status = HF_OK};
     enum hf_status status = HF_OK;

@@ -20,13 +20,13 @@ int hf_test_allocations_restore(void);
 const char *hf_test_folder(void);
 void hf_test_folder_remove(const char *path);
 
-#define HF_TEST(suite, name)                                       \
-    static void suite##_##name##_body(void);                       \
-    Test(suite, name)                                              \
-    {                                                              \
-        suite##_##name##_body();                                   \
-        cr_assert(!hf_test_leaked(), "memory was not released");   \
-    }                                                              \
+#define HF_TEST(suite, name)                                     \
+    static void suite##_##name##_body(void);                     \
+    Test(suite, name)                                            \
+    {                                                            \
+        suite##_##name##_body();                                 \
+        cr_assert(!hf_test_leaked(), "memory was not released"); \
+    }                                                            \
     static void suite##_##name##_body(void)
 
 #endif

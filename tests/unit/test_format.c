@@ -270,8 +270,11 @@ HF_TEST(format, what_is_written_today_is_version_1_byte_for_byte)
     struct hf_buf ops1, ops2, txns, body, out;
     struct hf_owner owner = {{0}};
     struct hf_txn txn;
-    struct hf_record record = {.kind = HF_RECORD_DATA, .store_id = id_from(0x10), .at = {3, 7},
-                               .nonce = id_from(0xa0), .before = hash_from(0x60)};
+    struct hf_record record = {.kind = HF_RECORD_DATA,
+                               .store_id = id_from(0x10),
+                               .at = {3, 7},
+                               .nonce = id_from(0xa0),
+                               .before = hash_from(0x60)};
     struct hf_seal seal = {.address = "10.0.0.2:7070", .wall_ms = 1763683511042u};
     struct hf_buf *all[] = {&ops1, &ops2, &txns, &body, &out};
 

@@ -162,8 +162,7 @@ static enum hf_status snapshot_put(struct flight *flight)
     enum hf_status status = object_create(flight->call.name, out.data, out.size);
     if (status == HF_EXISTS) {
         struct object *there = object_find(flight->call.name);
-        cr_assert(hf_bytes_equal(hf_buf_bytes(&out),
-                                 (struct hf_bytes){there->data, there->size}),
+        cr_assert(hf_bytes_equal(hf_buf_bytes(&out), (struct hf_bytes){there->data, there->size}),
                   "two snapshots of one position differ");
         status = HF_OK;
     }
@@ -335,8 +334,7 @@ static void lead(int r)
 {
     world->faults = 0;
     elect(r, true);
-    for (int i = 0; i < 100000 && hf_journal_state(world->replicas[r]) != HF_JOURNAL_LEADING;
-         i++) {
+    for (int i = 0; i < 100000 && hf_journal_state(world->replicas[r]) != HF_JOURNAL_LEADING; i++) {
         if (world->flight_count > 0) {
             flight_land(roll((unsigned)world->flight_count));
         } else {
@@ -465,8 +463,7 @@ HF_TEST(journal, old_records_go_when_two_snapshots_cover_them_and_seals_stay)
             snapshots++;
             continue;
         }
-        cr_assert_eq(hf_record_decode((struct hf_bytes){object->data, object->size}, &record,
-                                      NULL),
+        cr_assert_eq(hf_record_decode((struct hf_bytes){object->data, object->size}, &record, NULL),
                      HF_OK);
         seals += record.kind == HF_RECORD_SEAL;
         data += record.kind == HF_RECORD_DATA;
