@@ -72,7 +72,8 @@ struct blob_file {
     uv_timer_t refused_turn; /* of 0 ms */
     uint64_t ballast_bytes;
     _Atomic bool ballast_is_out;
-    pthread_mutex_t lock; /* for what follows, and for making ballast and folders */
+    _Atomic uint64_t ballast_releases; /* how often it was given up */
+    pthread_mutex_t lock;              /* for what follows, and for making ballast and folders */
     char *folders_known[FOLDERS_KNOWN_MAX];
     unsigned folders_known_next;
     void (*closed)(void *arg);
@@ -99,6 +100,7 @@ struct task {
     char name[HF_BLOB_NAME_MAX + 1];
     char after[HF_BLOB_NAME_MAX + 1];
     struct hf_bytes body;
+    uint64_t ballast_releases; /* that it knows of */
     uint64_t offset;
     uint64_t length;
     size_t limit;
@@ -150,20 +152,28 @@ static void ballast_path(const struct blob_file *blob, char *out)
     path_of(blob, "tmp/ballast", out);
 }
 
-/* True when there was any. */
-static bool ballast_release(struct blob_file *blob)
+/* True when it made room since the task last looked, by this thread or another. */
+static bool ballast_release(struct task *task)
 {
+    struct blob_file *blob = task->blob;
     char path[FILE_PATH_MAX];
 
     if (blob->ballast_bytes == 0)
         return false;
     ballast_path(blob, path);
+    pthread_mutex_lock(&blob->lock);
     atomic_store(&blob->ballast_is_out, true);
-    if (unlink(path) != 0)
-        return false;
-    hf_log_warn("blob.ballast_released", "folder=%s bytes=%" PRIu64,
-                hf_log_quote(blob->folder).text, blob->ballast_bytes);
-    return true;
+    bool was_there = unlink(path) == 0;
+    if (was_there)
+        atomic_fetch_add(&blob->ballast_releases, 1);
+    uint64_t releases = atomic_load(&blob->ballast_releases);
+    pthread_mutex_unlock(&blob->lock);
+    if (was_there)
+        hf_log_warn("blob.ballast_released", "folder=%s bytes=%" PRIu64,
+                    hf_log_quote(blob->folder).text, blob->ballast_bytes);
+    bool made_room = releases != task->ballast_releases;
+    task->ballast_releases = releases;
+    return made_room;
 }
 
 static bool ballast_fill(const struct blob_file *blob, const char *path)
@@ -313,13 +323,16 @@ static int temp_open(struct blob_file *blob, char *out_path)
     return fd;
 }
 
-/* vital: gives up the ballast when the disk is full, and goes on. */
-static int write_all(struct blob_file *blob, int fd, struct hf_bytes body, bool vital)
+/* A vital object gives up the ballast when the disk is full, and goes on. */
+static int write_all(struct task *task, int fd)
 {
+    struct hf_bytes body = task->body;
+    bool vital = is_vital(task->name);
+
     while (body.size > 0) {
         ssize_t n = hf_file_calls.write(fd, body.data, body.size);
         int error = n < 0 ? errno : EIO;
-        if (n < 0 && (error == EINTR || (is_full(error) && vital && ballast_release(blob))))
+        if (n < 0 && (error == EINTR || (is_full(error) && vital && ballast_release(task))))
             continue;
         if (n <= 0) {
             errno = error;
@@ -387,7 +400,7 @@ static enum hf_status create_once(struct task *task)
     int fd = temp_open(task->blob, temp);
     if (fd < 0)
         return fail_write(task, "create", temp, errno);
-    int result = write_all(task->blob, fd, task->body, is_vital(task->name));
+    int result = write_all(task, fd);
     if (result == 0)
         result = hf_file_calls.fsync(fd);
     int error = errno;
@@ -406,7 +419,7 @@ static enum hf_status task_create(struct task *task)
     if (status != HF_OK)
         return status;
     status = create_once(task);
-    if (status == HF_FULL && is_vital(task->name) && ballast_release(task->blob))
+    if (status == HF_FULL && is_vital(task->name) && ballast_release(task))
         status = create_once(task);
     return status;
 }
@@ -681,7 +694,7 @@ static enum hf_status task_remove(struct task *task)
     int result = hf_file_calls.unlink(path);
     int error = errno;
     /* A file system that copies on write may need room to remove. */
-    if (result != 0 && is_full(error) && ballast_release(task->blob)) {
+    if (result != 0 && is_full(error) && ballast_release(task)) {
         result = hf_file_calls.unlink(path);
         error = errno;
     }
@@ -734,7 +747,7 @@ static enum hf_status task_write(struct task *task)
     } else if (w->failed != HF_OK) {
         task->error = w->error;
     }
-    if (w->failed == HF_OK && write_all(blob, w->fd, task->body, is_vital(task->name)) != 0)
+    if (w->failed == HF_OK && write_all(task, w->fd) != 0)
         w->failed = fail_write(task, "write", w->temp, errno);
     if (w->failed != HF_OK)
         w->error = task->error;
@@ -782,6 +795,7 @@ static enum hf_status task_do(struct task *task)
 {
     struct blob_file *blob = task->blob;
 
+    task->ballast_releases = atomic_load(&blob->ballast_releases);
     if (task->kind == TASK_ABORT)
         return HF_OK;
     if (atomic_load(&blob->poisoned))
