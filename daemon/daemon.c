@@ -7,18 +7,18 @@
 #include "daemon/daemon.h"
 
 #include "backends/blob_file.h"
+#include "backends/blob_probe.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "daemon/replica.h"
+#include "loop/clock.h"
 #include "rpc/rpc.h"
 
 #include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/resource.h>
-#include <time.h>
 
 enum { HOUSEKEEPING_MS = 1000, TRASH_PURGE_MS = 60000 };
 
@@ -38,7 +38,6 @@ struct daemon {
     uv_signal_t interrupt;
     struct hf_blob_req req; /* start-up */
     struct hf_buf start_bytes;
-    char probe_name[64];
     bool leads;
     bool stopping;
     bool listening;
@@ -62,27 +61,6 @@ struct own_txn {
 
 static void daemon_stop(struct daemon *d, int exit_code);
 static void deletions_kick(struct daemon *d);
-
-static uint64_t clock_ms(clockid_t clock)
-{
-    struct timespec now;
-
-    clock_gettime(clock, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-/* CLOCK_BOOTTIME goes on while the machine sleeps: a lease must not outlive that. */
-static uint64_t now_ms(void)
-{
-    return clock_ms(CLOCK_BOOTTIME);
-}
-
-static void random_bytes(void *out, size_t size)
-{
-    ssize_t got = getrandom(out, size, 0);
-
-    hf_assert(got == (ssize_t)size);
-}
 
 static struct daemon *daemon_of(struct hf_service *service)
 {
@@ -159,8 +137,8 @@ static void effect_tell(struct daemon *d, const struct hf_sessions_effect *effec
     struct hf_keyspace ks = hf_journal_confirmed(hf_replica_journal(d->replica), &revision);
     if (hf_sessions_view(d->service.sessions, effect->granted, &view) && view.stream != NULL &&
         hf_leader_get(ks, effect->cluster, &leader) &&
-        hf_sessions_renew(d->service.sessions, effect->granted, now_ms(), now_ms(), &remaining) ==
-            HF_OK)
+        hf_sessions_renew(d->service.sessions, effect->granted, hf_clock_now_ms(),
+                          hf_clock_now_ms(), &remaining) == HF_OK)
         hf_rpc_session_granted(d->rpc, view.stream, leader.leader_session, leader.fence, remaining);
 }
 
@@ -181,7 +159,7 @@ static void effect_done(struct hf_service_done *done, struct hf_submission *subm
     if (effect.kind != HF_SESSIONS_GRANT && status == HF_OK &&
         hf_sessions_view(d->service.sessions, effect.ended, &view))
         ended_stream = view.stream;
-    hf_sessions_done(d->service.sessions, &effect, status == HF_OK, revision, now_ms());
+    hf_sessions_done(d->service.sessions, &effect, status == HF_OK, revision, hf_clock_now_ms());
     if (status == HF_OK)
         effect_tell(d, &effect, ended_stream);
     sessions_kick(d);
@@ -194,7 +172,7 @@ static void effect_start(struct daemon *d, const struct hf_sessions_effect *effe
     struct own_txn *own = own_new(d);
 
     if (own == NULL) {
-        hf_sessions_done(d->service.sessions, effect, false, 0, now_ms());
+        hf_sessions_done(d->service.sessions, effect, false, 0, hf_clock_now_ms());
         return;
     }
     struct hf_keyspace ks = hf_journal_pending(hf_replica_journal(d->replica), &revision);
@@ -202,9 +180,9 @@ static void effect_start(struct daemon *d, const struct hf_sessions_effect *effe
     if (effect->kind != HF_SESSIONS_GRANT)
         hf_catalog_session_end(ks, owner_of(effect->ended), &own->txn);
     if (effect->kind != HF_SESSIONS_END) {
-        random_bytes(uuid, sizeof uuid);
-        hf_catalog_grant(ks, effect->cluster, owner_of(effect->granted), uuid,
-                         clock_ms(CLOCK_REALTIME), &own->txn);
+        hf_random_bytes(uuid, sizeof uuid);
+        hf_catalog_grant(ks, effect->cluster, owner_of(effect->granted), uuid, hf_clock_wall_ms(),
+                         &own->txn);
     }
     own_submit(own, effect_done);
 }
@@ -217,7 +195,7 @@ static void sessions_timer_cb(uv_timer_t *timer)
 static void sessions_kick(struct daemon *d)
 {
     struct hf_sessions_effect effect;
-    uint64_t now = now_ms();
+    uint64_t now = hf_clock_now_ms();
 
     if (!d->leads || d->stopping)
         return;
@@ -250,8 +228,8 @@ static void sessions_load(struct daemon *d)
         if (!hf_session_decode(&entry, &owner, &info))
             continue;
         memcpy(sid.bytes, owner.id, sizeof sid.bytes);
-        if (hf_sessions_load(d->service.sessions, sid, info.cluster, info.ttl_ms, now_ms()) !=
-            HF_OK)
+        if (hf_sessions_load(d->service.sessions, sid, info.cluster, info.ttl_ms,
+                             hf_clock_now_ms()) != HF_OK)
             continue;
         if (hf_leader_get(ks, info.cluster, &leader) &&
             memcmp(leader.session.id, owner.id, sizeof owner.id) == 0)
@@ -323,7 +301,7 @@ static void trash_purge(struct daemon *d)
     struct hf_trash_info info;
     char id[HF_KEY_SIZE_MAX];
     uint64_t revision;
-    uint64_t wall = clock_ms(CLOCK_REALTIME);
+    uint64_t wall = hf_clock_wall_ms();
     struct own_txn *own = own_new(d);
 
     if (own == NULL)
@@ -356,8 +334,8 @@ static void housekeeping_cb(uv_timer_t *timer)
     if (!d->leads)
         return;
     deletions_kick(d);
-    if (d->purge_at_ms <= now_ms()) {
-        d->purge_at_ms = now_ms() + TRASH_PURGE_MS;
+    if (d->purge_at_ms <= hf_clock_now_ms()) {
+        d->purge_at_ms = hf_clock_now_ms() + TRASH_PURGE_MS;
         trash_purge(d);
     }
 }
@@ -448,13 +426,13 @@ static void service_kick(struct hf_service *service)
 static uint64_t service_now(struct hf_service *service)
 {
     (void)service;
-    return now_ms();
+    return hf_clock_now_ms();
 }
 
 static uint64_t service_wall(struct hf_service *service)
 {
     (void)service;
-    return clock_ms(CLOCK_REALTIME);
+    return hf_clock_wall_ms();
 }
 
 /* The election's lease is a proof of leadership: no successor may seal without
@@ -467,7 +445,7 @@ static uint64_t service_proof(struct hf_service *service)
 static void service_random(struct hf_service *service, void *out, size_t size)
 {
     (void)service;
-    random_bytes(out, size);
+    hf_random_bytes(out, size);
 }
 
 static uint64_t clusters_count(struct hf_keyspace ks)
@@ -683,54 +661,22 @@ static void start_serving(struct daemon *d)
     hf_replica_elected(d->replica); /* standalone: the folder's lock is held since open */
 }
 
-/* Put-if-absent must refuse a second put of the same name, or nothing fences. */
-static void probe_cleaned(struct hf_blob_req *req, enum hf_status status)
+/* Put-if-absent must refuse a second put of the same name, also in a race, or nothing fences. */
+static void probe_done(void *arg, enum hf_status status, const struct hf_error *err)
 {
-    (void)status; /* what is left of a probe is harmless */
-    if (!((struct daemon *)req->arg)->stopping)
-        start_serving(req->arg);
-}
+    struct daemon *d = arg;
 
-static void probe_second(struct hf_blob_req *req, enum hf_status status)
-{
-    struct daemon *d = req->arg;
-
-    if (status != HF_EXISTS) {
-        start_failed(d, HF_INTERNAL, "store",
-                     "this storage does not refuse to create a name twice, so it cannot protect "
-                     "against two leaders; use another one");
+    if (d->stopping)
         return;
-    }
-    hf_blob_remove(d->blob, &d->req, d->probe_name, probe_cleaned);
-}
-
-static void probe_first(struct hf_blob_req *req, enum hf_status status)
-{
-    struct daemon *d = req->arg;
-
     if (status == HF_FULL) {
         /* A full disk must not keep the daemon from serving reads and renewals;
          * the probe was passed when the store was made. */
-        hf_log_warn("store.full", "error=%s", hf_log_quote(req->error.text).text);
-        start_serving(d);
+        hf_log_warn("store.full", "error=%s", hf_log_quote(err->text).text);
+    } else if (status != HF_OK) {
+        start_failed(d, status, "store", err->text);
         return;
     }
-    if (status != HF_OK) {
-        start_failed(d, status, "store", req->error.text);
-        return;
-    }
-    hf_blob_create(d->blob, &d->req, d->probe_name, hf_buf_bytes(&d->start_bytes), probe_second);
-}
-
-static void probe_start(struct daemon *d)
-{
-    uint8_t random[16];
-    char hex[33];
-
-    random_bytes(random, sizeof random);
-    hf_hex_encode(random, sizeof random, hex);
-    snprintf(d->probe_name, sizeof d->probe_name, "probe/%s", hex);
-    hf_blob_create(d->blob, &d->req, d->probe_name, hf_buf_bytes(&d->start_bytes), probe_first);
+    start_serving(d);
 }
 
 static void mark_read(struct hf_blob_req *req, enum hf_status status);
@@ -764,9 +710,9 @@ static void mark_listed(struct hf_blob_req *req, enum hf_status status)
         start_failed(d, HF_FOREIGN, "store", text);
         return;
     }
-    random_bytes(d->store_id.bytes, sizeof d->store_id.bytes);
+    hf_random_bytes(d->store_id.bytes, sizeof d->store_id.bytes);
     hf_buf_clear(&d->start_bytes);
-    if (!hf_store_meta_encode(&d->store_id, clock_ms(CLOCK_REALTIME), &d->start_bytes)) {
+    if (!hf_store_meta_encode(&d->store_id, hf_clock_wall_ms(), &d->start_bytes)) {
         start_failed(d, HF_NO_MEMORY, "store", "no memory");
         return;
     }
@@ -795,7 +741,7 @@ static void mark_read(struct hf_blob_req *req, enum hf_status status)
             start_failed(d, status, "store", text);
             return;
         }
-        probe_start(d);
+        hf_blob_probe(d->blob, probe_done, d);
         return;
     }
     start_failed(d, status, "store", req->error.text);
@@ -915,7 +861,7 @@ int hf_daemon_run(const struct hf_config *config)
     signal(SIGPIPE, SIG_IGN);
     files_raise(config);
     d->config = config;
-    d->started_wall_ms = clock_ms(CLOCK_REALTIME);
+    d->started_wall_ms = hf_clock_wall_ms();
     struct hf_blob_file_options file = {.workers = (unsigned)config->store_workers,
                                         .ballast_bytes = config->store_ballast};
     struct hf_sessions_options sessions = {.close_grace_ms = config->session_close_grace,
@@ -934,7 +880,6 @@ int hf_daemon_run(const struct hf_config *config)
     hf_assert(d->service.sessions != NULL);
     handles_init(d);
     hf_buf_init(&d->start_bytes, 4096);
-    hf_buf_append_string(&d->start_bytes, "probe");
     d->req.arg = d;
     hf_log_info("daemon.starting", "version=%s store=%s", HF_VERSION,
                 hf_log_quote(config->store).text);

@@ -2,12 +2,11 @@
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "loop/clock.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
-#include <time.h>
 
 enum { PIECE_SIZE = 256 * 1024, READ_LIMIT = HF_RECORD_SIZE_MAX + 1024 };
 
@@ -40,22 +39,6 @@ struct hf_replica {
 };
 
 static void replica_step(struct hf_replica *r, struct hf_journal_event *ev);
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_BOOTTIME, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-static uint64_t wall_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 static void call_free(struct call *call)
 {
@@ -265,11 +248,10 @@ static void step_once(struct hf_replica *r, struct hf_journal_event *ev)
     struct hf_journal_effects *fx = &r->effects;
     struct hf_submission *submission;
 
-    ev->now_ms = now_ms();
-    ev->wall_ms = wall_ms();
+    ev->now_ms = hf_clock_now_ms();
+    ev->wall_ms = hf_clock_wall_ms();
     if (ev->kind != HF_JOURNAL_SUBMIT) {
-        ssize_t got = getrandom(ev->random.bytes, sizeof ev->random.bytes, 0);
-        hf_assert(got == (ssize_t)sizeof ev->random.bytes);
+        hf_random_bytes(ev->random.bytes, sizeof ev->random.bytes);
     }
     enum hf_journal_state before = hf_journal_state(r->journal);
     hf_journal_step(r->journal, ev, fx);
@@ -310,7 +292,7 @@ static void replica_step(struct hf_replica *r, struct hf_journal_event *ev)
     } else if (deadline == UINT64_MAX) {
         uv_timer_stop(&r->timer);
     } else {
-        uint64_t now = now_ms();
+        uint64_t now = hf_clock_now_ms();
         uv_timer_start(&r->timer, timer_cb, deadline > now ? deadline - now : 0, 0);
     }
 }
