@@ -1,24 +1,22 @@
 package io.holdfast.flink;
 
 import org.apache.flink.api.java.tuple.Tuple2;
-import org.apache.flink.runtime.checkpoint.CheckpointProperties;
 import org.apache.flink.runtime.checkpoint.CompletedCheckpoint;
-import org.apache.flink.runtime.checkpoint.SavepointType;
 import org.apache.flink.runtime.persistence.PossibleInconsistentStateException;
 import org.apache.flink.runtime.persistence.StateHandleStore;
 import org.apache.flink.runtime.state.RetrievableStateHandle;
 import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.JsonNode;
 import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.node.ArrayNode;
 import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.node.ObjectNode;
-import org.apache.flink.util.InstantiationUtil;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 import java.util.ArrayList;
-import java.util.Base64;
 import java.util.Collection;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 
 /**
@@ -27,17 +25,17 @@ import java.util.Set;
  */
 final class CheckpointHandles implements StateHandleStore<CompletedCheckpoint, Version> {
     private static final Logger LOG = LoggerFactory.getLogger(CheckpointHandles.class);
-    static final String NOT_ADDRESSABLE = "<checkpoint-not-externally-addressable>";
+    private static final int REPORT_MAX = 1000;
 
     private final JobState job;
-    private final DiscardTracker tracker;
     private final int retained;
     private final Set<String> subsumed = new HashSet<>();
     private final Set<String> keptAtEnd = new HashSet<>();
+    private final Map<Long, CompletedCheckpoint> inDoubt = new HashMap<>();
+    private final List<CompletedCheckpoint> subsumedElsewhere = new ArrayList<>();
 
-    CheckpointHandles(JobState job, DiscardTracker tracker, int retained) {
+    CheckpointHandles(JobState job, int retained) {
         this.job = job;
-        this.tracker = tracker;
         this.retained = retained;
     }
 
@@ -45,65 +43,53 @@ final class CheckpointHandles implements StateHandleStore<CompletedCheckpoint, V
         return String.format("%019d", id);
     }
 
-    private static ObjectNode properties(CompletedCheckpoint checkpoint) throws Exception {
-        CheckpointProperties props = checkpoint.getProperties();
-        ObjectNode node = Client.object();
-        node.put("type", props.isSavepoint() ? "SAVEPOINT" : "CHECKPOINT");
-        node.put("name", props.getCheckpointType().getName());
-        node.put("sharing", props.getCheckpointType().getSharingFilesStrategy().name());
-        node.put("unclaimed", props.isUnclaimed());
-        String after = null;
-        if (props.getCheckpointType() instanceof SavepointType) {
-            after = ((SavepointType) props.getCheckpointType()).getPostCheckpointAction().name();
-        }
-        node.put("post_action", after);
-        ArrayNode when = node.putArray("discard_on");
-        if (checkpoint.shouldBeDiscardedOnSubsume()) {
-            when.add("subsumed");
-        }
-        node.put("serialized", Base64.getEncoder().encodeToString(InstantiationUtil.serializeObject(props)));
-        return node;
-    }
-
     @Override
     public RetrievableStateHandle<CompletedCheckpoint> addAndLock(String name, CompletedCheckpoint checkpoint)
             throws Exception {
-        List<Long> finished = tracker.takeFinished();
-        ObjectNode body = Client.object();
-        body.put("id", checkpoint.getCheckpointID());
-        if (checkpoint.getExternalPointer() == null || checkpoint.getExternalPointer().equals(NOT_ADDRESSABLE)) {
-            body.put("inline", Base64.getEncoder().encodeToString(InstantiationUtil.serializeObject(checkpoint)));
-        } else {
-            body.put("pointer", checkpoint.getExternalPointer());
-        }
-        body.put("started_ms", checkpoint.getTimestamp());
-        body.put("completed_ms", checkpoint.getCompletionTimestamp());
-        body.put("size", checkpoint.getStateSize());
-        body.set("properties", properties(checkpoint));
+        long id = checkpoint.getCheckpointID();
+        ObjectNode body = CheckpointCodec.entry(checkpoint);
+        List<Long> finished = job.discards.takeFinished(REPORT_MAX);
         body.put("num_retained", retained);
         ArrayNode discarded = body.putArray("discarded");
         finished.forEach(discarded::add);
         body.put("reserve", job.left() < JobState.BLOCK / 2 ? JobState.BLOCK : 0);
         try {
-            JsonNode answer = job.call("POST", "/checkpoints", body);
+            JsonNode answer = job.call("POST", "/checkpoints", body, "checkpoint " + id);
             job.add(answer);
-            synchronized (subsumed) {
-                answer.path("subsumed").forEach(id -> subsumed.add(name(id.asLong())));
+            synchronized (this) {
+                for (JsonNode each : answer.path("subsumed")) {
+                    subsumed.add(name(each.asLong()));
+                    CompletedCheckpoint unknown = inDoubt.remove(each.asLong());
+                    if (unknown != null) {
+                        subsumedElsewhere.add(unknown);
+                    }
+                }
             }
         } catch (HoldfastException e) {
-            tracker.giveBack(finished);
-            if (e.is("FENCED")) {
-                LOG.warn("Holdfast: write refused as fenced: checkpoint {} of job {}", checkpoint.getCheckpointID(), job.job);
-            }
+            job.discards.giveBack(finished);
             if (e.isAmbiguous()) {
-                throw new PossibleInconsistentStateException(e);
+                synchronized (this) {
+                    inDoubt.put(id, checkpoint);
+                }
+                throw new PossibleInconsistentStateException(
+                        "It is not known whether checkpoint " + id + " of job " + job.job + " was stored", e);
             }
             if (e.is("EXISTS")) {
-                throw new AlreadyExistException("checkpoint " + checkpoint.getCheckpointID() + " exists", e);
+                throw new AlreadyExistException("checkpoint " + id + " of job " + job.job + " exists with other content", e);
             }
             throw e;
         }
         return null; /* Flink's store does not use it; recovery builds its own */
+    }
+
+    /**
+     * Checkpoints that were stored although that was not known here, and are subsumed by now. Flink has dropped them
+     * from its list, so nobody else deletes their files.
+     */
+    synchronized List<CompletedCheckpoint> takeSubsumedElsewhere() {
+        List<CompletedCheckpoint> taken = new ArrayList<>(subsumedElsewhere);
+        subsumedElsewhere.clear();
+        return taken;
     }
 
     @Override
@@ -113,16 +99,12 @@ final class CheckpointHandles implements StateHandleStore<CompletedCheckpoint, V
 
     @Override
     public Version exists(String name) throws Exception {
-        for (JsonNode each : list().path("checkpoints")) {
+        for (JsonNode each : job.list().path("checkpoints")) {
             if (name(each.path("id").asLong()).equals(name)) {
                 return new Version(0);
             }
         }
         return Version.ABSENT;
-    }
-
-    JsonNode list() throws Exception {
-        return job.cluster.client.call(new Client.Call("GET", job.path("/checkpoints")), job.cluster.commitTimeout).json();
     }
 
     @Override
@@ -138,31 +120,33 @@ final class CheckpointHandles implements StateHandleStore<CompletedCheckpoint, V
     @Override
     public Collection<String> getAllHandles() throws Exception {
         List<String> names = new ArrayList<>();
-        list().path("checkpoints").forEach(each -> names.add(name(each.path("id").asLong())));
+        job.list().path("checkpoints").forEach(each -> names.add(name(each.path("id").asLong())));
         return names;
     }
 
-    /** The job has ended, and this checkpoint's files are to stay: its entry goes without becoming a discard. */
-    void keepAtEnd(long id) {
+    /**
+     * The job has ended and this checkpoint's files are to stay: its entry goes with {@link #clearEntries}, which makes
+     * no discard of it, so that no later clean-up can take it for garbage.
+     */
+    synchronized void keepAtEnd(long id) {
         keptAtEnd.add(name(id));
     }
 
     @Override
     public boolean releaseAndTryRemove(String name) throws Exception {
-        synchronized (subsumed) {
-            if (subsumed.remove(name)) {
-                return true; /* went in the commit's own transaction */
+        synchronized (this) {
+            if (subsumed.remove(name) || keptAtEnd.contains(name)) {
+                return true; /* went in the commit's own transaction, or goes with all others */
             }
         }
-        if (!keptAtEnd.contains(name)) {
-            job.call("DELETE", "/checkpoints/" + Long.parseLong(name), null);
-        }
+        long id = Long.parseLong(name);
+        job.call("DELETE", "/checkpoints/" + id, null, "removal of checkpoint " + id);
         return true;
     }
 
     @Override
     public void clearEntries() throws Exception {
-        job.call("DELETE", "/checkpoints", null);
+        job.call("DELETE", "/checkpoints", null, "removal of all checkpoints");
     }
 
     @Override
@@ -170,4 +154,9 @@ final class CheckpointHandles implements StateHandleStore<CompletedCheckpoint, V
 
     @Override
     public void releaseAll() {}
+
+    @Override
+    public String toString() {
+        return "Holdfast, " + job.path("/checkpoints");
+    }
 }

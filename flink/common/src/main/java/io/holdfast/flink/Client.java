@@ -23,11 +23,12 @@ import java.util.concurrent.ThreadLocalRandom;
 final class Client {
     static final ObjectMapper JSON = new ObjectMapper();
     private static final Set<String> RETRY =
-            Set.of("NOT_LEADER", "UNAVAILABLE", "UNKNOWN", "TIMEOUT", "LIMIT", "NO_MEMORY", "CANCELED");
+            Set.of("NOT_LEADER", "UNAVAILABLE", "UNKNOWN", "TIMEOUT", "LIMIT", "FULL", "NO_MEMORY", "CANCELED");
+    private static final Duration SHORTEST = Duration.ofMillis(100);
 
     private final List<String> endpoints;
     private final Duration requestTimeout;
-    private final HttpClient http;
+    private volatile HttpClient http;
     private volatile String current;
     private int next;
 
@@ -35,12 +36,25 @@ final class Client {
         this.endpoints = endpoints;
         this.requestTimeout = requestTimeout;
         this.current = endpoints.get(0);
-        this.http =
-                HttpClient.newBuilder()
-                        .version(HttpClient.Version.HTTP_1_1)
-                        .connectTimeout(Duration.ofSeconds(2))
-                        .followRedirects(HttpClient.Redirect.NEVER)
-                        .build();
+    }
+
+    /** Made when first needed: it has threads of its own. */
+    private HttpClient http() {
+        HttpClient made = http;
+        if (made == null) {
+            synchronized (this) {
+                made = http;
+                if (made == null) {
+                    made = HttpClient.newBuilder()
+                            .version(HttpClient.Version.HTTP_1_1)
+                            .connectTimeout(Duration.ofSeconds(2))
+                            .followRedirects(HttpClient.Redirect.NEVER)
+                            .build();
+                    http = made;
+                }
+            }
+        }
+        return made;
     }
 
     /** A request before it is sent: what the retries repeat. */
@@ -135,9 +149,12 @@ final class Client {
         Throwable cause = null;
         for (int attempt = 0; ; attempt++) {
             String endpoint = current;
+            Duration left = Duration.ofNanos(Math.max(SHORTEST.toNanos(), deadline - System.nanoTime()));
             try {
                 HttpResponse<byte[]> response =
-                        http.send(request(endpoint, call, requestTimeout), HttpResponse.BodyHandlers.ofByteArray());
+                        http().send(
+                                request(endpoint, call, left.compareTo(requestTimeout) < 0 ? left : requestTimeout),
+                                HttpResponse.BodyHandlers.ofByteArray());
                 if (response.statusCode() / 100 == 2) {
                     return new Answer(response.body(), response);
                 }
@@ -192,13 +209,19 @@ final class Client {
         String endpoint = current;
         HttpRequest request = HttpRequest.newBuilder(URI.create(endpoint + path)).GET().build();
         HttpResponse<InputStream> response;
+        java.util.concurrent.CompletableFuture<HttpResponse<InputStream>> pending =
+                http().sendAsync(request, HttpResponse.BodyHandlers.ofInputStream());
         try {
             /* The time for the header is bounded here, since a timeout of the request would bound the body too. */
-            response = http.sendAsync(request, HttpResponse.BodyHandlers.ofInputStream())
-                    .get(requestTimeout.toMillis(), java.util.concurrent.TimeUnit.MILLISECONDS);
+            response = pending.get(requestTimeout.toMillis(), java.util.concurrent.TimeUnit.MILLISECONDS);
         } catch (java.util.concurrent.ExecutionException | java.util.concurrent.TimeoutException e) {
+            /* An answer that comes after all must not stay open: two streams of one session replace each other. */
+            pending.thenAccept(late -> closeQuietly(late.body()));
             rotate(endpoint);
             throw new IOException(e.getCause() != null ? e.getCause() : e);
+        } catch (InterruptedException e) {
+            pending.thenAccept(late -> closeQuietly(late.body()));
+            throw e;
         }
         if (response.statusCode() == 200) {
             return response.body();
@@ -212,6 +235,14 @@ final class Client {
                 rotate(endpoint);
             }
             throw new HoldfastException(status, false, status + ": " + error.path("message").asText(), null);
+        }
+    }
+
+    static void closeQuietly(InputStream in) {
+        try {
+            in.close();
+        } catch (IOException e) {
+            org.slf4j.LoggerFactory.getLogger(Client.class).debug("Closing a stream", e);
         }
     }
 

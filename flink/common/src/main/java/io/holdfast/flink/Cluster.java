@@ -5,24 +5,35 @@ import org.apache.flink.configuration.HighAvailabilityOptions;
 import org.apache.flink.configuration.IllegalConfigurationException;
 import org.apache.flink.configuration.JobManagerOptions;
 
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
 import java.net.URLEncoder;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Consumer;
 
 /**
  * What the parts of the plugin share in one process: settings, the client, and the present leadership. Making one does
  * no I/O and starts no thread, because TaskManagers and the CLI make one too.
  */
 public final class Cluster {
+    private static final Logger LOG = LoggerFactory.getLogger(Cluster.class);
+    private static final Duration COMMIT_MAX = Duration.ofSeconds(20);
+    private static final int REASON_MAX = 900;
+
     final Configuration configuration;
     final Client client;
     final String path;
     final Duration sessionTimeout;
     final Duration commitTimeout;
+    final boolean allowOlder;
     final LeaderWatch watch;
+    final Recovery recovery;
     private volatile Leadership leadership;
+    private volatile Consumer<Leadership> whenFenced = lost -> {};
 
     public Cluster(Configuration configuration) {
         this.configuration = configuration;
@@ -53,7 +64,14 @@ public final class Cluster {
         this.path = "/v1/clusters/" + encode(configuration.get(HoldfastOptions.NAMESPACE)) + "/" + encode(name);
         this.sessionTimeout = configuration.get(HoldfastOptions.SESSION_TIMEOUT);
         this.commitTimeout = configuration.get(HoldfastOptions.COMMIT_TIMEOUT);
+        if (commitTimeout.compareTo(COMMIT_MAX) > 0 || commitTimeout.isNegative() || commitTimeout.isZero()) {
+            throw new IllegalConfigurationException(
+                    "holdfast.commit.timeout: " + commitTimeout.toMillis() + " ms must be more than 0 and at most "
+                            + COMMIT_MAX.toMillis() + " ms, because a checkpoint holds up the job's coordinator meanwhile");
+        }
+        this.allowOlder = configuration.get(HoldfastOptions.ALLOW_OLDER);
         this.watch = new LeaderWatch(this);
+        this.recovery = new Recovery(this);
     }
 
     static String encode(String name) {
@@ -82,9 +100,50 @@ public final class Cluster {
         return now;
     }
 
+    /** A fenced write. That it was refused as fenced is said, and ends the leadership it was written under. */
+    Client.Answer write(Client.Call call, Duration timeout, String what) throws HoldfastException {
+        try {
+            return client.call(call, timeout);
+        } catch (HoldfastException e) {
+            if (e.is("FENCED")) {
+                LOG.warn("Holdfast: write refused as fenced: {}", what);
+                whenFenced.accept(call.fence);
+            }
+            throw e;
+        }
+    }
+
+    void whenFenced(Consumer<Leadership> listener) {
+        whenFenced = listener;
+    }
+
     /** Deletes a job's HA data, or with "" the cluster's. Without the leadership there is nothing we may delete. */
     void cleanUp(String below) throws java.io.IOException {
-        client.call(new Client.Call("DELETE", path + below).fenced(requireLeadership("clean-up")), commitTimeout);
+        write(
+                new Client.Call("DELETE", path + below).fenced(requireLeadership("clean-up")), commitTimeout,
+                "clean-up of " + path + below);
+    }
+
+    public void cleanUpAll() throws java.io.IOException {
+        cleanUp("");
+    }
+
+    public Recovery recovery() {
+        return recovery;
+    }
+
+    public org.apache.flink.runtime.leaderelection.LeaderElectionDriver elect(
+            org.apache.flink.runtime.leaderelection.LeaderElectionDriver.Listener listener) {
+        return new ElectionDriver(this, listener);
+    }
+
+    public org.apache.flink.runtime.leaderretrieval.LeaderRetrievalDriver retrieve(
+            String component, org.apache.flink.runtime.leaderretrieval.LeaderRetrievalEventHandler handler) {
+        return watch.retrieve(component, handler);
+    }
+
+    static String reason(String text) {
+        return text.length() > REASON_MAX ? text.substring(0, REASON_MAX) : text;
     }
 
     public void close() {

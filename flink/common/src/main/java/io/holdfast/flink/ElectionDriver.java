@@ -58,10 +58,13 @@ final class ElectionDriver implements LeaderElectionDriver {
     private volatile InputStream open;
     private volatile long lastLineNanos;
     private volatile long heartbeatMillis = 2000;
+    private volatile boolean attached;
+    private long complained; /* by the stream's thread only */
 
     ElectionDriver(Cluster cluster, Listener listener) {
         this.cluster = cluster;
         this.listener = listener;
+        cluster.whenFenced(this::fenced);
         this.stream = threads("holdfast-events").newThread(this::runStream);
         this.stream.start();
         long period = Math.max(50, cluster.sessionTimeout.toMillis() / 5);
@@ -171,6 +174,18 @@ final class ElectionDriver implements LeaderElectionDriver {
         }
     }
 
+    /** A write under this leadership was refused: whatever the clock says, it is over. */
+    private void fenced(Leadership lost) {
+        synchronized (lock) {
+            if (held == null || !held.same(lost)) {
+                return;
+            }
+            revokeLocked("a newer leader has taken over, a write was refused");
+            session = null;
+        }
+        breakStream();
+    }
+
     private void ended(String of, String reason) {
         synchronized (lock) {
             if (!of.equals(session)) {
@@ -189,9 +204,9 @@ final class ElectionDriver implements LeaderElectionDriver {
     private void runStream() {
         long pause = 10;
         while (!closed) {
+            attached = false;
             try {
                 attach();
-                pause = 10;
             } catch (HoldfastException e) {
                 if (e.is("GONE") || e.is("NOT_FOUND")) {
                     String of;
@@ -202,15 +217,30 @@ final class ElectionDriver implements LeaderElectionDriver {
                         ended(of, "holdfastd has ended the session");
                     }
                 } else {
-                    LOG.debug("Holdfast: {}", e.getMessage());
+                    complain(e);
                 }
             } catch (Exception e) {
-                LOG.debug("Holdfast: the event stream broke: {}", e.toString());
+                complain(e);
+            }
+            if (attached) {
+                pause = 10;
+                complained = 0;
             }
             if (!closed) {
                 Client.sleep(pause);
                 pause = Math.min(pause * 2, 500);
             }
+        }
+    }
+
+    /** Once, and then every half minute: without a session this process can never lead. */
+    private void complain(Exception e) {
+        long now = System.nanoTime();
+        if (!closed && !attached && (complained == 0 || now - complained > 30_000_000_000L)) {
+            complained = now;
+            LOG.warn("Holdfast: no session with holdfastd, trying on: {}", e.toString());
+        } else {
+            LOG.debug("Holdfast: the event stream broke: {}", e.toString());
         }
     }
 
@@ -264,6 +294,7 @@ final class ElectionDriver implements LeaderElectionDriver {
     private void event(String of, long sent, JsonNode event) {
         switch (event.path("event").asText()) {
             case "attached":
+                attached = true;
                 heartbeatMillis = event.path("heartbeat_ms").asLong(2000);
                 lifeUntil(of, sent, event.path("remaining_ms").asLong());
                 break;
@@ -350,11 +381,10 @@ final class ElectionDriver implements LeaderElectionDriver {
                 if (body != null) {
                     call.json(body);
                 }
-                cluster.client.call(call.fenced(under), cluster.commitTimeout);
+                cluster.write(call.fenced(under), cluster.commitTimeout, "address of " + component);
                 return;
             } catch (HoldfastException e) {
                 if (e.is("FENCED")) {
-                    LOG.warn("Holdfast: write refused as fenced: address of {}", component);
                     return;
                 }
                 LOG.warn("Holdfast: the address of {} could not be published, trying again: {}", component, e.getMessage());

@@ -24,5 +24,11 @@ public final class HoldfastOptions {
             ConfigOptions.key("holdfast.commit.timeout").durationType().defaultValue(Duration.ofSeconds(20))
                     .withDescription("All tries of one write; after that its outcome is reported as unknown.");
 
+    public static final ConfigOption<Boolean> ALLOW_OLDER =
+            ConfigOptions.key("holdfast.recovery.allow-older-checkpoint").booleanType().defaultValue(false)
+                    .withDescription(
+                            "Whether a job whose newest checkpoint cannot be read goes on from the next older one. That repeats work "
+                                    + "whose results may have been seen, so it is not done unless this says so.");
+
     private HoldfastOptions() {}
 }

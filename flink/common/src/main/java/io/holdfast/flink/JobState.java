@@ -11,8 +11,8 @@ import java.util.ArrayDeque;
 import java.util.concurrent.CompletableFuture;
 
 /**
- * The checkpoint ids of one job under one leadership. Ids come in blocks that the daemon never hands out again, so a
- * trigger costs no call; commits bring the next block along.
+ * One job under one leadership: its fence, its checkpoint ids and its discards. Ids come in blocks that the daemon
+ * never hands out again, so a trigger costs no call; commits bring the next block along.
  */
 final class JobState implements CheckpointIDCounter {
     static final int BLOCK = 16;
@@ -20,25 +20,30 @@ final class JobState implements CheckpointIDCounter {
     final Cluster cluster;
     final JobID job;
     final Leadership fence;
+    final Discards discards = new Discards();
     private final ArrayDeque<long[]> blocks = new ArrayDeque<>();
-    private long last;
+    private long next = INITIAL_CHECKPOINT_ID;
 
-    JobState(Cluster cluster, JobID job) throws HoldfastException {
+    JobState(Cluster cluster, JobID job, Leadership fence) {
         this.cluster = cluster;
         this.job = job;
-        this.fence = cluster.requireLeadership("checkpoints of job " + job);
+        this.fence = fence;
     }
 
     String path(String rest) {
         return cluster.path + "/jobs/" + job.toHexString() + rest;
     }
 
-    JsonNode call(String method, String rest, ObjectNode body) throws IOException {
+    JsonNode call(String method, String rest, ObjectNode body, String what) throws IOException {
         Client.Call call = new Client.Call(method, path(rest)).fenced(fence);
         if (body != null) {
             call.json(body);
         }
-        return cluster.client.call(call, cluster.commitTimeout).json();
+        return cluster.write(call, cluster.commitTimeout, what + " of job " + job).json();
+    }
+
+    JsonNode list() throws IOException {
+        return cluster.client.call(new Client.Call("GET", path("/checkpoints")), cluster.commitTimeout).json();
     }
 
     synchronized int left() {
@@ -56,49 +61,48 @@ final class JobState implements CheckpointIDCounter {
         }
     }
 
-    @Override
-    public void start() throws Exception {
-        get();
+    /** What the daemon has as the next id, for those who only ask. */
+    synchronized void nextIs(long id) {
+        next = Math.max(next, id);
     }
 
-    private void reserve() throws IOException {
-        ObjectNode body = Client.object();
-        body.put("count", BLOCK);
-        add(call("POST", "/counter/reserve", body));
-    }
+    @Override
+    public void start() {}
 
     @Override
     public synchronized long getAndIncrement() throws Exception {
         if (blocks.isEmpty()) {
-            reserve();
+            ObjectNode body = Client.object();
+            body.put("count", BLOCK);
+            add(call("POST", "/counter/reserve", body, "reservation of checkpoint ids"));
         }
-        long[] block = blocks.peek();
+        long[] block = blocks.element();
         long id = block[0]++;
         if (block[0] > block[1]) {
             blocks.remove();
         }
-        last = id;
+        next = id + 1;
         return id;
     }
 
     @Override
     public synchronized long get() {
-        return blocks.isEmpty() ? last + 1 : blocks.peek()[0];
+        return blocks.isEmpty() ? next : blocks.element()[0];
     }
 
     @Override
     public synchronized void setCount(long count) throws Exception {
         ObjectNode body = Client.object();
         body.put("to", count);
-        call("POST", "/counter/raise", body);
+        call("POST", "/counter/raise", body, "checkpoint id counter");
         /* Reserved ids below it would go back in time; above it they are as good as new ones. */
-        while (!blocks.isEmpty() && blocks.peek()[1] < count) {
+        while (!blocks.isEmpty() && blocks.element()[1] < count) {
             blocks.remove();
         }
-        if (!blocks.isEmpty() && blocks.peek()[0] < count) {
-            blocks.peek()[0] = count;
+        if (!blocks.isEmpty() && blocks.element()[0] < count) {
+            blocks.element()[0] = count;
         }
-        last = Math.max(last, count - 1);
+        nextIs(count);
     }
 
     /** The counter goes with the job's data, when Flink cleans that up. */

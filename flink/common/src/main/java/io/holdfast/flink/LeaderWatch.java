@@ -17,6 +17,9 @@ import java.util.HashSet;
 import java.util.Map;
 import java.util.Set;
 import java.util.UUID;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.ThreadPoolExecutor;
+import java.util.concurrent.TimeUnit;
 
 /**
  * The cluster's leader map, followed over one connection for the whole process.
@@ -31,6 +34,15 @@ final class LeaderWatch {
     private final Cluster cluster;
     private final Map<String, LeaderInformation> known = new HashMap<>();
     private final Set<Retrieval> retrievals = new HashSet<>();
+    /** One thread, so that an older address never arrives after a newer one; gone when there is nothing to tell. */
+    private final ThreadPoolExecutor tellers =
+            new ThreadPoolExecutor(
+                    1, 1, 10, TimeUnit.SECONDS, new LinkedBlockingQueue<>(),
+                    task -> {
+                        Thread teller = new Thread(task, "holdfast-watch-notify");
+                        teller.setDaemon(true);
+                        return teller;
+                    });
     private Thread thread;
     private volatile boolean closed;
     private volatile InputStream open;
@@ -38,13 +50,14 @@ final class LeaderWatch {
 
     LeaderWatch(Cluster cluster) {
         this.cluster = cluster;
+        tellers.allowCoreThreadTimeOut(true);
     }
 
     /** One name that one service wants to know. */
     final class Retrieval implements LeaderRetrievalDriver {
         final String component;
         final LeaderRetrievalEventHandler handler;
-        LeaderInformation told; /* by the watching thread only */
+        LeaderInformation told; /* under the watch's lock */
 
         Retrieval(String component, LeaderRetrievalEventHandler handler) {
             this.component = component;
@@ -72,9 +85,7 @@ final class LeaderWatch {
                 silence.start();
             }
             /* What is known already is told from another thread: the service is not listening yet. */
-            Thread first = new Thread(this::tell, "holdfast-watch-first");
-            first.setDaemon(true);
-            first.start();
+            tellers.execute(this::tell);
         }
         return retrieval;
     }
@@ -132,7 +143,7 @@ final class LeaderWatch {
                                                     UUID.fromString(field.getValue().path("leader_session").asText()),
                                                     field.getValue().path("address").asText())));
         }
-        tell();
+        tellers.execute(this::tell);
     }
 
     /** Tells each service what it does not know yet; outside the lock, since it takes locks of its own. */

@@ -69,17 +69,16 @@ public final class PayloadStore<T extends Serializable> implements StateHandleSt
     private void put(String name, T state, String condition) throws Exception {
         byte[] bytes = InstantiationUtil.serializeObject(state);
         try {
-            cluster.client.call(
+            cluster.write(
                     new Client.Call("PUT", path(name))
                             .bytes(bytes, "Holdfast-If", condition, "Holdfast-Digest", digest(bytes))
                             .fenced(fence()),
-                    WRITE_TIME);
+                    WRITE_TIME,
+                    kind + "/" + name);
         } catch (HoldfastException e) {
-            if (e.is("FENCED")) {
-                LOG.warn("Holdfast: write refused as fenced: {} {}", kind, name);
-            }
             if (e.isAmbiguous()) {
-                throw new PossibleInconsistentStateException(e);
+                throw new PossibleInconsistentStateException(
+                        "It is not known whether " + kind + "/" + name + " was stored", e);
             }
             if (e.is("EXISTS")) {
                 throw new AlreadyExistException(kind + "/" + name + " exists with other content", e);
@@ -93,7 +92,9 @@ public final class PayloadStore<T extends Serializable> implements StateHandleSt
 
     @Override
     public RetrievableStateHandle<T> addAndLock(String name, T state) throws Exception {
-        put(name, state, "absent");
+        /* A quarantined payload counts as absent: submitting the job again is how people replace it. */
+        JsonNode there = info(name);
+        put(name, state, there != null && there.hasNonNull("quarantined") ? "any" : "absent");
         return new Handle(name);
     }
 
@@ -102,18 +103,21 @@ public final class PayloadStore<T extends Serializable> implements StateHandleSt
         put(name, state, version.isExisting() ? "revision=" + version.revision : "absent");
     }
 
-    @Override
-    public Version exists(String name) throws Exception {
+    private JsonNode info(String name) throws IOException {
         try {
-            JsonNode info =
-                    cluster.client.call(new Client.Call("GET", path(name) + "/info"), cluster.commitTimeout).json();
-            return new Version(info.path("revision").asLong());
+            return cluster.client.call(new Client.Call("GET", path(name) + "/info"), WRITE_TIME).json();
         } catch (HoldfastException e) {
             if (e.is("NOT_FOUND")) {
-                return Version.ABSENT;
+                return null;
             }
             throw e;
         }
+    }
+
+    @Override
+    public Version exists(String name) throws Exception {
+        JsonNode info = info(name);
+        return info == null || info.hasNonNull("quarantined") ? Version.ABSENT : new Version(info.path("revision").asLong());
     }
 
     @Override
@@ -149,34 +153,52 @@ public final class PayloadStore<T extends Serializable> implements StateHandleSt
             }
             try {
                 new Handle(name).retrieveState();
+                String why = kind.equals("graphs") ? cluster.recovery.whyNotRecoverable(name) : null;
+                if (why != null) {
+                    quarantine(name, why);
+                    continue;
+                }
                 names.add(name);
             } catch (HoldfastException e) {
-                if (!e.is("CORRUPT") && !e.is("NOT_FOUND")) {
+                if (e.is("NOT_FOUND")) {
+                    continue; /* removed since it was listed */
+                }
+                if (!e.is("CORRUPT")) {
                     throw e;
                 }
-                quarantine(name, e);
-            } catch (IOException | ClassNotFoundException | RuntimeException e) {
-                quarantine(name, e);
+                quarantine(name, e.getMessage());
+            } catch (Unreadable e) {
+                quarantine(name, e.getMessage());
             }
         }
         return names;
     }
 
-    private void quarantine(String name, Exception why) throws Exception {
-        String reason = why.getMessage() == null ? why.toString() : why.getMessage();
+    /** The stored bytes are not what was written, or not what this Flink can read; no retry changes that. */
+    private static final class Unreadable extends IOException {
+        private static final long serialVersionUID = 1L;
+
+        Unreadable(String message, Throwable cause) {
+            super(message, cause);
+        }
+    }
+
+    private void quarantine(String name, String reason) throws Exception {
         LOG.error(
-                "Holdfast: {} {} cannot be read and is quarantined; the other jobs go on. Submit the job again to replace "
-                        + "it, or restore the stored object from a backup. Reason: {}",
+                "Holdfast: {} {} cannot be recovered and is quarantined; the other jobs go on. Its data are kept. Submit the job "
+                        + "again to replace it, or remove the cause and submit it from a checkpoint. Reason: {}",
                 kind, name, reason);
         ObjectNode body = Client.object();
-        body.put("reason", reason.length() > 900 ? reason.substring(0, 900) : reason);
-        cluster.client.call(
-                new Client.Call("POST", path(name) + "/quarantine").json(body).fenced(fence()), cluster.commitTimeout);
+        body.put("reason", Cluster.reason(reason));
+        cluster.write(
+                new Client.Call("POST", path(name) + "/quarantine").json(body).fenced(fence()), cluster.commitTimeout,
+                "quarantine of " + kind + "/" + name);
     }
 
     @Override
     public boolean releaseAndTryRemove(String name) throws Exception {
-        cluster.client.call(new Client.Call("DELETE", path(name)).fenced(fence()), cluster.commitTimeout);
+        cluster.write(
+                new Client.Call("DELETE", path(name)).fenced(fence()), cluster.commitTimeout, "removal of " + kind + "/" + name);
         return true;
     }
 
@@ -206,9 +228,13 @@ public final class PayloadStore<T extends Serializable> implements StateHandleSt
         public T retrieveState() throws IOException, ClassNotFoundException {
             Client.Answer answer = cluster.client.call(new Client.Call("GET", path(name)), cluster.commitTimeout);
             if (!digest(answer.body).equals(answer.header("Holdfast-Digest"))) {
-                throw new IOException(kind + "/" + name + " does not match its digest");
+                throw new Unreadable(kind + "/" + name + " does not match its digest", null);
             }
-            return InstantiationUtil.deserializeObject(answer.body, Thread.currentThread().getContextClassLoader());
+            try {
+                return InstantiationUtil.deserializeObject(answer.body, Thread.currentThread().getContextClassLoader());
+            } catch (IOException | ClassNotFoundException | RuntimeException e) {
+                throw new Unreadable(kind + "/" + name + " cannot be read by this Flink: " + e, e);
+            }
         }
 
         @Override

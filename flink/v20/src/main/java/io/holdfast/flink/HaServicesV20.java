@@ -18,7 +18,7 @@ import org.apache.flink.runtime.state.SharedStateRegistryFactory;
 
 import java.util.concurrent.Executor;
 
-/** The services as Flink 2.0 to 2.2 wants them. All that matters is in the common part. */
+/** The services as Flink 2.0 to 2.2 want them. All that matters is in the common part. */
 public final class HaServicesV20 extends AbstractHaServices {
     private final Cluster cluster;
 
@@ -43,7 +43,7 @@ public final class HaServicesV20 extends AbstractHaServices {
 
     @Override
     protected CheckpointRecoveryFactory createCheckpointRecoveryFactory() {
-        Checkpoints checkpoints = new Checkpoints(cluster);
+        Recovery recovery = cluster.recovery;
         return new CheckpointRecoveryFactory() {
             @Override
             public CompletedCheckpointStore createRecoveredCompletedCheckpointStore(
@@ -51,12 +51,12 @@ public final class HaServicesV20 extends AbstractHaServices {
                     throws Exception {
                 /* A job's own recovered checkpoints are its own: without CLAIM their shared files are never deleted. */
                 RecoveryClaimMode own = mode == RecoveryClaimMode.LEGACY ? mode : RecoveryClaimMode.CLAIM;
-                return checkpoints.recover(job, retained, (deleter, known) -> registry.create(deleter, known, own), io);
+                return recovery.recover(job, retained, (deleter, known) -> registry.create(deleter, known, own), io);
             }
 
             @Override
             public CheckpointIDCounter createCheckpointIDCounter(JobID job) throws Exception {
-                return checkpoints.counter(job);
+                return recovery.counter(job);
             }
         };
     }
@@ -86,12 +86,12 @@ public final class HaServicesV20 extends AbstractHaServices {
 
     @Override
     protected void internalCleanup() throws Exception {
-        cluster.cleanUp("");
+        cluster.cleanUpAll();
     }
 
     @Override
     protected void internalCleanupJobData(JobID job) throws Exception {
-        cluster.cleanUp("/jobs/" + job.toHexString());
+        cluster.recovery.cleanUp(job);
     }
 
     @Override

@@ -9,7 +9,6 @@ import org.apache.flink.runtime.checkpoint.CheckpointIDCounter;
 import org.apache.flink.runtime.checkpoint.CheckpointRecoveryFactory;
 import org.apache.flink.runtime.checkpoint.CompletedCheckpointStore;
 import org.apache.flink.runtime.highavailability.AbstractHaServices;
-import org.apache.flink.runtime.highavailability.FileSystemApplicationResultStore;
 import org.apache.flink.runtime.jobmanager.ApplicationStore;
 import org.apache.flink.runtime.jobmanager.ApplicationStoreUtil;
 import org.apache.flink.runtime.jobmanager.DefaultApplicationStore;
@@ -38,7 +37,7 @@ public final class HaServicesV23 extends AbstractHaServices {
                 executor,
                 BlobUtils.createBlobStoreFromConfig(configuration),
                 new ResultStore(cluster, executor),
-                FileSystemApplicationResultStore.fromConfiguration(configuration, executor));
+                new ApplicationResults(cluster, executor));
         this.cluster = cluster;
     }
 
@@ -49,7 +48,7 @@ public final class HaServicesV23 extends AbstractHaServices {
 
     @Override
     protected CheckpointRecoveryFactory createCheckpointRecoveryFactory() {
-        Checkpoints checkpoints = new Checkpoints(cluster);
+        Recovery recovery = cluster.recovery;
         return new CheckpointRecoveryFactory() {
             @Override
             public CompletedCheckpointStore createRecoveredCompletedCheckpointStore(
@@ -57,12 +56,12 @@ public final class HaServicesV23 extends AbstractHaServices {
                     throws Exception {
                 /* A job's own recovered checkpoints are its own: without CLAIM their shared files are never deleted. */
                 RecoveryClaimMode own = mode == RecoveryClaimMode.LEGACY ? mode : RecoveryClaimMode.CLAIM;
-                return checkpoints.recover(job, retained, (deleter, known) -> registry.create(deleter, known, own), io);
+                return recovery.recover(job, retained, (deleter, known) -> registry.create(deleter, known, own), io);
             }
 
             @Override
             public CheckpointIDCounter createCheckpointIDCounter(JobID job) throws Exception {
-                return checkpoints.counter(job);
+                return recovery.counter(job);
             }
         };
     }
@@ -109,12 +108,12 @@ public final class HaServicesV23 extends AbstractHaServices {
 
     @Override
     protected void internalCleanup() throws Exception {
-        cluster.cleanUp("");
+        cluster.cleanUpAll();
     }
 
     @Override
     protected void internalCleanupJobData(JobID job) throws Exception {
-        cluster.cleanUp("/jobs/" + job.toHexString());
+        cluster.recovery.cleanUp(job);
     }
 
     @Override
