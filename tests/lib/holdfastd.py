@@ -1,4 +1,5 @@
 """holdfastd as a process, and what it answers."""
+import shutil
 import threading
 import urllib.parse
 from pathlib import Path
@@ -36,6 +37,8 @@ class Holdfastd:
         if not binary.exists():
             raise Failure(f"{binary} is not built: run cmake --build {BUILD}")
         self.store.mkdir(parents=True)
+        # Copies, here and in class_path: somebody may build while a long campaign runs.
+        binary = shutil.copy(binary, self.work / "holdfastd")
         config, port_file = self.work / "holdfastd.yaml", self.work / "port"
         config.write_text(f"store: {self.store.as_uri()}\nelection: standalone\nlog.level: info\n", "utf-8")
         argv = [binary, "--config", config, "-D", f"listen.port-file={port_file}"]
@@ -68,7 +71,7 @@ class Holdfastd:
             self.process.stop()
 
     def class_path(self):
-        return [maven.plugin_jar()]
+        return [shutil.copy(maven.plugin_jar(), self.work / "holdfast-flink.jar")]
 
     def flink_options(self):
         return {"high-availability.type": "io.holdfast.flink.HoldfastHaServicesFactory",
