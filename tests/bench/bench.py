@@ -1,0 +1,133 @@
+"""What Holdfast costs, beside Flink's own ZooKeeper store in the same run.
+
+  commits   one completed checkpoint in the HA store, at 1, 16 and 64 jobs: throughput, latency, records per commit
+  streams   idle JobManager streams: memory and CPU of the daemon for each
+
+Wall times are those of this machine at this moment; read the ratios and the operation counts.
+"""
+import argparse
+import http.client
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests/rpc"))
+from harness import Daemon  # noqa: E402
+from lib import maven, zookeeper  # noqa: E402
+
+
+def java_classes(work):
+    """The Flink jars and the plugin, and our bench compiled against them."""
+    lib = maven.flink_lib(maven.flink_version("1.20"))
+    path = f"{lib}/*:{maven.plugin_jar()}"
+    out = work / "classes"
+    subprocess.run(["javac", "--release", "11", "-nowarn", "-cp", path, "-d", out,
+                    ROOT / "tests/bench/java/io/holdfast/flink/CommitBench.java"], check=True)
+    return f"{out}:{path}"
+
+
+def commits(classes, work, kind, target, jobs, warm, seconds):
+    folder = tempfile.mkdtemp(prefix=f"{kind}-{jobs}-", dir=work)
+    done = subprocess.run(["java", "-Xmx1g", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp",
+                           classes, "io.holdfast.flink.CommitBench", kind, target, folder, str(jobs), str(warm),
+                           str(seconds)], capture_output=True, text=True, timeout=600)
+    if done.returncode != 0:
+        sys.exit(f"bench: {kind}, {jobs} jobs: {done.stderr[-2000:]}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def bench_commits(work, warm, seconds):
+    classes = java_classes(work)
+    result = {}
+    peer = zookeeper.ZooKeeper(work).start()
+    try:
+        with Daemon() as daemon:
+            for jobs in (1, 16, 64):
+                before = daemon.call("GET", "/v1/status")[1]
+                ours = commits(classes, work, "holdfast", f"http://127.0.0.1:{daemon.port}", jobs, warm, seconds)
+                after = daemon.call("GET", "/v1/status")[1]
+                records = after["records_written"] - before["records_written"]
+                transactions = after["txns_written"] - before["txns_written"]
+                theirs = commits(classes, work, "zookeeper", f"127.0.0.1:{peer.port}", jobs, warm, seconds)
+                result[str(jobs)] = {
+                    "holdfast": ours, "zookeeper": theirs,
+                    "latency_p50_ratio": round(ours["p50_ms"] / theirs["p50_ms"], 3),
+                    "throughput_ratio": round(ours["per_second"] / theirs["per_second"], 2),
+                    "records_per_commit": round(records / max(1, transactions), 3)}
+                print(f"{jobs:3} job(s): Holdfast {ours['per_second']:8.0f}/s p50 {ours['p50_ms']:7.2f} ms p99 "
+                      f"{ours['p99_ms']:7.2f} ms | ZooKeeper {theirs['per_second']:8.0f}/s p50 {theirs['p50_ms']:7.2f} ms "
+                      f"p99 {theirs['p99_ms']:7.2f} ms | latency x{result[str(jobs)]['latency_p50_ratio']}, throughput "
+                      f"x{result[str(jobs)]['throughput_ratio']}, {result[str(jobs)]['records_per_commit']} records/commit",
+                      flush=True)
+    finally:
+        peer.process.kill()
+    return result
+
+
+def cpu_seconds(pid):
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def memory(pid):
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def bench_streams(count, seconds):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    count = min(count, hard - 200)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, count + 200), hard))
+    with Daemon() as daemon:
+        before = memory(daemon.process.pid)
+        streams = []
+        for number in range(count):
+            sid = os.urandom(16).hex()
+            base = f"/v1/clusters/bench/c{number}"
+            code, answer, _ = daemon.call("POST", base + "/sessions",
+                                          {"session": sid, "holder": "bench", "ttl_ms": 300000})
+            assert code == 200, answer
+            stream = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=30)
+            stream.request("GET", f"{base}/sessions/{sid}/events?contend=true")
+            streams.append((stream, stream.getresponse()))
+        time.sleep(1)
+        start, at = cpu_seconds(daemon.process.pid), time.monotonic()
+        time.sleep(seconds)
+        used = (cpu_seconds(daemon.process.pid) - start) / (time.monotonic() - at)
+        held = memory(daemon.process.pid)
+        status = daemon.call("GET", "/v1/status")[1]
+        assert status["streams"] == count, status
+        result = {"streams": count, "rss_mib": round(held / 2**20, 1),
+                  "bytes_per_session": round((held - before) / count), "idle_core_percent": round(used * 100, 1)}
+        print(f"{count} sessions with a leadership and an idle stream each: {result['rss_mib']} MiB, "
+              f"{result['bytes_per_session']} bytes each (user space, the stored state included), "
+              f"{result['idle_core_percent']} % of a core", flush=True)
+        for stream, _ in streams:
+            stream.close()
+    return result
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", metavar="FILE", help="write the figures to FILE")
+    parser.add_argument("--seconds", type=int, default=6, help="measured time of each point (default 6)")
+    parser.add_argument("--streams", type=int, default=10000)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="holdfast-bench-") as work:
+        result = {"commits": bench_commits(Path(work), 3, options.seconds),
+                  "idle": bench_streams(options.streams, options.seconds)}
+    if options.json:
+        Path(options.json).write_text(json.dumps(result, indent=2) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
