@@ -360,7 +360,8 @@ static void on_stepped_down(void *arg, const struct hf_error *why)
     struct daemon *d = arg;
 
     d->leads = false;
-    hf_log_warn("daemon.stepped_down", "reason=%s", hf_log_quote(why->text).text);
+    hf_log(d->stopping ? HF_LOG_INFO : HF_LOG_WARN, "daemon.stepped_down", "reason=%s",
+           hf_log_quote(d->stopping ? "shutting down" : why->text).text);
     hf_sessions_reset(d->service.sessions);
     hf_rpc_lost_lead(d->rpc);
 }
@@ -847,9 +848,9 @@ static void files_raise(const struct hf_config *config)
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= want)
         return;
     limit.rlim_cur = want < limit.rlim_max ? want : limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < want)
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < config->connections_max)
         hf_log_warn("daemon.files_limited", "allowed=%" PRIu64 " wanted=%" PRIu64,
-                    (uint64_t)limit.rlim_cur, (uint64_t)want);
+                    (uint64_t)limit.rlim_cur, config->connections_max);
 }
 
 int hf_daemon_run(const struct hf_config *config)
