@@ -33,6 +33,7 @@ public final class Cluster {
     final LeaderWatch watch;
     final Recovery recovery;
     private volatile Leadership leadership;
+    private ElectionDriver lingering;
     private volatile Consumer<Leadership> whenFenced = lost -> {};
 
     public Cluster(Configuration configuration) {
@@ -113,6 +114,24 @@ public final class Cluster {
         }
     }
 
+    /** A closed election that keeps its session until the last writes are done. */
+    synchronized void lingering(ElectionDriver driver) {
+        lingering = driver;
+    }
+
+    private synchronized ElectionDriver takeLingering() {
+        ElectionDriver taken = lingering;
+        lingering = null;
+        return taken;
+    }
+
+    private void releaseLingering() {
+        ElectionDriver last = takeLingering();
+        if (last != null) {
+            last.release();
+        }
+    }
+
     void whenFenced(Consumer<Leadership> listener) {
         whenFenced = listener;
     }
@@ -125,6 +144,10 @@ public final class Cluster {
     }
 
     public void cleanUpAll() throws java.io.IOException {
+        if (leadership == null) {
+            LOG.warn("Holdfast: the data of {} are not removed, because this process does not lead the cluster", path);
+            return;
+        }
         cleanUp("");
     }
 
@@ -134,6 +157,7 @@ public final class Cluster {
 
     public org.apache.flink.runtime.leaderelection.LeaderElectionDriver elect(
             org.apache.flink.runtime.leaderelection.LeaderElectionDriver.Listener listener) {
+        releaseLingering();
         return new ElectionDriver(this, listener);
     }
 
@@ -147,6 +171,7 @@ public final class Cluster {
     }
 
     public void close() {
+        releaseLingering();
         watch.close();
     }
 }

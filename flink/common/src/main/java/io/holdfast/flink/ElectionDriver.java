@@ -37,6 +37,7 @@ import java.util.concurrent.TimeUnit;
 final class ElectionDriver implements LeaderElectionDriver {
     private static final Logger LOG = LoggerFactory.getLogger(ElectionDriver.class);
     private static final double RATE_MARGIN = 0.95;
+    private static final long LINGER_SECONDS = 10;
     private static final SecureRandom RANDOM = new SecureRandom();
 
     private final Cluster cluster;
@@ -54,7 +55,8 @@ final class ElectionDriver implements LeaderElectionDriver {
     private long wallOffset;
     private Leadership held;
 
-    private volatile boolean closed;
+    private volatile boolean closed; /* Flink is told nothing more */
+    private volatile boolean released; /* the session is given back, everything stops */
     private volatile InputStream open;
     private volatile long lastLineNanos;
     private volatile long heartbeatMillis = 2000;
@@ -107,7 +109,7 @@ final class ElectionDriver implements LeaderElectionDriver {
     }
 
     private void checkLife(ScheduledExecutorService self) {
-        if (closed) {
+        if (released) {
             self.shutdown();
             return;
         }
@@ -151,7 +153,7 @@ final class ElectionDriver implements LeaderElectionDriver {
         synchronized (lock) {
             of = session;
         }
-        if (of == null || closed) {
+        if (of == null || released) {
             return;
         }
         long sent = System.nanoTime();
@@ -203,7 +205,7 @@ final class ElectionDriver implements LeaderElectionDriver {
 
     private void runStream() {
         long pause = 10;
-        while (!closed) {
+        while (!released) {
             attached = false;
             try {
                 attach();
@@ -226,7 +228,7 @@ final class ElectionDriver implements LeaderElectionDriver {
                 pause = 10;
                 complained = 0;
             }
-            if (!closed) {
+            if (!released) {
                 Client.sleep(pause);
                 pause = Math.min(pause * 2, 500);
             }
@@ -249,6 +251,9 @@ final class ElectionDriver implements LeaderElectionDriver {
         synchronized (lock) {
             if (session != null) {
                 return session;
+            }
+            if (closed) {
+                throw new IOException("closed");
             }
             id = newSessionId();
         }
@@ -282,7 +287,7 @@ final class ElectionDriver implements LeaderElectionDriver {
             lastLineNanos = System.nanoTime();
             open = in;
             BufferedReader reader = new BufferedReader(new InputStreamReader(in, StandardCharsets.UTF_8));
-            for (String line = reader.readLine(); line != null && !closed; line = reader.readLine()) {
+            for (String line = reader.readLine(); line != null && !released; line = reader.readLine()) {
                 lastLineNanos = System.nanoTime();
                 event(of, sent, Client.JSON.readTree(line));
             }
@@ -338,15 +343,17 @@ final class ElectionDriver implements LeaderElectionDriver {
     private void revokeLocked(String reason) {
         held = null;
         cluster.leadership(null);
-        LOG.info("Holdfast: leadership lost: {}", reason);
-        notify.execute(listener::onRevokeLeadership);
+        if (!closed) {
+            LOG.info("Holdfast: leadership lost: {}", reason);
+            notify.execute(listener::onRevokeLeadership);
+        }
     }
 
     // ----------------------------------------------------------------- Flink
 
     @Override
     public boolean hasLeadership() {
-        return cluster.leadership() != null;
+        return !closed && cluster.leadership() != null;
     }
 
     @Override
@@ -375,7 +382,7 @@ final class ElectionDriver implements LeaderElectionDriver {
 
     /** Tried for as long as that leadership lasts; the order of writes is kept by the single thread. */
     private void write(Leadership under, String method, String component, ObjectNode body) {
-        while (under.same(cluster.leadership()) && !closed) {
+        while (under.same(cluster.leadership()) && !released) {
             try {
                 Client.Call call = new Client.Call(method, cluster.path + "/leader/" + Cluster.encode(component));
                 if (body != null) {
@@ -387,7 +394,9 @@ final class ElectionDriver implements LeaderElectionDriver {
                 if (e.is("FENCED")) {
                     return;
                 }
-                LOG.warn("Holdfast: the address of {} could not be published, trying again: {}", component, e.getMessage());
+                if (!released) {
+                    LOG.warn("Holdfast: the address of {} could not be published, trying again: {}", component, e.getMessage());
+                }
                 Client.sleep(200);
             } catch (IOException e) {
                 LOG.error("Holdfast: the address of {} cannot be published", component, e);
@@ -396,22 +405,46 @@ final class ElectionDriver implements LeaderElectionDriver {
         }
     }
 
+    /**
+     * Flink closes its election before it has finished: results of jobs that just ended are still to be written, their
+     * data and at the end of an application all data to be removed. So a leader keeps its session for that, until the HA
+     * services are closed too, or for {@link #LINGER_SECONDS}. A killed process has given it back by then anyway.
+     */
     @Override
     public void close() {
-        String of;
+        boolean leads;
         synchronized (lock) {
             if (closed) {
                 return;
             }
             closed = true;
+            leads = held != null;
+        }
+        notify.shutdown();
+        if (leads) {
+            cluster.lingering(this);
+            renew.schedule(this::release, LINGER_SECONDS, TimeUnit.SECONDS);
+        } else {
+            release();
+        }
+    }
+
+    /** Gives the session back; the next in line leads. */
+    void release() {
+        String of;
+        synchronized (lock) {
+            closed = true;
+            if (released) {
+                return;
+            }
+            released = true;
             of = session;
             session = null;
+            if (held != null && held.same(cluster.leadership())) {
+                cluster.leadership(null);
+            }
             held = null;
-            cluster.leadership(null);
         }
-        breakStream();
-        stream.interrupt();
-        renew.shutdownNow();
         notify.shutdown();
         publish.shutdown();
         if (of != null) {
@@ -422,5 +455,8 @@ final class ElectionDriver implements LeaderElectionDriver {
                 LOG.info("Holdfast: the session was not closed and ends by itself: {}", e.getMessage());
             }
         }
+        breakStream();
+        stream.interrupt();
+        renew.shutdownNow();
     }
 }

@@ -402,6 +402,7 @@ class FaultTest {
         add(store, 2);
         Files.delete(folder.resolve("chk-2/_metadata"));
         driver.close();
+        cluster.close();
         Configuration configuration = configuration();
         configuration.setString(HoldfastOptions.ALLOW_OLDER.key(), "true");
         Cluster next = new Cluster(configuration);

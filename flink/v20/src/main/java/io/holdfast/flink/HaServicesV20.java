@@ -29,7 +29,7 @@ public final class HaServicesV20 extends AbstractHaServices {
     private HaServicesV20(Configuration configuration, Executor executor, Cluster cluster) throws Exception {
         super(
                 configuration,
-                listener -> new ElectionDriver(cluster, listener),
+                cluster::elect,
                 executor,
                 BlobUtils.createBlobStoreFromConfig(configuration),
                 new ResultStore(cluster, executor));

@@ -33,7 +33,7 @@ public final class HaServicesV23 extends AbstractHaServices {
     private HaServicesV23(Configuration configuration, Executor executor, Cluster cluster) throws Exception {
         super(
                 configuration,
-                listener -> new ElectionDriver(cluster, listener),
+                cluster::elect,
                 executor,
                 BlobUtils.createBlobStoreFromConfig(configuration),
                 new ResultStore(cluster, executor),
