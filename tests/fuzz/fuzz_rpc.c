@@ -269,18 +269,13 @@ static void end(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct sockaddr_in to = {.sin_family = AF_INET};
     struct linger hard = {.l_onoff = 1};
     char sink[4096];
 
     if (w.rpc == NULL)
         set_up();
     begin();
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    hf_assert(fd >= 0);
-    to.sin_port = htons((uint16_t)w.port);
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    hf_assert(connect(fd, (struct sockaddr *)&to, sizeof to) == 0);
+    int fd = fuzz_connect(w.port);
     turns(2);
     for (size_t at = 0; at < size;) {
         size_t n = data[at++];
