@@ -90,6 +90,7 @@ public final class Cluster {
 
     void leadership(Leadership next) {
         leadership = next;
+        watch.leadershipChanged();
     }
 
     /** The present leadership, for a store object that is made under it. */

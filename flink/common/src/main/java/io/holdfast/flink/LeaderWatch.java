@@ -24,8 +24,10 @@ import java.util.concurrent.TimeUnit;
 /**
  * The cluster's leader map, followed over one connection for the whole process.
  *
- * <p>The last known address is kept while Holdfast is away and between two grants: on a TaskManager "no leader" fails the
- * job's tasks, so it is never said because of an outage. A new address, when it comes, replaces the old one.
+ * <p>The last known address is kept while Holdfast is away and while nobody leads: on a TaskManager "no leader" fails the
+ * job's tasks, so it is never said because of an outage. It is said when a component was removed by its leader, and when
+ * somebody else has been granted the leadership: then the old address is certainly wrong, and a ResourceManager that
+ * still believed in it would turn the new JobMaster away for half a minute.
  */
 final class LeaderWatch {
     private static final Logger LOG = LoggerFactory.getLogger(LeaderWatch.class);
@@ -43,6 +45,7 @@ final class LeaderWatch {
                         teller.setDaemon(true);
                         return teller;
                     });
+    private JsonNode last;
     private Thread thread;
     private volatile boolean closed;
     private volatile InputStream open;
@@ -57,7 +60,7 @@ final class LeaderWatch {
     final class Retrieval implements LeaderRetrievalDriver {
         final String component;
         final LeaderRetrievalEventHandler handler;
-        LeaderInformation told; /* under the watch's lock */
+        LeaderInformation told = LeaderInformation.empty(); /* under the watch's lock */
 
         Retrieval(String component, LeaderRetrievalEventHandler handler) {
             this.component = component;
@@ -129,11 +132,28 @@ final class LeaderWatch {
     }
 
     private void take(JsonNode map) {
-        if (!map.path("event").asText().equals("leader")) {
-            return;
+        if (map.path("event").asText().equals("leader")) {
+            synchronized (this) {
+                last = map;
+                apply();
+            }
         }
-        synchronized (this) {
-            map.path("components")
+    }
+
+    /** A grant or its end in this process: it is known here before the map says so. */
+    synchronized void leadershipChanged() {
+        apply();
+    }
+
+    private synchronized void apply() {
+        Leadership own = cluster.leadership();
+        if (own != null) {
+            known.values().removeIf(each -> !own.leaderSession.equals(each.getLeaderSessionID()));
+        }
+        String leader = last == null ? null : last.path("leader_session").asText(null);
+        if (leader != null && (own == null || own.leaderSession.toString().equals(leader))) {
+            known.clear();
+            last.path("components")
                     .fields()
                     .forEachRemaining(
                             field ->
@@ -143,7 +163,9 @@ final class LeaderWatch {
                                                     UUID.fromString(field.getValue().path("leader_session").asText()),
                                                     field.getValue().path("address").asText())));
         }
-        tellers.execute(this::tell);
+        if (!closed) {
+            tellers.execute(this::tell);
+        }
     }
 
     /** Tells each service what it does not know yet; outside the lock, since it takes locks of its own. */
@@ -151,8 +173,8 @@ final class LeaderWatch {
         Map<Retrieval, LeaderInformation> news = new HashMap<>();
         synchronized (this) {
             for (Retrieval retrieval : retrievals) {
-                LeaderInformation now = known.get(retrieval.component);
-                if (now != null && !now.equals(retrieval.told)) {
+                LeaderInformation now = known.getOrDefault(retrieval.component, LeaderInformation.empty());
+                if (!now.equals(retrieval.told)) {
                     retrieval.told = now;
                     news.put(retrieval, now);
                 }

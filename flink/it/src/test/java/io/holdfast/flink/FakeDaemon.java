@@ -138,6 +138,15 @@ final class FakeDaemon implements AutoCloseable {
         notifyAll();
     }
 
+    synchronized void cutWatches() {
+        watches.forEach(FakeDaemon::end);
+        notifyAll();
+    }
+
+    synchronized int watching() {
+        return watches.size();
+    }
+
     synchronized void silence(boolean on) {
         silent = on;
         notifyAll();

@@ -344,19 +344,39 @@ class FaultTest {
     @Test
     void nobody_is_told_that_there_is_no_leader_in_an_outage() throws Exception {
         driver.publishLeaderInformation("job-1", LeaderInformation.known(events.granted, "first"));
-        List<LeaderInformation> told = Collections.synchronizedList(new ArrayList<>());
+        List<String> told = Collections.synchronizedList(new ArrayList<>());
         Cluster other = new Cluster(configuration());
-        try (AutoCloseable retrieval = other.retrieve("job-1", told::add)) {
+        try (AutoCloseable retrieval = other.retrieve("job-1", now -> told.add(String.valueOf(now.getLeaderAddress())))) {
             Await.until("the address", () -> told.size() == 1);
+            daemon.faults(request -> request.contains("/watch") ? Fault.UNAVAILABLE : Fault.NONE);
+            long tries = daemon.count("/watch");
             daemon.cutStreams();
+            Await.until("several tries to watch", () -> daemon.count("/watch") > tries + 3);
+            assertEquals(List.of("first"), told);
+            daemon.faults(request -> Fault.NONE);
+            Await.until("watching again", () -> daemon.watching() > 0);
             daemon.bounce();
             events.expect("grant", "revoke", "grant");
             driver.publishLeaderInformation("job-1", LeaderInformation.known(events.granted, "second"));
-            Await.until("the next address", () -> told.size() == 2);
-            assertEquals("first", told.get(0).getLeaderAddress());
-            assertEquals("second", told.get(1).getLeaderAddress());
+            Await.until("the next address", () -> told.contains("second"));
+            driver.deleteLeaderInformation("job-1");
+            Await.until("the end", () -> told.size() == 4);
+            assertEquals(List.of("first", "null", "second", "null"), told, "an address of an earlier grant is taken back");
         } finally {
             other.close();
+        }
+    }
+
+    @Test
+    void own_grant_takes_addresses_of_earlier_leaders_back_at_once() throws Exception {
+        List<String> told = Collections.synchronizedList(new ArrayList<>());
+        driver.publishLeaderInformation("job-1", LeaderInformation.known(events.granted, "first"));
+        try (AutoCloseable retrieval = cluster.retrieve("job-1", now -> told.add(String.valueOf(now.getLeaderAddress())))) {
+            Await.until("the address", () -> told.equals(List.of("first")));
+            daemon.faults(request -> request.contains("/watch") ? Fault.UNAVAILABLE : Fault.NONE);
+            daemon.cutWatches();
+            daemon.bounce();
+            Await.until("taken back without a word of the watch", () -> told.equals(List.of("first", "null")));
         }
     }
 
