@@ -8,13 +8,13 @@
 #include <string.h>
 #include <yaml.h>
 
-enum kind { KIND_STRING, KIND_UINT, KIND_BYTES, KIND_MSEC };
+enum kind { KIND_STRING, KIND_SECRET, KIND_UINT, KIND_BYTES, KIND_MSEC };
 
 struct row {
     enum kind kind;
     size_t offset;
     const char *key;
-    const char *fallback_text; /* STRING */
+    const char *fallback_text; /* STRING, SECRET */
     uint64_t fallback;
     uint64_t low;
     uint64_t high;
@@ -23,6 +23,8 @@ struct row {
 
 #define ROW_STRING(name, key, value, low, high, text) \
     {KIND_STRING, offsetof(struct hf_config, name), key, value, 0, low, high, text},
+#define ROW_SECRET(name, key, value, low, high, text) \
+    {KIND_SECRET, offsetof(struct hf_config, name), key, value, 0, low, high, text},
 #define ROW_UINT(name, key, value, low, high, text) \
     {KIND_UINT, offsetof(struct hf_config, name), key, NULL, value, low, high, text},
 #define ROW_BYTES(name, key, value, low, high, text) \
@@ -44,6 +46,11 @@ static const struct unit byte_units[] = {{"GiB", 1024 * HF_MIB},
 static const struct unit time_units[] = {
     {"d", HF_DAY}, {"h", 3600 * HF_SEC}, {"min", 60 * HF_SEC}, {"s", HF_SEC}, {"ms", 1}, {NULL, 0}};
 
+static bool is_text(const struct row *row)
+{
+    return row->kind == KIND_STRING || row->kind == KIND_SECRET;
+}
+
 static char *text_at(const struct hf_config *config, const struct row *row)
 {
     return (char *)(uintptr_t)config + row->offset;
@@ -57,7 +64,7 @@ static uint64_t *number_at(const struct hf_config *config, const struct row *row
 void hf_config_init(struct hf_config *config)
 {
     for (size_t i = 0; i < HF_COUNT_OF(rows); i++) {
-        if (rows[i].kind == KIND_STRING)
+        if (is_text(&rows[i]))
             snprintf(text_at(config, &rows[i]), HF_CONFIG_TEXT_MAX, "%s", rows[i].fallback_text);
         else
             *number_at(config, &rows[i]) = rows[i].fallback;
@@ -149,7 +156,8 @@ static enum hf_status unknown_key(const char *key, struct hf_error *err)
 enum hf_status hf_config_set(struct hf_config *config, const char *key, const char *value,
                              struct hf_error *err)
 {
-    static const char *const what[] = {"", "a number", "a size", "a time"};
+    static const char *const what[] = {
+        [KIND_UINT] = "a number", [KIND_BYTES] = "a size", [KIND_MSEC] = "a time"};
     char low[32];
     char high[32];
     uint64_t number = 0;
@@ -158,11 +166,11 @@ enum hf_status hf_config_set(struct hf_config *config, const char *key, const ch
         const struct row *row = &rows[i];
         if (strcmp(row->key, key) != 0)
             continue;
-        if (row->kind == KIND_STRING) {
+        if (is_text(row)) {
             if (strlen(value) < row->low || strlen(value) > row->high)
-                return hf_error_set(err, HF_INVALID,
-                                    "%s: '%.64s' has not %" PRIu64 " to %" PRIu64 " characters",
-                                    key, value, row->low, row->high);
+                return hf_error_set(
+                    err, HF_INVALID, "%s: '%.64s' has not %" PRIu64 " to %" PRIu64 " characters",
+                    key, row->kind == KIND_SECRET ? "***" : value, row->low, row->high);
             snprintf(text_at(config, row), HF_CONFIG_TEXT_MAX, "%s", value);
             return HF_OK;
         }
@@ -183,11 +191,26 @@ enum hf_status hf_config_set(struct hf_config *config, const char *key, const ch
 struct load {
     struct hf_config *config;
     const char *path;
+    FILE *file;
+    size_t left; /* bytes that may still be read */
+    bool too_large;
     bool seen[HF_COUNT_OF(rows)];
     char key[128];
+    int documents;
     int depth;
     bool has_key;
 };
+
+/* libyaml's reader, with a bound: the file may be a device or a pipe. */
+static int load_read(void *arg, unsigned char *buffer, size_t size, size_t *out_size)
+{
+    struct load *load = arg;
+
+    *out_size = fread(buffer, 1, size <= load->left ? size : load->left + 1, load->file);
+    load->too_large = *out_size > load->left;
+    load->left -= load->too_large ? 0 : *out_size;
+    return !load->too_large && !ferror(load->file);
+}
 
 static enum hf_status load_error(const struct load *load, const yaml_mark_t *at,
                                  enum hf_status status, const char *what, struct hf_error *err)
@@ -201,6 +224,8 @@ static enum hf_status load_scalar(struct load *load, const yaml_event_t *event,
     const char *text = (const char *)event->data.scalar.value;
     struct hf_error inner;
 
+    if (strlen(text) != event->data.scalar.length)
+        return load_error(load, &event->start_mark, HF_INVALID, "a zero byte in a text", err);
     if (load->depth == 0)
         return load_error(load, &event->start_mark, HF_INVALID,
                           "the file must be a mapping of settings (key: value)", err);
@@ -216,9 +241,10 @@ static enum hf_status load_scalar(struct load *load, const yaml_event_t *event,
     for (size_t i = 0; i < HF_COUNT_OF(rows); i++) {
         if (strcmp(rows[i].key, load->key) != 0)
             continue;
-        if (load->seen[i])
-            return load_error(load, &event->start_mark, HF_INVALID, "the setting is given twice",
-                              err);
+        if (load->seen[i]) {
+            hf_error_set(&inner, HF_INVALID, "the setting is given twice: %s", load->key);
+            return load_error(load, &event->start_mark, HF_INVALID, inner.text, err);
+        }
         load->seen[i] = true;
     }
     enum hf_status status = hf_config_set(load->config, load->key, text, &inner);
@@ -230,6 +256,11 @@ static enum hf_status load_scalar(struct load *load, const yaml_event_t *event,
 static enum hf_status load_event(struct load *load, const yaml_event_t *event, struct hf_error *err)
 {
     switch (event->type) {
+    case YAML_DOCUMENT_START_EVENT:
+        if (load->documents++ > 0)
+            return load_error(load, &event->start_mark, HF_INVALID,
+                              "a second document; a file is one mapping of settings", err);
+        return HF_OK;
     case YAML_MAPPING_START_EVENT:
         if (load->depth++ > 0)
             return load_error(load, &event->start_mark, HF_INVALID,
@@ -249,23 +280,42 @@ static enum hf_status load_event(struct load *load, const yaml_event_t *event, s
     }
 }
 
+static enum hf_status load_problem(const struct load *load, const yaml_parser_t *parser,
+                                   struct hf_error *err)
+{
+    if (load->too_large)
+        return hf_error_set(err, HF_INVALID, "%s: larger than %d bytes", load->path,
+                            HF_CONFIG_FILE_MAX);
+    if (ferror(load->file))
+        return hf_error_set(err, HF_INVALID, "%s: %s", load->path, strerror(errno));
+    if (parser->error == YAML_MEMORY_ERROR)
+        return hf_error_set(err, HF_NO_MEMORY, "%s: no memory to read it", load->path);
+    if (parser->error == YAML_READER_ERROR)
+        return hf_error_set(err, HF_INVALID, "%s: byte %zu: %s", load->path, parser->problem_offset,
+                            parser->problem);
+    return load_error(load, &parser->problem_mark, HF_INVALID,
+                      parser->problem != NULL ? parser->problem : "not YAML", err);
+}
+
 enum hf_status hf_config_load(struct hf_config *config, const char *path, struct hf_error *err)
 {
-    struct load load = {.config = config, .path = path};
+    struct load load = {.config = config, .path = path, .left = HF_CONFIG_FILE_MAX};
     enum hf_status status = HF_OK;
     yaml_parser_t parser;
     bool done = false;
 
-    FILE *file = fopen(path, "re");
-    if (file == NULL)
+    load.file = fopen(path, "re");
+    if (load.file == NULL)
         return hf_error_set(err, HF_INVALID, "%s: %s", path, strerror(errno));
-    yaml_parser_initialize(&parser);
-    yaml_parser_set_input_file(&parser, file);
+    if (!yaml_parser_initialize(&parser)) {
+        fclose(load.file);
+        return hf_error_set(err, HF_NO_MEMORY, "%s: no memory to read it", path);
+    }
+    yaml_parser_set_input(&parser, load_read, &load);
     while (!done && status == HF_OK) {
         yaml_event_t event;
         if (!yaml_parser_parse(&parser, &event)) {
-            status = load_error(&load, &parser.problem_mark, HF_INVALID,
-                                parser.problem != NULL ? parser.problem : "not YAML", err);
+            status = load_problem(&load, &parser, err);
             break;
         }
         status = load_event(&load, &event, err);
@@ -273,7 +323,7 @@ enum hf_status hf_config_load(struct hf_config *config, const char *path, struct
         yaml_event_delete(&event);
     }
     yaml_parser_delete(&parser);
-    fclose(file);
+    fclose(load.file);
     return status;
 }
 
@@ -294,15 +344,33 @@ enum hf_status hf_config_check(const struct hf_config *config, struct hf_error *
     return HF_OK;
 }
 
+/* As YAML has it in double quotes. What is not ASCII stays as it is. */
+static void print_quoted(const char *text, FILE *out)
+{
+    fputc('"', out);
+    for (const unsigned char *at = (const unsigned char *)text; *at != '\0'; at++) {
+        if (*at == '"' || *at == '\\')
+            fprintf(out, "\\%c", *at);
+        else if (*at < ' ' || *at == 0x7f)
+            fprintf(out, "\\x%02x", *at);
+        else
+            fputc(*at, out);
+    }
+    fputs("\"\n", out);
+}
+
 void hf_config_print(const struct hf_config *config, FILE *out)
 {
     for (size_t i = 0; i < HF_COUNT_OF(rows); i++) {
         char text[32];
-        if (rows[i].kind == KIND_STRING) {
-            fprintf(out, "%s: \"%s\"\n", rows[i].key, text_at(config, &rows[i]));
+        fprintf(out, "%s: ", rows[i].key);
+        if (rows[i].kind == KIND_SECRET && text_at(config, &rows[i])[0] != '\0') {
+            print_quoted("***", out);
+        } else if (is_text(&rows[i])) {
+            print_quoted(text_at(config, &rows[i]), out);
         } else {
             number_text(rows[i].kind, *number_at(config, &rows[i]), text, sizeof text);
-            fprintf(out, "%s: %s\n", rows[i].key, text);
+            fprintf(out, "%s\n", text);
         }
     }
 }
@@ -320,8 +388,10 @@ void hf_config_markdown(FILE *out)
         char fallback[32];
         char low[32];
         char high[32];
-        if (row->kind == KIND_STRING) {
-            fprintf(out, "| `%s` | `%s` | | | %s |\n", row->key, row->fallback_text, row->text);
+        if (is_text(row)) {
+            const char *tick = row->fallback_text[0] != '\0' ? "`" : "";
+            fprintf(out, "| `%s` | %s%s%s | | | %s |\n", row->key, tick, row->fallback_text, tick,
+                    row->text);
             continue;
         }
         number_text(row->kind, row->fallback, fallback, sizeof fallback);

@@ -1,5 +1,8 @@
 /* base/config.h: every setting of holdfastd in one table, from which come the
  * struct, the defaults, the parser, the bounds and docs/config.md.
+ *
+ * Kinds: STRING (low and high are lengths), SECRET (a STRING that nothing
+ * prints), UINT, BYTES, MSEC.
  */
 #ifndef HF_BASE_CONFIG_H
 #define HF_BASE_CONFIG_H
@@ -9,7 +12,15 @@
 #include <stdint.h>
 #include <stdio.h>
 
-enum { HF_CONFIG_TEXT_MAX = 1024 };
+enum {
+    HF_CONFIG_TEXT_MAX = 1024,
+    HF_CONFIG_FILE_MAX = 1024 * 1024,
+};
+
+/* A test plants rows of its own here, before it includes this file. */
+#ifndef HF_CONFIG_MORE
+#define HF_CONFIG_MORE(X)
+#endif
 
 #define HF_KIB (1024ull)
 #define HF_MIB (1024ull * 1024)
@@ -67,11 +78,13 @@ enum { HF_CONFIG_TEXT_MAX = 1024 };
       "a request that waits for the storage is answered with UNKNOWN or UNAVAILABLE after")        \
     X(MSEC, trash_keep, "trash.keep", 7 * HF_DAY, 1000, 3650 * HF_DAY,                             \
       "job data deleted without a recorded end can be restored for")                               \
-    X(STRING, log_level, "log.level", "info", 1, 15, "debug, info, warn or error")
+    X(STRING, log_level, "log.level", "info", 1, 15, "debug, info, warn or error")                 \
+    HF_CONFIG_MORE(X)
 /* clang-format on */
 
 struct hf_config {
 #define HF_CONFIG_STRING_FIELD(name) char name[HF_CONFIG_TEXT_MAX];
+#define HF_CONFIG_SECRET_FIELD(name) char name[HF_CONFIG_TEXT_MAX];
 #define HF_CONFIG_UINT_FIELD(name) uint64_t name;
 #define HF_CONFIG_BYTES_FIELD(name) uint64_t name;
 #define HF_CONFIG_MSEC_FIELD(name) uint64_t name;
@@ -85,11 +98,13 @@ void hf_config_init(struct hf_config *config);
  * or a bare number for bytes. The error names the key, the value and what is allowed. */
 HF_MUST_USE enum hf_status hf_config_set(struct hf_config *config, const char *key,
                                          const char *value, struct hf_error *err);
-/* A flat YAML mapping. The error starts with file:line. */
+/* A flat YAML mapping of at most HF_CONFIG_FILE_MAX bytes. The error starts with file:line; config
+ * may then hold the lines before it. */
 HF_MUST_USE enum hf_status hf_config_load(struct hf_config *config, const char *path,
                                           struct hf_error *err);
 /* Relations between settings. */
 HF_MUST_USE enum hf_status hf_config_check(const struct hf_config *config, struct hf_error *err);
+/* As a file that hf_config_load reads back, but with secrets as "***". */
 void hf_config_print(const struct hf_config *config, FILE *out);
 void hf_config_markdown(FILE *out);
 
