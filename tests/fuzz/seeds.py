@@ -113,7 +113,11 @@ def txn_row(*txns):
 
 TXNS = [put(b"/j/1", b"graph", OWNER), put(b"/j/2", b"") + delete(b"/j/1"), delete(b"/j/", True), put(b"/j/1", b"x") * 3]
 
+CONFIG = (b"# settings\nlisten: \"127.0.0.1:0\"\nstore: 'file:///var/lib/holdfast'\nsession.close-grace: 300ms\n"
+          b"limit.payload: 64MiB\nstore.workers: 4\n")
+
 SEEDS = {
+    "config": [CONFIG, b"---\n{listen: \"a\\x09\\u00e4\", log.level: >\n  debug\n}\n...\n", b"listen: &a x\nstore: *a\n"],
     "record": [record(1, batch(*TXNS)), record(2, sized(b"10.0.0.2:7070") + struct.pack(">Q", 9)), mark()],
     "batch": [batch(*TXNS), batch()],
     "txn": [txn_row(*TXNS), txn_row(*reversed(TXNS))],
