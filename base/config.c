@@ -153,6 +153,47 @@ static enum hf_status unknown_key(const char *key, struct hf_error *err)
     return hf_error_set(err, HF_INVALID, "unknown setting '%s'; docs/config.md lists them", key);
 }
 
+/* The length of one character (UTF-8, RFC 3629) at text that YAML shows as it is; 0: it is none. Left out
+ * are control characters, the line ends of Unicode, the byte order mark and what is no character. */
+static size_t printable(const unsigned char *text)
+{
+    static const uint32_t lowest[] = {0, 0, 0x80, 0x800, 0x10000};
+    size_t size = text[0] < 0x80 ? 1 : text[0] < 0xe0 ? 2 : text[0] < 0xf0 ? 3 : 4;
+    uint32_t c = size == 1 ? text[0] : text[0] & (0x7fu >> size);
+
+    if ((text[0] >= 0x80 && text[0] < 0xc2) || text[0] > 0xf4)
+        return 0;
+    for (size_t i = 1; i < size; i++) {
+        if ((text[i] & 0xc0) != 0x80)
+            return 0;
+        c = c << 6 | (text[i] & 0x3fu);
+    }
+    if (c < lowest[size] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
+        return 0;
+    if (c < ' ' || (c >= 0x7f && c < 0xa0) || c == 0x2028 || c == 0x2029 || c == 0xfeff ||
+        (c & 0xfffe) == 0xfffe)
+        return 0;
+    return size;
+}
+
+static enum hf_status text_check(const struct row *row, const char *value, struct hf_error *err)
+{
+    const unsigned char *at = (const unsigned char *)value;
+    size_t size = strlen(value);
+
+    if (size < row->low || size > row->high)
+        return hf_error_set(err, HF_INVALID,
+                            "%s: '%.64s' has not %" PRIu64 " to %" PRIu64 " characters", row->key,
+                            row->kind == KIND_SECRET ? "***" : value, row->low, row->high);
+    while (*at != '\0' && printable(at) > 0)
+        at += printable(at);
+    if (*at != '\0')
+        return hf_error_set(err, HF_INVALID,
+                            "%s: byte %zu (0x%02x) is no printable character in UTF-8", row->key,
+                            (size_t)(at - (const unsigned char *)value) + 1, *at);
+    return HF_OK;
+}
+
 enum hf_status hf_config_set(struct hf_config *config, const char *key, const char *value,
                              struct hf_error *err)
 {
@@ -167,10 +208,9 @@ enum hf_status hf_config_set(struct hf_config *config, const char *key, const ch
         if (strcmp(row->key, key) != 0)
             continue;
         if (is_text(row)) {
-            if (strlen(value) < row->low || strlen(value) > row->high)
-                return hf_error_set(
-                    err, HF_INVALID, "%s: '%.64s' has not %" PRIu64 " to %" PRIu64 " characters",
-                    key, row->kind == KIND_SECRET ? "***" : value, row->low, row->high);
+            enum hf_status status = text_check(row, value, err);
+            if (status != HF_OK)
+                return status;
             snprintf(text_at(config, row), HF_CONFIG_TEXT_MAX, "%s", value);
             return HF_OK;
         }
@@ -344,17 +384,14 @@ enum hf_status hf_config_check(const struct hf_config *config, struct hf_error *
     return HF_OK;
 }
 
-/* As YAML has it in double quotes. What is not ASCII stays as it is. */
+/* As YAML has it in double quotes. */
 static void print_quoted(const char *text, FILE *out)
 {
     fputc('"', out);
-    for (const unsigned char *at = (const unsigned char *)text; *at != '\0'; at++) {
+    for (const char *at = text; *at != '\0'; at++) {
         if (*at == '"' || *at == '\\')
-            fprintf(out, "\\%c", *at);
-        else if (*at < ' ' || *at == 0x7f)
-            fprintf(out, "\\x%02x", *at);
-        else
-            fputc(*at, out);
+            fputc('\\', out);
+        fputc(*at, out);
     }
     fputs("\"\n", out);
 }

@@ -242,16 +242,32 @@ HF_TEST(config, a_file_may_have_its_bound_and_no_byte_more)
 HF_TEST(config, what_is_printed_is_read_back_the_same)
 {
     hf_config_init(&config);
-    ASSERT_SET("replica.name", "a \"b\" \\ c\n\t\x7f \xc3\xa4 # : {");
+    ASSERT_SET("replica.name", "a \"b\" \\ c \xc3\xa4\xe4\xb8\xad\xf0\x9f\x90\xbf # : {");
     ASSERT_SET("session.ttl-max", "12345");
     ASSERT_SET("store.batch-bytes", "5000");
     char *first = printed(&config);
     cr_assert_eq(load(first, strlen(first)), HF_OK, "%s in:\n%s", err.text, first);
-    cr_assert_str_eq(config.replica_name, "a \"b\" \\ c\n\t\x7f \xc3\xa4 # : {");
+    cr_assert_str_eq(config.replica_name,
+                     "a \"b\" \\ c \xc3\xa4\xe4\xb8\xad\xf0\x9f\x90\xbf # : {");
     char *second = printed(&config);
     cr_assert_str_eq(first, second);
     free(first);
     free(second);
+}
+
+/* A fuzzer found the first two: YAML folds the one and refuses the other when they are printed. */
+HF_TEST(config, what_cannot_be_printed_is_refused)
+{
+    static const char *const bad[] = {
+        "a\xc2\x85", "a\xef\xbb\xbf",     "a\xe2\x80\xa8", "a\xe2\x80\xa9", "a\n",
+        "a\x7f",     "a\xc2\x9f",         "a\xc3",         "a\xff",         "a\x80",
+        "a\xc0\x80", "a\xe0\x80\x80",     "a\xed\xa0\x80", "a\xef\xbf\xbe", "a\xf4\x90\x80\x80",
+        "a\t",       "a\xf0\x80\x80\x80",
+    };
+
+    hf_config_init(&config);
+    for (size_t i = 0; i < HF_COUNT_OF(bad); i++)
+        ASSERT_REFUSED("replica.name", bad[i], "byte 2 (0x");
 }
 
 HF_TEST(config, a_secret_is_never_shown)
