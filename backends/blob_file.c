@@ -18,6 +18,7 @@
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "loop/clock.h"
 #include "loop/worker.h"
 
 #include <dirent.h>
@@ -37,6 +38,7 @@
 enum {
     FILE_PATH_MAX = 4096,
     FILE_NAME_MAX = 255,
+    ALIVE_TRIES = 20,
     FOLDERS_KNOWN_MAX = 64, /* more cost one more flush each time they come up */
     /* Entries of one folder that a list keeps at a time. */
     LIST_WINDOW = HF_BLOB_LIST_PAGE_MAX + 1
@@ -63,6 +65,8 @@ struct blob_file {
     struct hf_worker *worker;
     char folder[FILE_PATH_MAX / 2];
     int lock_fd;
+    int alive_fd; /* shared: our lock on tmp/<token>, which shows that our temporary files are in use */
+    char token[33]; /* shared: of our temporary files */
     _Atomic uint64_t last_temp;
     _Atomic bool poisoned;
     _Atomic bool closing;
@@ -316,7 +320,8 @@ static int temp_open(struct blob_file *blob, char *out_path)
 
     /* A name can be taken only by a file that could not be removed at the start. */
     do {
-        snprintf(name, sizeof name, "tmp/%" PRIu64, atomic_fetch_add(&blob->last_temp, 1));
+        snprintf(name, sizeof name, "tmp/%s%s%" PRIu64, blob->token,
+                 blob->token[0] != '\0' ? "-" : "", atomic_fetch_add(&blob->last_temp, 1));
         path_of(blob, name, out_path);
         fd = hf_file_calls.open(out_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     } while (fd < 0 && (errno == EEXIST || errno == EINTR));
@@ -1013,10 +1018,25 @@ static void file_writer_abort(struct hf_blob_writer *writer, struct hf_blob_req 
 
 /* ------------------------------------------------------------------- open and close */
 
+static void alive_path(const struct blob_file *blob, char *out)
+{
+    char name[64];
+
+    snprintf(name, sizeof name, "tmp/%s", blob->token);
+    path_of(blob, name, out);
+}
+
 static void file_free(struct blob_file *blob)
 {
+    char path[FILE_PATH_MAX];
+
     for (unsigned i = 0; i < FOLDERS_KNOWN_MAX; i++)
         hf_free(blob->folders_known[i]);
+    if (blob->alive_fd >= 0) {
+        alive_path(blob, path);
+        unlink(path);
+        close(blob->alive_fd);
+    }
     if (blob->lock_fd >= 0)
         close(blob->lock_fd);
     pthread_mutex_destroy(&blob->lock);
@@ -1112,11 +1132,31 @@ static enum hf_status folder_prepare(struct blob_file *blob, struct hf_error *er
     return HF_OK;
 }
 
-/* The lock shows that nobody else writes here; it goes with the process. */
-static enum hf_status lock_take(struct blob_file *blob, struct hf_error *err)
+static enum hf_status lock_refused(const struct blob_file *blob, int fd, bool shared,
+                                   struct hf_error *err)
+{
+    char text[64] = "";
+    ssize_t n = read(fd, text, sizeof text - 1);
+
+    text[n > 0 ? n : 0] = '\0';
+    text[strspn(text, "0123456789")] = '\0';
+    if (shared)
+        return hf_error_set(err, HF_EXISTS,
+                            "store: '%s' is in use by a holdfastd that stands alone (election: "
+                            "standalone, process %s); stop that one, or name another path",
+                            blob->folder, text[0] != '\0' ? text : "unknown");
+    return hf_error_set(err, HF_EXISTS,
+                        "store: '%s' is in use by another holdfastd (process %s); stop that one, "
+                        "or name another path",
+                        blob->folder, text[0] != '\0' ? text : "unknown");
+}
+
+/* The lock shows who else writes here, nobody or only others that share it too; it goes with the
+ * process. */
+static enum hf_status lock_take(struct blob_file *blob, bool shared, struct hf_error *err)
 {
     char path[FILE_PATH_MAX];
-    char text[64] = "";
+    char text[64];
 
     path_of(blob, "lock", path);
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -1125,31 +1165,73 @@ static enum hf_status lock_take(struct blob_file *blob, struct hf_error *err)
                             blob->folder);
     if (fd < 0)
         return folder_refused(path, errno, err);
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    if (flock(fd, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB) != 0) {
         int error = errno;
-        ssize_t n = read(fd, text, sizeof text - 1);
-        text[n > 0 ? n : 0] = '\0';
-        text[strspn(text, "0123456789")] = '\0';
+        enum hf_status status =
+            error == EWOULDBLOCK
+                ? lock_refused(blob, fd, shared, err)
+                : hf_error_set(err, HF_UNAVAILABLE,
+                               "store: lock '%s': %s; the file system must support flock", path,
+                               strerror(error));
         close(fd);
-        if (error != EWOULDBLOCK)
-            return hf_error_set(err, HF_UNAVAILABLE,
-                                "store: lock '%s': %s; the file system must support flock", path,
-                                strerror(error));
-        return hf_error_set(err, HF_EXISTS,
-                            "store: '%s' is in use by another holdfastd (process %s); stop that "
-                            "one, or name another path",
-                            blob->folder, text[0] != '\0' ? text : "unknown");
+        return status;
     }
     blob->lock_fd = fd;
-    int n = snprintf(text, sizeof text, "%ld\n", (long)getpid());
+    int n = shared ? 0 : snprintf(text, sizeof text, "%ld\n", (long)getpid());
     if (ftruncate(fd, 0) != 0 || write(fd, text, (size_t)n) != n) {
         /* The text is for people only; a full disk must not keep the daemon from starting. */
     }
     return HF_OK;
 }
 
-/* Nobody else writes here, so what lies in tmp/ belongs to the dead. */
-static enum hf_status temp_prepare(struct blob_file *blob, struct hf_error *err)
+/* A process that shares the folder holds a lock on tmp/<token> for its life; the files
+ * tmp/<token>-<n> are its own. Another that starts at the same time may take the file for a dead
+ * one's before it is locked, and remove it: then there is another token. */
+static enum hf_status alive_take(struct blob_file *blob, struct hf_error *err)
+{
+    uint8_t random[16];
+    char path[FILE_PATH_MAX];
+    struct stat st;
+    int error = EAGAIN;
+
+    for (int tries = 0; tries < ALIVE_TRIES; tries++) {
+        hf_random_bytes(random, sizeof random);
+        hf_hex_encode(random, sizeof random, blob->token);
+        alive_path(blob, path);
+        int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        if (fd < 0)
+            return hf_error_set(err, is_full(errno) ? HF_FULL : HF_UNAVAILABLE,
+                                "store: make the file '%s': %s", path, strerror(errno));
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &st) == 0 && st.st_nlink == 1) {
+            blob->alive_fd = fd;
+            return HF_OK;
+        }
+        error = errno;
+        unlink(path);
+        close(fd);
+    }
+    return hf_error_set(err, HF_UNAVAILABLE,
+                        "store: lock '%s': %s; the file system must support flock", path,
+                        strerror(error));
+}
+
+/* Whether the process that the temporary file NAME belongs to lives. */
+static bool temp_is_in_use(int tmp_fd, const char *name)
+{
+    char token[33];
+
+    snprintf(token, sizeof token, "%s", name);
+    int fd = openat(tmp_fd, token, O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        return errno != ENOENT;
+    bool in_use = flock(fd, LOCK_SH | LOCK_NB) != 0;
+    close(fd);
+    return in_use;
+}
+
+/* What lies in tmp/ belongs to the dead: files of a process that stands alone in any case, since it
+ * would hold the lock; of one that shares, unless its own lock is held. */
+static enum hf_status temp_prepare(struct blob_file *blob, bool shared, struct hf_error *err)
 {
     char path[FILE_PATH_MAX];
     struct dirent *entry;
@@ -1162,26 +1244,38 @@ static enum hf_status temp_prepare(struct blob_file *blob, struct hf_error *err)
     if (dir == NULL)
         return folder_refused(path, errno, err);
     while ((entry = readdir(dir)) != NULL) {
-        if (entry->d_name[0] >= '0' && entry->d_name[0] <= '9')
-            unlinkat(dirfd(dir), entry->d_name, 0);
+        const char *name = entry->d_name;
+        bool has_token = strspn(name, "0123456789abcdef") == 32 && strlen(name) > 32;
+        if (strspn(name, "0123456789abcdef") == 32 && strlen(name) == 32)
+            continue; /* a lock: goes after its files, below */
+        bool ours = has_token || (name[0] >= '0' && name[0] <= '9');
+        if (ours && !(shared && has_token && temp_is_in_use(dirfd(dir), name)))
+            unlinkat(dirfd(dir), name, 0);
+    }
+    rewinddir(dir);
+    while ((entry = readdir(dir)) != NULL) {
+        const char *name = entry->d_name;
+        if (strspn(name, "0123456789abcdef") == 32 && strlen(name) == 32 &&
+            !(shared && temp_is_in_use(dirfd(dir), name)))
+            unlinkat(dirfd(dir), name, 0);
     }
     closedir(dir);
-    return HF_OK;
+    return shared ? alive_take(blob, err) : HF_OK;
 }
 
-static enum hf_status file_prepare(struct blob_file *blob, uv_loop_t *loop, unsigned workers,
-                                   struct hf_error *err)
+static enum hf_status file_prepare(struct blob_file *blob, uv_loop_t *loop,
+                                   const struct hf_blob_file_options *options, struct hf_error *err)
 {
     enum hf_status status = folder_prepare(blob, err);
 
     if (status == HF_OK)
-        status = lock_take(blob, err);
+        status = lock_take(blob, options->shared, err);
     if (status == HF_OK)
-        status = temp_prepare(blob, err);
+        status = temp_prepare(blob, options->shared, err);
     if (status != HF_OK)
         return status;
     ballast_make(blob, true);
-    blob->worker = hf_worker_new(loop, workers);
+    blob->worker = hf_worker_new(loop, options->workers);
     if (blob->worker == NULL)
         return hf_error_set(err, HF_NO_MEMORY, "store: no threads for the file workers");
     int made = uv_timer_init(loop, &blob->refused_turn);
@@ -1200,6 +1294,7 @@ enum hf_status hf_blob_file_open(struct hf_blob **out_blob, uv_loop_t *loop, con
         return hf_error_set(err, HF_NO_MEMORY, "store: no memory");
     blob->base.ops = &file_ops;
     blob->lock_fd = -1;
+    blob->alive_fd = -1;
     blob->ballast_bytes = options->ballast_bytes;
     pthread_mutex_init(&blob->lock, NULL);
     while (size > 1 && folder[size - 1] == '/')
@@ -1210,7 +1305,7 @@ enum hf_status hf_blob_file_open(struct hf_blob **out_blob, uv_loop_t *loop, con
                               sizeof blob->folder - 1);
     } else {
         memcpy(blob->folder, folder, size);
-        status = file_prepare(blob, loop, options->workers, err);
+        status = file_prepare(blob, loop, options, err);
     }
     if (status != HF_OK) {
         file_free(blob);

@@ -23,6 +23,9 @@ struct hf_blob_file_options {
     /* Kept free for the daemon's own records and snapshots, of which it can free more: given up
      * when the disk is full, made again when there is room for twice as much. 0: none. */
     uint64_t ballast_bytes;
+    /* Several processes use the folder, each opened so; an election among them decides who writes
+     * the log. Else the folder is this process's alone. */
+    bool shared;
 };
 
 /* Opens or makes the folder, takes its lock for this process, and removes what a dead process

@@ -39,6 +39,23 @@ static const struct contract_instance file = {
     .keeps = true,
 };
 
+/* One of several processes in the folder. */
+static enum hf_status file_shared_open(struct contract *c, struct hf_blob **out_blob,
+                                       struct hf_error *err)
+{
+    struct hf_blob_file_options options = {.workers = 4, .shared = true};
+
+    return hf_blob_file_open(out_blob, &c->loop, c->folder, &options, err);
+}
+
+static const struct contract_instance file_shared = {
+    .name = "file, shared",
+    .open = file_shared_open,
+    .begin = file_begin,
+    .end = file_end,
+    .keeps = true,
+};
+
 #define CONTRACT_CASE(instance, name)             \
     HF_TEST(blob_##instance, name)                \
     {                                             \
@@ -47,3 +64,4 @@ static const struct contract_instance file = {
 
 CONTRACT_BLOB_CASES(CONTRACT_CASE, memory)
 CONTRACT_BLOB_CASES(CONTRACT_CASE, file)
+CONTRACT_BLOB_CASES(CONTRACT_CASE, file_shared)
