@@ -14,6 +14,7 @@ static enum hf_status open_file(struct hf_blob **out_blob, uv_loop_t *loop, cons
     struct hf_blob_file_options file = {
         .workers = options->workers != 0 ? options->workers : WORKERS_DEFAULT,
         .ballast_bytes = options->ballast_bytes,
+        .shared = options->shared,
     };
 
     /* file:///path has an empty host; file:/path is allowed as well (RFC 8089). */

@@ -12,6 +12,7 @@
 struct hf_registry_options {
     unsigned workers;       /* threads for calls that block; 0: the default of 4 */
     uint64_t ballast_bytes; /* of the folder store; 0: none */
+    bool shared;            /* other replicas use the store as well */
 };
 
 enum { HF_REGISTRY_BALLAST_DEFAULT = 16 * 1024 * 1024 };

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <yaml.h>
 
-enum kind { KIND_STRING, KIND_SECRET, KIND_UINT, KIND_BYTES, KIND_MSEC };
+enum kind { KIND_STRING, KIND_SECRET, KIND_UINT, KIND_BYTES, KIND_MSEC, KIND_BOOL };
 
 struct row {
     enum kind kind;
@@ -31,6 +31,8 @@ struct row {
     {KIND_BYTES, offsetof(struct hf_config, name), key, NULL, value, low, high, text},
 #define ROW_MSEC(name, key, value, low, high, text) \
     {KIND_MSEC, offsetof(struct hf_config, name), key, NULL, value, low, high, text},
+#define ROW_BOOL(name, key, value, low, high, text) \
+    {KIND_BOOL, offsetof(struct hf_config, name), key, NULL, value, low, high, text},
 #define ROW(kind, name, key, value, low, high, text) ROW_##kind(name, key, value, low, high, text)
 static const struct row rows[] = {HF_CONFIG_TABLE(ROW)};
 
@@ -80,6 +82,10 @@ static const struct unit *units_of(enum kind kind)
 
 static void number_text(enum kind kind, uint64_t value, char *out, size_t size)
 {
+    if (kind == KIND_BOOL) {
+        snprintf(out, size, "%s", value != 0 ? "true" : "false");
+        return;
+    }
     for (const struct unit *unit = units_of(kind); unit->name != NULL; unit++) {
         if (value >= unit->factor && value % unit->factor == 0 && value > 0) {
             snprintf(out, size, "%" PRIu64 "%s", value / unit->factor, unit->name);
@@ -93,6 +99,10 @@ static bool number_parse(enum kind kind, const char *text, uint64_t *out)
 {
     char *end;
 
+    if (kind == KIND_BOOL) {
+        *out = strcmp(text, "true") == 0;
+        return *out != 0 || strcmp(text, "false") == 0;
+    }
     if (!isdigit((unsigned char)text[0]))
         return false;
     errno = 0;
@@ -217,8 +227,11 @@ enum hf_status hf_config_set(struct hf_config *config, const char *key, const ch
         if (!number_parse(row->kind, value, &number) || number < row->low || number > row->high) {
             number_text(row->kind, row->low, low, sizeof low);
             number_text(row->kind, row->high, high, sizeof high);
-            return hf_error_set(err, HF_INVALID, "%s: '%.64s' is not %s from %s to %s", key, value,
-                                what[row->kind], low, high);
+            return row->kind == KIND_BOOL
+                       ? hf_error_set(err, HF_INVALID, "%s: '%.64s' is not true or false", key,
+                                      value)
+                       : hf_error_set(err, HF_INVALID, "%s: '%.64s' is not %s from %s to %s", key,
+                                      value, what[row->kind], low, high);
         }
         *number_at(config, row) = number;
         return HF_OK;
@@ -374,13 +387,6 @@ enum hf_status hf_config_check(const struct hf_config *config, struct hf_error *
     if (config->session_close_grace >= config->session_ttl_min && config->session_close_grace > 0)
         return hf_error_set(err, HF_INVALID,
                             "session.close-grace must be less than session.ttl-min");
-    if (strcmp(config->election, "standalone") != 0)
-        return hf_error_set(err, HF_INVALID, "election: '%s' is none of: standalone",
-                            config->election);
-    if (strncmp(config->store, "file://", 7) != 0)
-        return hf_error_set(err, HF_INVALID,
-                            "store: '%s' has no scheme this build knows; use file:///path",
-                            config->store);
     return HF_OK;
 }
 
@@ -434,6 +440,8 @@ void hf_config_markdown(FILE *out)
         number_text(row->kind, row->fallback, fallback, sizeof fallback);
         number_text(row->kind, row->low, low, sizeof low);
         number_text(row->kind, row->high, high, sizeof high);
+        if (row->kind == KIND_BOOL)
+            low[0] = high[0] = '\0';
         fprintf(out, "| `%s` | %s | %s | %s | %s |\n", row->key, fallback, low, high, row->text);
     }
 }

@@ -2,7 +2,7 @@
  * struct, the defaults, the parser, the bounds and docs/config.md.
  *
  * Kinds: STRING (low and high are lengths), SECRET (a STRING that nothing
- * prints), UINT, BYTES, MSEC.
+ * prints), UINT, BYTES, MSEC, BOOL (low 0, high 1).
  */
 #ifndef HF_BASE_CONFIG_H
 #define HF_BASE_CONFIG_H
@@ -51,6 +51,8 @@ enum {
     X(BYTES, snapshot_bytes, "store.snapshot-bytes", 64 * HF_MIB, 64 * HF_KIB,                     \
       1024 * 1024 * HF_MIB, "bytes of records after which the state is written as a snapshot")     \
     X(STRING, election, "election", "standalone", 1, 63, "who decides which replica leads")        \
+    X(BOOL, election_proof_of_death, "election.proof-of-death", true, 0, 1,                        \
+      "a leader whose address refuses connections is replaced before its lease runs out")          \
     X(MSEC, session_ttl_min, "session.ttl-min", 2 * HF_SEC, 100, HF_DAY,                           \
       "shortest time-to-live a JobManager may ask for")                                            \
     X(MSEC, session_ttl_max, "session.ttl-max", 300 * HF_SEC, 1000, HF_DAY,                        \
@@ -88,6 +90,7 @@ struct hf_config {
 #define HF_CONFIG_UINT_FIELD(name) uint64_t name;
 #define HF_CONFIG_BYTES_FIELD(name) uint64_t name;
 #define HF_CONFIG_MSEC_FIELD(name) uint64_t name;
+#define HF_CONFIG_BOOL_FIELD(name) uint64_t name;
 #define HF_CONFIG_FIELD(kind, name, key, fallback, low, high, text) HF_CONFIG_##kind##_FIELD(name)
     HF_CONFIG_TABLE(HF_CONFIG_FIELD)
 #undef HF_CONFIG_FIELD

@@ -8,8 +8,10 @@
 
 #include "backends/blob_file.h"
 #include "backends/blob_probe.h"
+#include "backends/registry.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "daemon/candidate.h"
 #include "daemon/replica.h"
 #include "loop/clock.h"
 #include "rpc/rpc.h"
@@ -20,7 +22,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
-enum { HOUSEKEEPING_MS = 1000, TRASH_PURGE_MS = 60000 };
+enum { HOUSEKEEPING_MS = 1000, TRASH_PURGE_MS = 60000, DRAIN_MS = 1000 };
 
 struct daemon {
     struct hf_service service; /* first: the ops get a pointer to it */
@@ -28,6 +30,7 @@ struct daemon {
     uv_loop_t loop;
     struct hf_blob *blob;
     struct hf_replica *replica;
+    struct hf_candidate *candidate;
     struct hf_rpc *rpc;
     struct hf_id store_id;
     char address[300];
@@ -42,6 +45,9 @@ struct daemon {
     bool stopping;
     bool listening;
     bool deleting;
+    bool drained;
+    struct hf_service_done drain_done;
+    struct hf_submission drain; /* comes back when what was submitted before is durable */
     uint64_t purge_at_ms;
     char deleting_blob[HF_BLOB_NAME_MAX + 1];
     struct hf_blob_req deleting_req;
@@ -323,7 +329,7 @@ static void housekeeping_cb(uv_timer_t *timer)
 {
     struct daemon *d = timer->data;
 
-    if (hf_blob_file_is_poisoned(d->blob)) {
+    if (strcmp(d->blob->ops->scheme, "file") == 0 && hf_blob_file_is_poisoned(d->blob)) {
         hf_log_error("store.poisoned",
                      "error=\"a folder of the store could not be flushed; what is "
                      "on disk is not known any more, so this process ends and its "
@@ -364,6 +370,7 @@ static void on_stepped_down(void *arg, const struct hf_error *why)
            hf_log_quote(d->stopping ? "shutting down" : why->text).text);
     hf_sessions_reset(d->service.sessions);
     hf_rpc_lost_lead(d->rpc);
+    hf_candidate_stepped_down(d->candidate);
 }
 
 static void on_halted(void *arg, const struct hf_error *why)
@@ -399,7 +406,9 @@ static const char *service_leader(struct hf_service *service)
 {
     struct daemon *d = daemon_of(service);
 
-    return d->leads ? d->address : NULL;
+    if (d->leads)
+        return d->address;
+    return d->candidate != NULL ? hf_candidate_leader(d->candidate) : NULL;
 }
 
 static struct hf_keyspace service_pending(struct hf_service *service)
@@ -436,11 +445,9 @@ static uint64_t service_wall(struct hf_service *service)
     return hf_clock_wall_ms();
 }
 
-/* The election's lease is a proof of leadership: no successor may seal without
- * it. Standalone holds the lock of the folder for as long as it lives. */
 static uint64_t service_proof(struct hf_service *service)
 {
-    return service_now(service);
+    return hf_candidate_proof_ms(daemon_of(service)->candidate, service_now(service));
 }
 
 static void service_random(struct hf_service *service, void *out, size_t size)
@@ -495,7 +502,7 @@ static json_t *service_status(struct hf_service *service)
     json_t *status = json_pack(
         "{s:s, s:s, s:s, s:s?, s:I, s:I, s:I, s:s, s:s, s:s}", "name", d->config->replica_name,
         "version", HF_VERSION, "state", hf_journal_state_name(hf_journal_state(journal)), "leader",
-        d->leads ? d->address : NULL, "epoch", (json_int_t)hf_journal_epoch(journal), "revision",
+        service_leader(service), "epoch", (json_int_t)hf_journal_epoch(journal), "revision",
         (json_int_t)revision, "started_ms", (json_int_t)d->started_wall_ms, "store",
         d->config->store, "store_id", store_id, "election", d->config->election);
     json_t *more = json_pack(
@@ -659,7 +666,14 @@ static void start_serving(struct daemon *d)
     }
     hf_log_info("daemon.listening", "address=%s", d->address);
     uv_timer_start(&d->housekeeping, housekeeping_cb, HOUSEKEEPING_MS, HOUSEKEEPING_MS);
-    hf_replica_elected(d->replica); /* standalone: the folder's lock is held since open */
+    struct hf_lease_observer lease_observer = hf_candidate_observer(d->candidate);
+    struct hf_lease *lease = NULL;
+    status = hf_registry_lease_open(&lease, &d->loop, config->election, &lease_observer, &err);
+    if (status != HF_OK) {
+        start_failed(d, status, "start", err.text);
+        return;
+    }
+    hf_candidate_start(d->candidate, lease, d->replica, d->address);
 }
 
 /* Put-if-absent must refuse a second put of the same name, also in a race, or nothing fences. */
@@ -771,12 +785,21 @@ static void stop_handles(struct daemon *d)
         hf_blob_close(d->blob, blob_closed, d);
 }
 
+/* Others may lead from now on: nothing of ours is on its way to the store any more. */
+static void candidate_closed(void *arg)
+{
+    struct daemon *d = arg;
+
+    d->candidate = NULL;
+    stop_handles(d);
+}
+
 static void replica_closed(void *arg)
 {
     struct daemon *d = arg;
 
     d->replica = NULL;
-    stop_handles(d);
+    hf_candidate_close(d->candidate, candidate_closed, d);
 }
 
 static void rpc_closed(void *arg)
@@ -787,17 +810,18 @@ static void rpc_closed(void *arg)
     if (d->replica != NULL)
         hf_replica_close(d->replica, replica_closed, d);
     else
-        stop_handles(d);
+        hf_candidate_close(d->candidate, candidate_closed, d);
 }
 
-/* Carried out in a turn of its own: it may be called from inside a callback of
- * what is to be closed. */
+/* In a turn of its own: the stop may have been asked for inside a callback of what is to be
+ * closed. */
 static void stop_now(uv_timer_t *timer)
 {
     struct daemon *d = timer->data;
 
     uv_timer_stop(timer);
-    d->leads = false;
+    d->drained = true;
+    hf_candidate_stop(d->candidate);
     /* What waits for the store comes back first, while there is somebody to answer. */
     if (d->replica != NULL)
         hf_replica_unelected(d->replica);
@@ -807,13 +831,32 @@ static void stop_now(uv_timer_t *timer)
         rpc_closed(d);
 }
 
+static void drain_done(struct hf_service_done *done, struct hf_submission *submission)
+{
+    struct daemon *d = HF_CONTAINER_OF(done, struct daemon, drain_done);
+
+    (void)submission;
+    if (!d->drained)
+        uv_timer_start(&d->sessions_timer, stop_now, 0, 0);
+}
+
+/* A leader takes no more requests, and goes when those it has are durable: so its clients hear yes or
+ * no, not that nobody knows. */
 static void daemon_stop(struct daemon *d, int exit_code)
 {
+    bool drains = d->leads;
+
     if (d->stopping)
         return;
     d->stopping = true;
+    d->leads = false;
     d->exit_code = exit_code;
-    uv_timer_start(&d->sessions_timer, stop_now, 0, 0);
+    uv_timer_start(&d->sessions_timer, stop_now, drains ? DRAIN_MS : 0, 0);
+    if (!drains)
+        return;
+    d->drain_done.done = drain_done;
+    d->drain = (struct hf_submission){.answer = HF_OK, .arg = &d->drain_done};
+    hf_replica_submit(d->replica, &d->drain);
 }
 
 static void signal_cb(uv_signal_t *handle, int number)
@@ -863,8 +906,9 @@ int hf_daemon_run(const struct hf_config *config)
     files_raise(config);
     d->config = config;
     d->started_wall_ms = hf_clock_wall_ms();
-    struct hf_blob_file_options file = {.workers = (unsigned)config->store_workers,
-                                        .ballast_bytes = config->store_ballast};
+    struct hf_registry_options store = {.workers = (unsigned)config->store_workers,
+                                        .ballast_bytes = config->store_ballast,
+                                        .shared = strcmp(config->election, "standalone") != 0};
     struct hf_sessions_options sessions = {.close_grace_ms = config->session_close_grace,
                                            .sessions_max = config->sessions_max};
     d->service.ops = &service_ops;
@@ -882,10 +926,11 @@ int hf_daemon_run(const struct hf_config *config)
     handles_init(d);
     hf_buf_init(&d->start_bytes, 4096);
     d->req.arg = d;
+    d->candidate = hf_candidate_new(&d->loop, config->election_proof_of_death != 0);
+    hf_assert(d->candidate != NULL);
     hf_log_info("daemon.starting", "version=%s store=%s", HF_VERSION,
                 hf_log_quote(config->store).text);
-    enum hf_status status =
-        hf_blob_file_open(&d->blob, &d->loop, config->store + strlen("file://"), &file, &err);
+    enum hf_status status = hf_registry_blob_open(&d->blob, &d->loop, config->store, &store, &err);
     if (status != HF_OK)
         start_failed(d, status, "start", err.text);
     else {

@@ -43,6 +43,10 @@ struct hf_lease_ops {
      * `lost` follows when it was held. */
     void (*resign)(struct hf_lease *lease);
 
+    /* The process at address, the leader as last told, is known to be dead: what it holds may be
+     * taken from it before it runs out. NULL: the backend cannot, or has nothing to take. */
+    void (*depose)(struct hf_lease *lease, const char *address);
+
     /* Resigns without a word to the observer, frees the lease, then calls closed once. */
     void (*close)(struct hf_lease *lease, void (*closed)(void *arg), void *arg);
 };
@@ -66,6 +70,12 @@ static inline uint64_t hf_lease_valid_until_ms(const struct hf_lease *lease)
 static inline void hf_lease_resign(struct hf_lease *lease)
 {
     lease->ops->resign(lease);
+}
+
+static inline void hf_lease_depose(struct hf_lease *lease, const char *address)
+{
+    if (lease->ops->depose != NULL)
+        lease->ops->depose(lease, address);
 }
 
 static inline void hf_lease_close(struct hf_lease *lease, void (*closed)(void *arg), void *arg)
