@@ -3,7 +3,8 @@
   commits   one completed checkpoint in the HA store, at 1, 16 and 64 jobs: throughput, latency, records per commit
   streams   idle JobManager streams: memory and CPU of the daemon for each
 
-Wall times are those of this machine at this moment; read the ratios and the operation counts.
+Wall times are those of this machine at this moment; read the ratios, the operation counts and the CPU time of the
+server, which tells how many commits one core carries when the clients run elsewhere.
 """
 import argparse
 import http.client
@@ -33,14 +34,21 @@ def java_classes(work):
     return f"{out}:{path}"
 
 
-def commits(classes, work, kind, target, jobs, warm, seconds):
+def commits(classes, work, kind, target, server, jobs, warm, seconds):
+    """server: the process id whose CPU time is counted, from start to end, warming up included."""
     folder = tempfile.mkdtemp(prefix=f"{kind}-{jobs}-", dir=work)
-    done = subprocess.run(["java", "-Xmx1g", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp",
-                           classes, "io.holdfast.flink.CommitBench", kind, target, folder, str(jobs), str(warm),
-                           str(seconds)], capture_output=True, text=True, timeout=600)
+    memory_folder = "/dev/shm" if os.path.isdir("/dev/shm") else work
+    with tempfile.TemporaryDirectory(prefix="holdfast-bench-", dir=memory_folder) as checkpoints:
+        before = cpu_seconds(server)
+        done = subprocess.run(["java", "-Xmx1g", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+                               "-cp", classes, "io.holdfast.flink.CommitBench", kind, target, folder, checkpoints,
+                               str(jobs), str(warm), str(seconds)], capture_output=True, text=True, timeout=600)
+        used = cpu_seconds(server) - before
     if done.returncode != 0:
         sys.exit(f"bench: {kind}, {jobs} jobs: {done.stderr[-2000:]}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    figures = json.loads(done.stdout.strip().splitlines()[-1])
+    figures["server_cpu_us"] = round(used * 1e6 / max(1, figures["all_commits"]), 1)
+    return figures
 
 
 def bench_commits(work, warm, seconds):
@@ -51,20 +59,24 @@ def bench_commits(work, warm, seconds):
         with Daemon() as daemon:
             for jobs in (1, 16, 64):
                 before = daemon.call("GET", "/v1/status")[1]
-                ours = commits(classes, work, "holdfast", f"http://127.0.0.1:{daemon.port}", jobs, warm, seconds)
+                ours = commits(classes, work, "holdfast", f"http://127.0.0.1:{daemon.port}", daemon.process.pid, jobs, warm,
+                               seconds)
                 after = daemon.call("GET", "/v1/status")[1]
                 records = after["records_written"] - before["records_written"]
                 transactions = after["txns_written"] - before["txns_written"]
-                theirs = commits(classes, work, "zookeeper", f"127.0.0.1:{peer.port}", jobs, warm, seconds)
+                theirs = commits(classes, work, "zookeeper", f"127.0.0.1:{peer.port}", peer.process.pid, jobs, warm,
+                                 seconds)
                 result[str(jobs)] = {
                     "holdfast": ours, "zookeeper": theirs,
                     "latency_p50_ratio": round(ours["p50_ms"] / theirs["p50_ms"], 3),
                     "throughput_ratio": round(ours["per_second"] / theirs["per_second"], 2),
+                    "server_cpu_ratio": round(ours["server_cpu_us"] / theirs["server_cpu_us"], 3),
                     "records_per_commit": round(records / max(1, transactions), 3)}
                 print(f"{jobs:3} job(s): Holdfast {ours['per_second']:8.0f}/s p50 {ours['p50_ms']:7.2f} ms p99 "
                       f"{ours['p99_ms']:7.2f} ms | ZooKeeper {theirs['per_second']:8.0f}/s p50 {theirs['p50_ms']:7.2f} ms "
                       f"p99 {theirs['p99_ms']:7.2f} ms | latency x{result[str(jobs)]['latency_p50_ratio']}, throughput "
-                      f"x{result[str(jobs)]['throughput_ratio']}, {result[str(jobs)]['records_per_commit']} records/commit",
+                      f"x{result[str(jobs)]['throughput_ratio']}, server CPU {ours['server_cpu_us']} against "
+                      f"{theirs['server_cpu_us']} us/commit, {result[str(jobs)]['records_per_commit']} records/commit",
                       flush=True)
     finally:
         peer.process.kill()
