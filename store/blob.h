@@ -1,7 +1,8 @@
 /* store/blob.h: what the store asks of a place that keeps immutable objects.
  *
  * A backend is one file in backends/ and one line in backends/registry.c. Names
- * are relative, with '/' between segments of [A-Za-z0-9._-]. Rules for all calls:
+ * are relative, with '/' between segments of [A-Za-z0-9._-]. No name is another name's folder: who
+ * uses "a/b" must not use "a" (a folder store cannot hold both). Rules for all calls:
  *  - the request lives in the caller's memory until its callback has run;
  *  - the callback runs exactly once, on the loop thread, never before the call
  *    that started it has returned;
