@@ -101,19 +101,20 @@ def wake(rig, job, stale, leader, result):
     require(active == [leader.name], f"these JobManagers lead: {active}")
     require(dispatcher(rig) == address, "the published dispatcher address changed when the stale leader woke")
     result["refused_writes"] = len(stale.lines.find(rig.ha.refused, start))
-    result["restarts_by_freed_slot"] = check_restarts(leader, others)
+    result["restarts_by_freed_slot"] = check_restarts(leader, others, stale, start)
     rig.say(f"one dispatcher is active, in {leader.name}; the job goes on; {result['refused_writes']} write(s) refused")
 
 
-def check_restarts(leader, start):
+def check_restarts(leader, start, stale, stale_start):
     """How often the job was restarted since log line `start`: never, or once for the one reason that is Flink's own.
 
-    While the stale leader slept, the TaskManager told it to let go of its slots. Awake, it obeys before it learns
-    that it is deposed, and sends a "free slot" for a slot that belongs to the new leader by now, under the same id.
-    TaskManagers do not check who asks; the failure they report names the change of leader. No HA service can stop that message; the restart must do no harm.
+    While the stale leader slept, the TaskManager told it that its tasks failed and that it should let go of its slots. Awake,
+    it obeys before it learns that it is deposed, and sends a "free slot" for a slot that belongs to the new leader by now,
+    under the same id. TaskManagers do not check who asks. No HA service can stop that message; its own log tells that it
+    was sent, and the restart must do no harm.
     """
     failures = leader.lines.find(r"Job .* switched from state \w+ to (RESTARTING|FAILING|FAILED)", start)
-    freed = leader.lines.find(r"Found new job leader for job id|ResourceManager leader changed to new address", start)
+    freed = stale.lines.find(r"Releasing slot \[\w+\]|Disconnect TaskExecutor", stale_start)
     require(len(failures) <= (1 if freed else 0), f"the job was restarted {len(failures)} times")
     for line, match in leader.lines.find(flink.RESTORED, start):
         done = [int(number[1]) for before, number in leader.lines.find(flink.COMPLETED) if before.index < line.index]
