@@ -16,6 +16,8 @@ const struct hf_cli_verb hf_cli_verbs[] = {
     {"checkpoints", "CLUSTER JOB", "retained checkpoints of a job, newest first",
      hf_cmd_checkpoints},
     {"leaders", "", "which JobManager leads which cluster", hf_cmd_leaders},
+    {"metadata", "show FILE", "what a checkpoint's _metadata holds (no daemon needed)",
+     hf_cmd_metadata},
     {"version", "", "version of this program and of the daemon", hf_cmd_version},
     {NULL, NULL, NULL, NULL},
 };

@@ -78,6 +78,7 @@ int hf_cmd_clusters(struct hf_cli *cli);
 int hf_cmd_jobs(struct hf_cli *cli);
 int hf_cmd_checkpoints(struct hf_cli *cli);
 int hf_cmd_leaders(struct hf_cli *cli);
+int hf_cmd_metadata(struct hf_cli *cli);
 int hf_cmd_version(struct hf_cli *cli);
 
 #endif

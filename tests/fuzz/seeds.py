@@ -1,6 +1,8 @@
 """First inputs for the fuzzers, made from docs/storage-format.md and docs/protocol.md."""
 
 import hashlib
+import pathlib
+import re
 import struct
 
 STORE_ID, NONCE, OWNER, BEFORE = bytes(range(16)), bytes(range(32, 48)), bytes(range(64, 80)), bytes(32)
@@ -116,7 +118,19 @@ TXNS = [put(b"/j/1", b"graph", OWNER), put(b"/j/2", b"") + delete(b"/j/1"), dele
 CONFIG = (b"# settings\nlisten: \"127.0.0.1:0\"\nstore: 'file:///var/lib/holdfast'\nsession.close-grace: 300ms\n"
           b"limit.payload: 64MiB\nstore.workers: 4\n")
 
+def flink_bytes():
+    """Name -> bytes, of what Flink's own serializers wrote."""
+    header = (pathlib.Path(__file__).resolve().parent.parent / "lib/flink_bytes.h").read_text("utf-8")
+    found = re.findall(r"static const char (\w+)\[\] =([^;]*);", header)
+    return {name: bytes.fromhex("".join(re.findall(r'"([0-9a-f]*)"', text))) for name, text in found}
+
+
+FLINK = flink_bytes()
+METADATA_V4 = FLINK["flink_metadata_v3"].replace(b"\0\0\0\x03", b"\0\0\0\x04", 1) + FLINK["flink_properties"]
+
 SEEDS = {
+    "java": [data for name, data in FLINK.items() if "metadata" not in name],
+    "metadata": [FLINK["flink_metadata_v3"], METADATA_V4, FLINK["flink_metadata_v6"] + FLINK["flink_properties"]],
     "config": [CONFIG, b"---\n{listen: \"a\\x09\\u00e4\", log.level: >\n  debug\n}\n...\n", b"listen: &a x\nstore: *a\n"],
     "record": [record(1, batch(*TXNS)), record(2, sized(b"10.0.0.2:7070") + struct.pack(">Q", 9)), mark()],
     "batch": [batch(*TXNS), batch()],
