@@ -31,6 +31,8 @@ struct hf_replica {
     uv_timer_t timer;
     struct hf_journal_effects effects;
     bool stepping;
+    uint64_t failed[HF_JOURNAL_CALLS_MAX]; /* calls that there was no memory for: their ids */
+    size_t failed_count;
     struct hf_submission_list arrived; /* submitted from within a step's callbacks */
     uint64_t calls_under_way;
     bool closing;
@@ -181,12 +183,25 @@ static void snapshot_start(struct call *call)
     snapshot_next(call);
 }
 
+/* The call is answered NO_MEMORY after the present step. The journal tries each kind again later; its
+ * answer to one failure is one other call at most, so the list cannot overflow. */
+static void call_without_memory(struct hf_replica *r, struct hf_journal_call *job)
+{
+    hf_assert(r->failed_count < HF_COUNT_OF(r->failed));
+    r->failed[r->failed_count++] = job->id;
+    if (job->kind == HF_CALL_SNAPSHOT)
+        hf_snapshot_encoder_release(&job->snapshot);
+    hf_free(job->body);
+}
+
 static void call_start(struct hf_replica *r, struct hf_journal_call *job)
 {
     struct call *call = hf_calloc(1, sizeof *call);
 
-    /* Without memory for 2 KB the daemon cannot keep its word; its successor can. */
-    hf_assert(call != NULL);
+    if (call == NULL) {
+        call_without_memory(r, job);
+        return;
+    }
     call->replica = r;
     call->job = *job;
     call->req.arg = call;
@@ -273,6 +288,20 @@ static void step_once(struct hf_replica *r, struct hf_journal_event *ev)
         r->observer.halted(r->observer.arg, &fx->error);
 }
 
+static void step_failed(struct hf_replica *r)
+{
+    struct hf_error error = {HF_NO_MEMORY, "no memory for a call of the storage"};
+    struct hf_buf nothing = {0};
+    struct hf_journal_event ev = {.kind = HF_JOURNAL_CALL_DONE,
+                                  .call = r->failed[--r->failed_count],
+                                  .status = HF_NO_MEMORY,
+                                  .error = &error,
+                                  .data = &nothing};
+
+    hf_log_warn("blob.call_failed", "status=NO_MEMORY");
+    step_once(r, &ev);
+}
+
 /* Callbacks submit more; those wait until the present effects are used up. */
 static void replica_step(struct hf_replica *r, struct hf_journal_event *ev)
 {
@@ -281,9 +310,15 @@ static void replica_step(struct hf_replica *r, struct hf_journal_event *ev)
     hf_assert(!r->stepping);
     r->stepping = true;
     step_once(r, ev);
-    while ((submission = hf_submission_list_take(&r->arrived)) != NULL) {
-        struct hf_journal_event next = {.kind = HF_JOURNAL_SUBMIT, .submit = submission};
-        step_once(r, &next);
+    for (;;) {
+        if (r->failed_count > 0) {
+            step_failed(r);
+        } else if ((submission = hf_submission_list_take(&r->arrived)) != NULL) {
+            struct hf_journal_event next = {.kind = HF_JOURNAL_SUBMIT, .submit = submission};
+            step_once(r, &next);
+        } else {
+            break;
+        }
     }
     r->stepping = false;
     uint64_t deadline = hf_journal_deadline(r->journal);

@@ -4,6 +4,7 @@
 #ifndef HF_RPC_CALL_H
 #define HF_RPC_CALL_H
 
+#include "rpc/json.h"
 #include "rpc/rpc.h"
 
 enum { HF_CALL_PARAMS_MAX = 4, HF_CALL_PARAM_SIZE = 256 };
@@ -35,6 +36,8 @@ struct hf_call {
     struct hf_submission submission;
     bool submitted;
     bool mutates;
+    enum hf_status
+        verdict; /* not HF_OK: what was written is being taken back, then fails with it */
     struct hf_error error;
     hf_call_handler handler;
     void (*then)(struct hf_call *call); /* after the submission, instead of the plain answer */
@@ -47,7 +50,8 @@ void hf_call_fail(struct hf_call *call, enum hf_status status);
 /* hf_error_set on call->error, then hf_call_fail. */
 void hf_call_refuse(struct hf_call *call, enum hf_status status, const char *format, ...)
     HF_PRINTF(3, 4);
-/* Answers 200 with the object (reference taken over; NULL: no memory) and frees the call. */
+/* Answers 200 with the object (reference taken over) and frees the call. Without memory for it
+ * (NULL, or hf_json_out_of_memory): NO_MEMORY, or UNKNOWN when the call mutates. */
 void hf_call_answer(struct hf_call *call, json_t *object);
 void hf_call_free(struct hf_call *call);
 
@@ -65,9 +69,6 @@ bool hf_call_query(const struct hf_call *call, const char *name, char *out, size
 uint64_t hf_call_query_number(const struct hf_call *call, const char *name, uint64_t absent,
                               uint64_t max);
 
-/* Text of borrowed bytes as a new JSON string, null when empty. */
-json_t *hf_json_bytes(struct hf_bytes bytes);
-json_t *hf_json_load(struct hf_bytes bytes, struct hf_error *err);
 void hf_digest_text(const struct hf_hash *hash, char out[80]);
 bool hf_sid_parse(const char *text, struct hf_owner *out);
 

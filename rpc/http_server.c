@@ -70,6 +70,7 @@ struct conn {
     struct conn *next;
     struct conn **prev;
     struct hf_http_request *req;
+    uv_shutdown_t shutdown;
     struct hf_buf tail;   /* bytes after the message being answered */
     uint64_t deadline_ms; /* 0: none */
     size_t queued;        /* bytes handed to uv_write and not yet taken */
@@ -98,6 +99,10 @@ struct hf_http_server {
     struct hf_http_handler handler;
     llhttp_settings_t settings;
     struct conn *conns;
+    uv_tcp_t turned_away; /* a connection that there is no memory for: accepted, and closed */
+    bool turning_away;    /* it is not closed yet */
+    bool
+        waiting_in_queue; /* another such one is still the kernel's; libuv accepts none until then */
     struct hf_http_stats stats;
     void (*closed)(void *arg);
     void *closed_arg;
@@ -310,17 +315,38 @@ static bool conn_write(struct conn *conn, struct hf_bytes bytes)
     return true;
 }
 
+/* RFC 9110 section 15, RFC 6585. Of the codes in base/status.h and those that the server gives. */
 static const char *reason_of(int code)
 {
-    switch (code) {
-#define REASON(number, name, text) \
-    case number:                   \
-        return #text;
-        HTTP_STATUS_MAP(REASON)
-#undef REASON
-    default:
-        return "Unknown";
+    static const struct {
+        int code;
+        const char *phrase;
+    } reasons[] = {
+        {200, "OK"},
+        {400, "Bad Request"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {408, "Request Timeout"},
+        {409, "Conflict"},
+        {410, "Gone"},
+        {413, "Content Too Large"},
+        {414, "URI Too Long"},
+        {415, "Unsupported Media Type"},
+        {421, "Misdirected Request"},
+        {428, "Precondition Required"},
+        {429, "Too Many Requests"},
+        {431, "Request Header Fields Too Large"},
+        {500, "Internal Server Error"},
+        {503, "Service Unavailable"},
+        {504, "Gateway Timeout"},
+        {507, "Insufficient Storage"},
+    };
+
+    for (size_t i = 0; i < HF_COUNT_OF(reasons); i++) {
+        if (reasons[i].code == code)
+            return reasons[i].phrase;
     }
+    return ""; /* RFC 9112 section 4 allows none */
 }
 
 static bool head_write(struct hf_http_request *req, int code, const char *content_type,
@@ -382,7 +408,7 @@ void hf_http_answer(struct hf_http_request *req, int code, const char *content_t
     hf_buf_release(&out);
 }
 
-void hf_http_answer_begin(struct hf_http_request *req, int code, const char *content_type,
+bool hf_http_answer_begin(struct hf_http_request *req, int code, const char *content_type,
                           const char *headers, int64_t length,
                           void (*on_drained)(struct hf_http_request *req))
 {
@@ -391,17 +417,18 @@ void hf_http_answer_begin(struct hf_http_request *req, int code, const char *con
 
     hf_assert(!req->begun);
     if (conn->closing)
-        return;
+        return false;
     hf_buf_init(&out, SIZE_MAX / 4);
     req->on_drained = on_drained;
     conn->deadline_ms = 0;
     bool made = head_write(req, code, content_type, headers, length, &out);
     request_forget_head(req);
-    if (!made)
-        conn_close(conn, HF_HTTP_SERVER_CLOSED);
+    if (made)
+        made = conn_write(conn, hf_buf_bytes(&out));
     else
-        conn_write(conn, hf_buf_bytes(&out));
+        conn_close(conn, HF_HTTP_SERVER_CLOSED);
     hf_buf_release(&out);
+    return made;
 }
 
 bool hf_http_answer_write(struct hf_http_request *req, struct hf_bytes piece)
@@ -452,21 +479,23 @@ void hf_http_abort(struct hf_http_request *req)
     conn_close(req->conn, HF_HTTP_SERVER_CLOSED);
 }
 
-/* An answer of the server's own, in the shape all errors have. The request, if
- * one was handed over, hears on_closed first. */
+/* An answer of the server's own, in the shape all errors have, on the stack: it is sent for want of
+ * memory too. The request, if one was handed over, hears on_closed first. */
 static void conn_refuse(struct conn *conn, int code, const char *why)
 {
-    struct hf_buf body;
-    struct hf_buf out;
+    char body[256];
+    char out[640];
     struct hf_http_request *req = conn->req;
     const char *status = code == 408                  ? "TIMEOUT"
                          : code == 413                ? "TOO_LARGE"
                          : code == 431 || code == 414 ? "HEADERS"
+                         : code == 503                ? "NO_MEMORY"
                                                       : "INVALID";
 
     if (conn->closing || conn->lingering)
         return;
-    conn->server->stats.bad_requests++;
+    if (code < 500)
+        conn->server->stats.bad_requests++;
     if (req != NULL) {
         if (req->begun) { /* an answer is half-way out: nothing more can be said */
             conn_close(conn, HF_HTTP_SERVER_CLOSED);
@@ -477,23 +506,18 @@ static void conn_refuse(struct conn *conn, int code, const char *why)
             conn->server->handler.on_closed(req, HF_HTTP_SERVER_CLOSED);
         request_free(req);
     }
-    hf_buf_init(&body, 4096);
-    hf_buf_init(&out, 8192);
-    hf_buf_append_format(&body, "{\"status\":\"%s\",\"message\":\"%s\",\"retry\":%s}\n", status,
-                         why, code == 408 ? "true" : "false");
-    hf_buf_append_format(&out,
-                         "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\n"
-                         "Content-Length: %zu\r\nConnection: close\r\n\r\n",
-                         code, reason_of(code), body.size);
-    hf_buf_append(&out, body.data, body.size);
+    int size = snprintf(body, sizeof body, "{\"status\":\"%s\",\"message\":\"%s\",\"retry\":%s}\n",
+                        status, why, code == 408 || code == 503 ? "true" : "false");
+    hf_assert(size > 0 && (size_t)size < sizeof body);
+    size = snprintf(out, sizeof out,
+                    "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\n"
+                    "Content-Length: %d\r\nConnection: close\r\n\r\n%s",
+                    code, reason_of(code), size, body);
+    hf_assert(size > 0 && (size_t)size < sizeof out);
     conn->keep_alive = false;
     conn->refused = true;
-    if (body.failed != HF_OK || out.failed != HF_OK)
-        conn_close(conn, HF_HTTP_SERVER_CLOSED);
-    else if (conn_write(conn, hf_buf_bytes(&out)))
+    if (conn_write(conn, (struct hf_bytes){(const uint8_t *)out, (size_t)size}))
         conn_run(conn, NULL, 0);
-    hf_buf_release(&body);
-    hf_buf_release(&out);
 }
 
 /* ------------------------------------------------------------------------- closing */
@@ -538,8 +562,8 @@ static void conn_close(struct conn *conn, enum hf_http_end end)
 
 static void shutdown_cb(uv_shutdown_t *shutdown, int status)
 {
+    (void)shutdown; /* part of the connection, which outlives it */
     (void)status;
-    hf_free(shutdown);
 }
 
 /* The answer is out and the connection is to end: say so, then read what the
@@ -547,13 +571,9 @@ static void shutdown_cb(uv_shutdown_t *shutdown, int status)
  * lose the answer. */
 static void conn_linger(struct conn *conn)
 {
-    uv_shutdown_t *shutdown = hf_malloc(sizeof *shutdown);
-
     conn->lingering = true;
     hf_buf_release(&conn->tail);
-    if (conn->eof || shutdown == NULL ||
-        uv_shutdown(shutdown, (uv_stream_t *)&conn->tcp, shutdown_cb) != 0) {
-        hf_free(shutdown);
+    if (conn->eof || uv_shutdown(&conn->shutdown, (uv_stream_t *)&conn->tcp, shutdown_cb) != 0) {
         conn_close(conn, HF_HTTP_SERVER_CLOSED);
         return;
     }
@@ -914,12 +934,15 @@ static void conn_step(struct conn *conn)
                 conn_close(conn, HF_HTTP_PEER_CLOSED);
             return;
         }
-        struct hf_buf data = conn->tail;
+        struct hf_buf data = conn->tail; /* the parser's callbacks may end the connection */
         hf_buf_init(&conn->tail, 2 * READ_SIZE);
         size_t used = conn_parse(conn, (const char *)data.data, data.size);
-        if (conn->refuse_code == 0 && used < data.size)
-            hf_buf_append(&conn->tail, data.data + used, data.size - used);
-        hf_buf_release(&data);
+        hf_assert(conn->tail.size == 0); /* nothing is read meanwhile */
+        hf_buf_consume(&data, used);
+        if (conn->refuse_code == 0 && data.size > 0 && !conn->closing && !conn->lingering)
+            conn->tail = data;
+        else
+            hf_buf_release(&data);
         if (conn->refuse_code == 0 && conn->req != NULL && conn->req->complete)
             message_completed(conn);
     }
@@ -996,6 +1019,37 @@ static void read_start(struct conn *conn)
     conn->reading = uv_read_start((uv_stream_t *)&conn->tcp, alloc_cb, read_cb) == 0;
 }
 
+static void connection_cb(uv_stream_t *listener, int status);
+
+static void turned_away_cb(uv_handle_t *handle)
+{
+    struct hf_http_server *server = handle->data;
+    bool waiting = server->waiting_in_queue;
+
+    server->turning_away = false;
+    server->waiting_in_queue = false;
+    server->handles_open--;
+    if (waiting)
+        connection_cb((uv_stream_t *)&server->listener, 0);
+    server_maybe_closed(server);
+}
+
+/* Left alone it would block the queue: libuv asks for no other before it is accepted. */
+static void turn_away(struct hf_http_server *server)
+{
+    if (server->turning_away) {
+        server->waiting_in_queue = true;
+        return;
+    }
+    server->stats.refused++;
+    server->turning_away = true;
+    server->handles_open++;
+    uv_tcp_init(server->loop, &server->turned_away);
+    server->turned_away.data = server;
+    uv_accept((uv_stream_t *)&server->listener, (uv_stream_t *)&server->turned_away);
+    uv_close((uv_handle_t *)&server->turned_away, turned_away_cb);
+}
+
 static void connection_cb(uv_stream_t *listener, int status)
 {
     struct hf_http_server *server = listener->data;
@@ -1003,8 +1057,10 @@ static void connection_cb(uv_stream_t *listener, int status)
     if (status < 0 || server->closing)
         return;
     struct conn *conn = hf_calloc(1, sizeof *conn);
-    if (conn == NULL)
-        return; /* it stays in the kernel's queue until there is memory */
+    if (conn == NULL) {
+        turn_away(server);
+        return;
+    }
     conn->server = server;
     conn->tcp.data = conn;
     uv_tcp_init(server->loop, &conn->tcp);

@@ -1,5 +1,5 @@
 /* rpc/http_server.h: HTTP/1.1 on libuv, parsed by llhttp. It knows nothing of
- * routes, JSON or Holdfast; rpc/router.c is its only user.
+ * routes, JSON or Holdfast; rpc/rpc.c is its only user.
  *
  * A request is handed over when its header is complete. The handler then asks
  * for the body (whole, or in pieces) or not, and answers, now or later. From the
@@ -88,12 +88,13 @@ void hf_http_resume(struct hf_http_request *req);
 void hf_http_answer(struct hf_http_request *req, int code, const char *content_type,
                     const char *headers, struct hf_bytes body);
 /* An answer in pieces; length < 0: chunked. on_drained is called whenever all that was written has
- * been taken by the kernel; NULL when not wanted. */
-void hf_http_answer_begin(struct hf_http_request *req, int code, const char *content_type,
+ * been taken by the kernel; NULL when not wanted. False: the connection is being closed, and
+ * on_closed has been called. */
+bool hf_http_answer_begin(struct hf_http_request *req, int code, const char *content_type,
                           const char *headers, int64_t length,
                           void (*on_drained)(struct hf_http_request *req));
 /* False: the reader is too slow or there is no memory, and the connection is being closed (on_closed
- * will say so). The bytes are copied. */
+ * has been called). The bytes are copied. */
 bool hf_http_answer_write(struct hf_http_request *req, struct hf_bytes piece);
 /* Bytes written and not yet taken by the kernel: 0 means that on_drained will not come. */
 size_t hf_http_queued(const struct hf_http_request *req);

@@ -194,7 +194,7 @@ void hf_res_checkpoint_commit(struct hf_call *call)
                                    &commit, &call->txn, result, &call->error);
         call->answer = commit_answer(result);
     }
-    free(properties);
+    hf_free(properties);
     hf_free(result);
     hf_free(discarded);
     hf_call_commit(call, status);
@@ -204,9 +204,7 @@ void hf_res_checkpoint_commit(struct hf_call *call)
 
 static json_t *checkpoint_json(const struct hf_checkpoint_info *info)
 {
-    json_t *properties = info->properties.size > 0 ? json_loadb((const char *)info->properties.data,
-                                                                info->properties.size, 0, NULL)
-                                                   : NULL;
+    json_t *properties = hf_json_stored(info->properties);
 
     return json_pack("{s:I, s:o, s:I, s:I, s:I, s:o, s:o, s:o}", "id", (json_int_t)info->id,
                      "pointer", hf_json_bytes(info->pointer), "started_ms",
@@ -368,9 +366,7 @@ static const char *result_state(enum hf_result_state state)
 
 static json_t *result_json(const char *id, const struct hf_result_info *info)
 {
-    json_t *result = info->json.size > 0
-                         ? json_loadb((const char *)info->json.data, info->json.size, 0, NULL)
-                         : NULL;
+    json_t *result = hf_json_stored(info->json);
 
     return json_pack("{s:s, s:s, s:o, s:o}", "id", id, "state", result_state(info->state), "result",
                      result != NULL ? result : json_null(), "quarantined",
@@ -392,7 +388,7 @@ void hf_res_result_put(struct hf_call *call)
         status = hf_catalog_result_put(pending(call), &call->ref, &call->fence, call->kind,
                                        call->params[2], HF_BYTES_OF_STRING(text), &call->txn,
                                        &call->error);
-    free(text);
+    hf_free(text);
     call->answer = json_object();
     hf_call_commit(call, status);
 }

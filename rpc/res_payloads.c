@@ -325,10 +325,10 @@ static void download_fail(struct transfer *t, enum hf_status status, const char 
 
     if (call != NULL) {
         hf_http_set_arg(req, &call->owner);
-        hf_call_refuse(call, status,
-                       "the stored payload %s: %s; the job cannot be recovered from it: restore "
-                       "the object from a backup, or submit the job again",
-                       t->payload.blob, why);
+        hf_call_refuse(call, status, "the stored payload %s: %s%s", t->payload.blob, why,
+                       status == HF_CORRUPT ? "; the job cannot be recovered from it: restore the "
+                                              "object from a backup, or submit the job again"
+                                            : "");
     } else {
         hf_http_set_arg(req, NULL);
         hf_http_abort(req);
@@ -362,9 +362,14 @@ static void download_begin(struct transfer *t)
     t->call = NULL;
     call->req = NULL;
     hf_call_free(call);
+    t->busy = true; /* a close seen while writing must not free what is in use here */
     hf_http_answer_begin(req, 200, "application/octet-stream", headers, (int64_t)t->payload.size,
                          download_drained);
-    download_read(t);
+    t->busy = false;
+    if (t->client_gone)
+        transfer_free(t);
+    else
+        download_read(t);
 }
 
 static void download_end(struct transfer *t)

@@ -24,6 +24,23 @@ static bool copy_text(char *out, size_t size, const char *text)
     return true;
 }
 
+static void session_taken_back(struct hf_call *call)
+{
+    hf_call_fail(call, call->verdict);
+}
+
+/* It is in the store, and the table has no room or no memory for it: nobody would ever end it. */
+static void session_take_back(struct hf_call *call, enum hf_status verdict)
+{
+    hf_txn_release(&call->txn);
+    hf_txn_init(&call->txn);
+    hf_catalog_session_end(call->service->ops->pending(call->service), call->fence.session,
+                           &call->txn);
+    call->verdict = verdict;
+    call->then = session_taken_back;
+    hf_call_commit(call, hf_txn_status(&call->txn) == HF_OK ? HF_OK : HF_UNKNOWN);
+}
+
 static void session_opened(struct hf_call *call)
 {
     struct hf_service *service = call->service;
@@ -33,11 +50,17 @@ static void session_opened(struct hf_call *call)
     struct hf_session_id sid = sid_of(call->fence.session);
 
     enum hf_status status = hf_sessions_open(service->sessions, sid, call->ref.path, ttl, now);
+    if (status == HF_NO_MEMORY || status == HF_LIMIT) {
+        session_take_back(call, status);
+        return;
+    }
     if (status == HF_OK)
         status = hf_sessions_renew(service->sessions, sid, now, service->ops->proof_ms(service),
                                    &remaining);
     if (status != HF_OK) {
-        hf_call_fail(call, status);
+        hf_call_refuse(call, status == HF_GONE ? HF_GONE : HF_UNKNOWN,
+                       status == HF_GONE ? "the session has ended; open a new one with a new id"
+                                         : "leadership is not proven at the moment; ask again");
         return;
     }
     json_t *answer = json_incref(call->answer);

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SEGMENTS_MAX = 12, SWEEP_MS = 500, JSON_VALUES_MAX = 50000 };
+enum { SEGMENTS_MAX = 12, SWEEP_MS = 500 };
 
 enum route_flags {
     FENCED = 1 << 0, /* carries session and fence */
@@ -120,35 +120,42 @@ void hf_call_free(struct hf_call *call)
     hf_free(call);
 }
 
-static void answer_json(struct hf_rpc *rpc, struct hf_http_request *req, int code, json_t *object)
+/* Takes the object over. Without memory for it: what can be said without any. in_doubt: something
+ * may have been written, so that "nothing was written" would be a lie. */
+static void answer_json(struct hf_rpc *rpc, struct hf_http_request *req, enum hf_status status,
+                        json_t *object, bool in_doubt)
 {
-    char *text = object != NULL ? json_dumps(object, JSON_COMPACT) : NULL;
+    static const char none[] =
+        "{\"status\":\"NO_MEMORY\",\"message\":\"out of memory; nothing was "
+        "written\",\"retry\":true}";
+    static const char doubt[] =
+        "{\"status\":\"UNKNOWN\",\"message\":\"out of memory; it is not known "
+        "whether the write took place\",\"retry\":true}";
+    char *text = NULL;
 
-    (void)rpc;
-    if (text == NULL) {
-        static const char none[] =
-            "{\"status\":\"NO_MEMORY\",\"message\":\"out of memory\",\"retry\":true}";
-        hf_http_answer(req, 503, "application/json", NULL, HF_BYTES_OF_STRING(none));
-    } else {
-        hf_http_answer(req, code, "application/json", NULL, HF_BYTES_OF_STRING(text));
-    }
-    free(text);
+    if (object != NULL && !hf_json_out_of_memory())
+        text = json_dumps(object, JSON_COMPACT);
     json_decref(object);
+    hf_json_begin();
+    struct hf_bytes body = HF_BYTES_OF_STRING(text != NULL ? text : in_doubt ? doubt : none);
+    if (text == NULL)
+        status = in_doubt ? HF_UNKNOWN : HF_NO_MEMORY;
+    rpc->stats.answers[status]++;
+    if (req != NULL)
+        hf_http_answer(req, hf_status_http(status), "application/json", NULL, body);
+    hf_free(text);
 }
 
 void hf_call_answer(struct hf_call *call, json_t *object)
 {
     struct hf_http_request *req = call->req;
     struct hf_rpc *rpc = call->rpc;
+    bool in_doubt = call->mutates;
 
-    rpc->stats.answers[HF_OK]++;
     hf_call_free(call);
-    if (req != NULL) {
+    if (req != NULL)
         hf_http_set_arg(req, NULL);
-        answer_json(rpc, req, 200, object);
-    } else {
-        json_decref(object);
-    }
+    answer_json(rpc, req, HF_OK, object, in_doubt);
 }
 
 static json_t *error_object(struct hf_service *service, enum hf_status status, const char *text)
@@ -167,16 +174,21 @@ void hf_call_fail(struct hf_call *call, enum hf_status status)
 {
     struct hf_http_request *req = call->req;
     struct hf_rpc *rpc = call->rpc;
-    json_t *object = error_object(call->service, status, call->error.text);
+    char text[HF_ERROR_TEXT_MAX];
 
-    rpc->stats.answers[status]++;
+    /* "Not valid" or "not there", found while JSON had no memory, is no verdict on the request. */
+    bool ran_out = hf_json_out_of_memory() && status != HF_UNKNOWN;
+    if (ran_out)
+        status = HF_NO_MEMORY;
+    if (call->verdict != HF_OK && call->verdict != status)
+        status = HF_UNKNOWN; /* what was written has not been taken back */
+    snprintf(text, sizeof text, "%s", ran_out ? "" : call->error.text);
+    hf_json_begin();
+    json_t *object = error_object(call->service, status, text);
     hf_call_free(call);
-    if (req != NULL) {
+    if (req != NULL)
         hf_http_set_arg(req, NULL);
-        answer_json(rpc, req, hf_status_http(status), object);
-    } else {
-        json_decref(object);
-    }
+    answer_json(rpc, req, status, object, status == HF_UNKNOWN);
 }
 
 void hf_call_refuse(struct hf_call *call, enum hf_status status, const char *format, ...)
@@ -196,6 +208,7 @@ static void submission_done(struct hf_service_done *done, struct hf_submission *
     struct hf_call *call = HF_CONTAINER_OF(done, struct hf_call, done);
     enum hf_status status = submission->status;
 
+    hf_json_begin();
     call_unlink(call);
     call->submitted = false;
     if (status != HF_OK) {
@@ -239,6 +252,8 @@ static void call_submit(struct hf_call *call, struct hf_txn *txn, enum hf_status
 
 void hf_call_commit(struct hf_call *call, enum hf_status status)
 {
+    if (hf_json_out_of_memory())
+        status = HF_NO_MEMORY; /* of the answer, or of what was read from the body */
     if (status == HF_NO_MEMORY || status == HF_INVALID || status == HF_TOO_LARGE) {
         hf_call_fail(call, status); /* these say nothing about the state */
         return;
@@ -278,11 +293,12 @@ static void call_timed_out(struct hf_call *call)
     call->req = NULL;
     if (req == NULL)
         return;
-    call->rpc->stats.answers[status]++;
+    hf_json_begin();
     hf_http_set_arg(req, NULL);
     answer_json(
-        call->rpc, req, hf_status_http(status),
-        error_object(call->service, status, "the storage has not answered in time; ask again"));
+        call->rpc, req, status,
+        error_object(call->service, status, "the storage has not answered in time; ask again"),
+        status == HF_UNKNOWN);
 }
 
 static void sweep_cb(uv_timer_t *timer)
@@ -325,37 +341,6 @@ uint64_t hf_call_query_number(const struct hf_call *call, const char *name, uint
     if (*end != '\0' || text[0] < '0' || text[0] > '9')
         return absent;
     return value > max ? max : value;
-}
-
-json_t *hf_json_bytes(struct hf_bytes bytes)
-{
-    return bytes.size == 0 ? json_null() : json_stringn((const char *)bytes.data, bytes.size);
-}
-
-json_t *hf_json_load(struct hf_bytes bytes, struct hf_error *err)
-{
-    json_error_t where;
-    size_t values = 0;
-
-    /* Small input can make a large tree ({} costs 79 times its size): count first. */
-    for (size_t i = 0; i < bytes.size; i++)
-        values += bytes.data[i] == '{' || bytes.data[i] == '[' || bytes.data[i] == ',' ||
-                  bytes.data[i] == ':';
-    if (values > JSON_VALUES_MAX) {
-        hf_error_set(err, HF_INVALID, "the JSON holds more than %d values", JSON_VALUES_MAX);
-        return NULL;
-    }
-    json_t *object =
-        json_loadb((const char *)bytes.data, bytes.size, JSON_REJECT_DUPLICATES, &where);
-    if (object == NULL) {
-        hf_error_set(err, HF_INVALID, "the body is no JSON object: line %d, column %d: %s",
-                     where.line, where.column, where.text);
-    } else if (!json_is_object(object)) {
-        json_decref(object);
-        object = NULL;
-        hf_error_set(err, HF_INVALID, "the body must be a JSON object");
-    }
-    return object;
 }
 
 void hf_digest_text(const struct hf_hash *hash, char out[80])
@@ -480,9 +465,10 @@ static void body_cb(struct hf_http_request *req, struct hf_bytes body)
     struct hf_call *call =
         HF_CONTAINER_OF((struct hf_rpc_owner *)hf_http_arg(req), struct hf_call, owner);
 
+    hf_json_begin();
     call->body = hf_json_load(body, &call->error);
     if (call->body == NULL)
-        hf_call_fail(call, HF_INVALID);
+        hf_call_fail(call, call->error.status);
     else
         call->handler(call);
 }
@@ -529,13 +515,14 @@ static void on_request(void *arg, struct hf_http_request *req)
     struct segments segments;
     bool path_known = false;
 
+    hf_json_begin();
     const struct route *route = NULL;
     bool split = path_split(hf_http_path(req), &segments);
     if (split)
         route = route_find(hf_http_method(req), &segments, &path_known);
     struct hf_call *call = hf_calloc(1, sizeof *call);
     if (call == NULL) {
-        answer_json(rpc, req, 503, NULL);
+        answer_json(rpc, req, HF_NO_MEMORY, NULL, false);
         return;
     }
     call->owner.closed = call_closed;
@@ -572,6 +559,7 @@ struct hf_rpc *hf_rpc_new(uv_loop_t *loop, struct hf_service *service,
 
     if (rpc == NULL)
         return NULL;
+    hf_json_set_up();
     struct hf_http_handler handler = {.arg = rpc, .on_request = on_request, .on_closed = on_closed};
     rpc->service = service;
     rpc->http = hf_http_server_new(loop, options, &handler);

@@ -5,7 +5,6 @@
 
 #include "base/memory.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 /* Small, because there is one for every JobManager and TaskManager. */
@@ -21,19 +20,26 @@ struct stream {
     char cluster[];
 };
 
+/* False: the stream is gone, and freed. A line that there is no memory for ends it too: the client
+ * must not go on without it, and comes again. */
 static bool stream_send(struct stream *stream, json_t *object)
 {
     struct hf_http_request *req = stream->req;
-    char *text = object != NULL ? json_dumps(object, JSON_COMPACT) : NULL;
+    char *text = NULL;
     bool sent = false;
 
+    if (object != NULL && !hf_json_out_of_memory())
+        text = json_dumps(object, JSON_COMPACT);
     json_decref(object);
-    if (text != NULL && req != NULL) {
+    hf_json_begin();
+    if (text != NULL) {
         size_t size = strlen(text);
         text[size] = '\n'; /* in place of the terminator: the length is known */
         sent = hf_http_answer_write(req, (struct hf_bytes){(uint8_t *)text, size + 1});
+    } else {
+        hf_http_abort(req);
     }
-    free(text);
+    hf_free(text);
     return sent;
 }
 
@@ -89,15 +95,16 @@ static struct stream *stream_new(struct hf_call *call)
     return stream;
 }
 
-/* The call becomes a stream: it is freed, the request belongs to the stream. */
-static void stream_begin(struct stream *stream, struct hf_call *call)
+/* The call becomes a stream: it is freed, the request belongs to the stream. False: the stream is
+ * gone already. */
+static bool stream_begin(struct stream *stream, struct hf_call *call)
 {
     call->rpc->stats.answers[HF_OK]++;
     hf_http_set_arg(stream->req, &stream->owner);
     call->req = NULL;
     hf_call_free(call);
-    hf_http_answer_begin(stream->req, 200, "application/x-ndjson", "Cache-Control: no-store\r\n",
-                         -1, NULL);
+    return hf_http_answer_begin(stream->req, 200, "application/x-ndjson",
+                                "Cache-Control: no-store\r\n", -1, NULL);
 }
 
 /* ------------------------------------------------------------------------- sessions */
@@ -143,8 +150,8 @@ void hf_rpc_stream_session(struct hf_call *call)
         if (stream_send(old, json_pack("{s:s}", "event", "replaced")))
             stream_end(old);
     }
-    stream_begin(stream, call);
-    bool open = stream_send(stream, json_pack("{s:s, s:I, s:I}", "event", "attached",
+    bool open = stream_begin(stream, call) &&
+                stream_send(stream, json_pack("{s:s, s:I, s:I}", "event", "attached",
                                               "remaining_ms", (json_int_t)remaining, "heartbeat_ms",
                                               (json_int_t)service->limits.heartbeat_ms));
     if (open && hf_sessions_view(sessions, sid, &view) && view.leads) {
@@ -160,6 +167,7 @@ void hf_rpc_session_granted(struct hf_rpc *rpc, void *arg, const char *leader_se
                             uint64_t fence, uint64_t remaining_ms)
 {
     (void)rpc;
+    hf_json_begin();
     stream_send(arg, granted(leader_session, fence, remaining_ms));
 }
 
@@ -168,6 +176,7 @@ void hf_rpc_session_ended(struct hf_rpc *rpc, void *arg, const char *reason)
     struct stream *stream = arg;
 
     (void)rpc;
+    hf_json_begin();
     if (stream_send(stream, json_pack("{s:s, s:s}", "event", "ended", "reason", reason)))
         stream_end(stream);
 }
@@ -204,13 +213,14 @@ json_t *hf_leader_map(struct hf_keyspace ks, const char *cluster_path)
                      led ? leader.leader_session : NULL, "components", components);
 }
 
-static bool watch_send(struct stream *stream)
+static void watch_send(struct stream *stream)
 {
     uint64_t revision;
     struct hf_keyspace ks = stream->rpc->service->ops->confirmed(stream->rpc->service, &revision);
 
     stream->sent_revision = revision;
-    return stream_send(stream, hf_leader_map(ks, stream->cluster));
+    hf_json_begin();
+    stream_send(stream, hf_leader_map(ks, stream->cluster));
 }
 
 static void watch_start(struct hf_call *call)
@@ -225,8 +235,8 @@ static void watch_start(struct hf_call *call)
         return;
     }
     stream->is_watch = true;
-    stream_begin(stream, call);
-    watch_send(stream);
+    if (stream_begin(stream, call))
+        watch_send(stream);
 }
 
 void hf_rpc_stream_watch(struct hf_call *call)

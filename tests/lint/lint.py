@@ -103,8 +103,7 @@ def no_banned_function(root, paths):
 def memory_comes_from_base(root, paths):
     return [f"{path}:{number}: {name}: use base/memory.h, so that a test can make it fail"
             for path in filter(is_product_c, paths) if path != rules.ALLOCATOR_HOME
-            for number, name in calls(root, path, rules.ALLOCATORS)
-            if not (name == "free" and path in rules.FREES_JSON)]
+            for number, name in calls(root, path, rules.ALLOCATORS)]
 
 
 @check

@@ -39,6 +39,3 @@ REGISTRY_HOSTS = r"(?:art" + r"ifactory|nex" + r"us|mir" + r"ror|pro" + r"xy)[a-
 
 # Checks that the tree is not asked to pass yet.
 PENDING = set()
-
-# May call free(), and no other allocator: for what jansson's json_dumps returned.
-FREES_JSON = {"rpc/res_jobs.c", "rpc/rpc.c", "rpc/streams.c"}
