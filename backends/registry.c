@@ -78,3 +78,15 @@ enum hf_status hf_registry_lease_open(struct hf_lease **out_lease, uv_loop_t *lo
     return hf_error_set(err, HF_INVALID,
                         "election: '%.200s' is not known to this build; use standalone", name);
 }
+
+enum hf_status hf_registry_election_open(struct hf_lease **out_lease, uv_loop_t *loop,
+                                         const struct hf_config *config,
+                                         const struct hf_lease_observer *observer,
+                                         struct hf_error *err)
+{
+    if (strcmp(config->election, "standalone") == 0)
+        return hf_registry_lease_open(out_lease, loop, config->election, observer, err);
+    return hf_error_set(err, HF_INVALID,
+                        "election: '%.64s' is not known to this build; use standalone",
+                        config->election);
+}

@@ -4,6 +4,7 @@
 #ifndef HF_BACKENDS_REGISTRY_H
 #define HF_BACKENDS_REGISTRY_H
 
+#include "base/config.h"
 #include "election/lease.h"
 #include "store/blob.h"
 
@@ -29,5 +30,11 @@ HF_MUST_USE enum hf_status hf_registry_lease_open(struct hf_lease **out_lease, u
                                                   const char *name,
                                                   const struct hf_lease_observer *observer,
                                                   struct hf_error *err);
+
+/* The election that the settings name, with its settings. */
+HF_MUST_USE enum hf_status hf_registry_election_open(struct hf_lease **out_lease, uv_loop_t *loop,
+                                                     const struct hf_config *config,
+                                                     const struct hf_lease_observer *observer,
+                                                     struct hf_error *err);
 
 #endif

@@ -45,8 +45,26 @@ static const struct unit byte_units[] = {{"GiB", 1024 * HF_MIB},
                                          {"KiB", HF_KIB},
                                          {"B", 1},
                                          {NULL, 0}};
-static const struct unit time_units[] = {
-    {"d", HF_DAY}, {"h", 3600 * HF_SEC}, {"min", 60 * HF_SEC}, {"s", HF_SEC}, {"ms", 1}, {NULL, 0}};
+/* The first of each factor is printed. */
+static const struct unit time_units[] = {{"d", HF_DAY}, {"h", 3600 * HF_SEC}, {"min", 60 * HF_SEC},
+                                         {"s", HF_SEC}, {"sec", HF_SEC},      {"ms", 1},
+                                         {NULL, 0}};
+
+static const struct {
+    const char *alias;
+    const char *key;
+} aliases[] = {
+#define ALIAS(alias, key) {alias, key},
+    HF_CONFIG_ALIASES(ALIAS)};
+
+static const char *key_of(const char *name)
+{
+    for (size_t i = 0; i < HF_COUNT_OF(aliases); i++) {
+        if (strcmp(aliases[i].alias, name) == 0)
+            return aliases[i].key;
+    }
+    return name;
+}
 
 static bool is_text(const struct row *row)
 {
@@ -213,6 +231,7 @@ enum hf_status hf_config_set(struct hf_config *config, const char *key, const ch
     char high[32];
     uint64_t number = 0;
 
+    key = key_of(key);
     for (size_t i = 0; i < HF_COUNT_OF(rows); i++) {
         const struct row *row = &rows[i];
         if (strcmp(row->key, key) != 0)
@@ -292,7 +311,7 @@ static enum hf_status load_scalar(struct load *load, const yaml_event_t *event,
     }
     load->has_key = false;
     for (size_t i = 0; i < HF_COUNT_OF(rows); i++) {
-        if (strcmp(rows[i].key, load->key) != 0)
+        if (strcmp(rows[i].key, key_of(load->key)) != 0)
             continue;
         if (load->seen[i]) {
             hf_error_set(&inner, HF_INVALID, "the setting is given twice: %s", load->key);
@@ -444,4 +463,7 @@ void hf_config_markdown(FILE *out)
             low[0] = high[0] = '\0';
         fprintf(out, "| `%s` | %s | %s | %s | %s |\n", row->key, fallback, low, high, row->text);
     }
+    fprintf(out, "\nAccepted under Flink's names as well:\n\n| Flink | here |\n|---|---|\n");
+    for (size_t i = 0; i < HF_COUNT_OF(aliases); i++)
+        fprintf(out, "| `%s` | `%s` |\n", aliases[i].alias, aliases[i].key);
 }

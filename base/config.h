@@ -53,6 +53,26 @@ enum {
     X(STRING, election, "election", "standalone", 1, 63, "who decides which replica leads")        \
     X(BOOL, election_proof_of_death, "election.proof-of-death", true, 0, 1,                        \
       "a leader whose address refuses connections is replaced before its lease runs out")          \
+    X(STRING, zookeeper_quorum, "election.zookeeper.quorum", "", 0, 1023,                          \
+      "ZooKeeper's servers, host:port,host:port, with a /chroot at the end or without")            \
+    X(STRING, zookeeper_path_root, "election.zookeeper.path.root", "/holdfast", 1, 255,            \
+      "the election's folder; one for each installation of Holdfast")                              \
+    X(MSEC, zookeeper_session_timeout, "election.zookeeper.session-timeout", 15 * HF_SEC, 400,     \
+      600 * HF_SEC, "a silent leader is replaced after; ZooKeeper bounds it by 2 and 20 ticks")    \
+    X(STRING, zookeeper_acl, "election.zookeeper.acl", "open", 1, 15,                              \
+      "open, or creator: only with the same credentials")                                          \
+    X(STRING, zookeeper_auth_file, "election.zookeeper.auth-file", "", 0, 1023,                    \
+      "file of one line, digest:user:password")                                                    \
+    X(STRING, zookeeper_sasl_service, "election.zookeeper.sasl.service-name", "", 0, 255,          \
+      "Kerberos service of the servers; empty: no SASL")                                           \
+    X(STRING, zookeeper_tls_ca, "election.zookeeper.tls.ca-file", "", 0, 1023,                     \
+      "TLS to ZooKeeper: PEM of who signed the servers' certificates; empty: no TLS")              \
+    X(STRING, zookeeper_tls_cert, "election.zookeeper.tls.certificate-file", "", 0, 1023,          \
+      "PEM of our own certificate")                                                                \
+    X(STRING, zookeeper_tls_key, "election.zookeeper.tls.key-file", "", 0, 1023,                   \
+      "PEM of its key")                                                                            \
+    X(STRING, zookeeper_tls_key_password, "election.zookeeper.tls.key-password-file", "", 0, 1023, \
+      "file with the key's password")                                                              \
     X(MSEC, session_ttl_min, "session.ttl-min", 2 * HF_SEC, 100, HF_DAY,                           \
       "shortest time-to-live a JobManager may ask for")                                            \
     X(MSEC, session_ttl_max, "session.ttl-max", 300 * HF_SEC, 1000, HF_DAY,                        \
@@ -82,6 +102,13 @@ enum {
       "job data deleted without a recorded end can be restored for")                               \
     X(STRING, log_level, "log.level", "info", 1, 15, "debug, info, warn or error")                 \
     HF_CONFIG_MORE(X)
+/* Flink's names for what we have names of our own for: both are accepted. */
+#define HF_CONFIG_ALIASES(X)                                                                       \
+    X("high-availability.zookeeper.quorum", "election.zookeeper.quorum")                           \
+    X("high-availability.zookeeper.path.root", "election.zookeeper.path.root")                     \
+    X("high-availability.zookeeper.client.session-timeout", "election.zookeeper.session-timeout")  \
+    X("high-availability.zookeeper.client.acl", "election.zookeeper.acl")                          \
+    X("zookeeper.sasl.service-name", "election.zookeeper.sasl.service-name")
 /* clang-format on */
 
 struct hf_config {

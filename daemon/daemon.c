@@ -668,7 +668,7 @@ static void start_serving(struct daemon *d)
     uv_timer_start(&d->housekeeping, housekeeping_cb, HOUSEKEEPING_MS, HOUSEKEEPING_MS);
     struct hf_lease_observer lease_observer = hf_candidate_observer(d->candidate);
     struct hf_lease *lease = NULL;
-    status = hf_registry_lease_open(&lease, &d->loop, config->election, &lease_observer, &err);
+    status = hf_registry_election_open(&lease, &d->loop, config, &lease_observer, &err);
     if (status != HF_OK) {
         start_failed(d, status, "start", err.text);
         return;

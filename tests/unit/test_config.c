@@ -239,6 +239,25 @@ HF_TEST(config, a_file_may_have_its_bound_and_no_byte_more)
     hf_free(text);
 }
 
+HF_TEST(config, flinks_names_stand_for_ours)
+{
+    hf_config_init(&config);
+    for (size_t i = 0; i < HF_COUNT_OF(aliases); i++) {
+        size_t k = 0;
+        while (k < HF_COUNT_OF(rows) && strcmp(rows[k].key, aliases[i].key) != 0)
+            k++;
+        cr_assert_lt(k, HF_COUNT_OF(rows), "%s is no setting", aliases[i].key);
+        for (k = 0; k < HF_COUNT_OF(rows); k++)
+            cr_assert_str_neq(rows[k].key, aliases[i].alias);
+    }
+    ASSERT_SET("high-availability.zookeeper.quorum", "zk1:2181,zk2:2181");
+    cr_assert_str_eq(config.zookeeper_quorum, "zk1:2181,zk2:2181");
+    ASSERT_SET("high-availability.zookeeper.client.session-timeout", "20 sec");
+    cr_assert_eq(config.zookeeper_session_timeout, 20000);
+    ASSERT_FILE_REFUSED("high-availability.zookeeper.quorum: a\nelection.zookeeper.quorum: b\n",
+                        ":2: the setting is given twice");
+}
+
 HF_TEST(config, what_is_printed_is_read_back_the_same)
 {
     hf_config_init(&config);
