@@ -118,7 +118,7 @@ HF_TEST(config, what_is_no_number_is_refused_and_changes_nothing)
                                       "1x",
                                       "1 s ",
                                       "s",
-                                      "1sec",
+                                      "1secs",
                                       "1S",
                                       "1MiB",
                                       "ten",
