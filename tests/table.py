@@ -90,6 +90,11 @@ SUITES = [
     Suite("e2e", "quarantine", "full", "release", "exit", 600,
           script("tests/e2e/quarantine.py", "--json", "{logs}/quarantine.json"), ["tests/e2e/quarantine.py"],
           "one unreadable job stops no other job"),
+    Suite("metadata-oracle", "metadata, Flink as oracle", "full", "release", "exit", 900,
+          script("tests/e2e/metadata_oracle.py", "--flink", "1.20", "--flink", "2.3", "--mode", "rocksdb", "--mode", "changelog",
+                 "--mode", "unaligned", "--checkpoints", "8", "--json", "{logs}/metadata-oracle.json"),
+          ["tests/e2e/metadata_oracle.py"],
+          "what `holdfast metadata show` lists is what Flink itself reads, on checkpoints that real jobs wrote"),
 ]
 
 # Not part of a run of all suites: they take arguments, and their output is for a reader.
@@ -106,6 +111,9 @@ TOOLS = {
     "fresh": Suite("fresh", "fresh Debian 12", "tool", None, "exit", 3600,
                    script("tests/fresh/debian12.py"), ["tests/fresh/debian12.py"],
                    "ARGS: --json FILE; clone, ./run and ./test quick on a minimal Debian of its own"),
+    "metadata-oracle": Suite("metadata-oracle", "metadata, Flink as oracle", "tool", "release", "exit", 2 * 3600,
+                             script("tests/e2e/metadata_oracle.py"), ["tests/e2e/metadata_oracle.py"],
+                             "ARGS: --flink VERSION --mode MODE --checkpoints N --json FILE"),
     "run": Suite("run", "run", "tool", None, "exit", 3600,
                  ["{root}/run", "--once"], ["run"], "ARGS: --flink VERSION --json FILE"),
 }
