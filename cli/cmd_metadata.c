@@ -27,7 +27,7 @@ struct show {
 
 static json_t *text_of(struct hf_bytes bytes)
 {
-    return json_stringn((const char *)bytes.data, bytes.size);
+    return bytes.size > 0 ? json_stringn((const char *)bytes.data, bytes.size) : json_string("");
 }
 
 static enum hf_status on_head(void *arg, const struct hf_metadata_head *head)

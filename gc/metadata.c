@@ -91,8 +91,9 @@ static bool good(const struct reader *r)
 
 static bool visited(struct reader *r, enum hf_status status)
 {
-    if (status != HF_OK)
-        r->status = status;
+    if (status != HF_OK && good(r))
+        r->status =
+            hf_error_set(r->err, status, "byte %" PRIu64 ": %s", r->at, hf_status_text(status));
     return status == HF_OK;
 }
 
