@@ -50,9 +50,9 @@ struct hf_election_zookeeper_options {
 
 /* HF_INVALID: the options are wrong, or ask for SASL or TLS and the ZooKeeper library of this
  * build has none. Does not wait for ZooKeeper, nor look up names. */
-HF_MUST_USE enum hf_status
-hf_election_zookeeper_open(struct hf_lease **out_lease, uv_loop_t *loop,
-                           const struct hf_election_zookeeper_options *options,
-                           const struct hf_lease_observer *observer, struct hf_error *err);
+HF_MUST_USE enum hf_status hf_election_zookeeper_open(
+    struct hf_lease **out_lease, uv_loop_t *loop,
+    const struct hf_election_zookeeper_options *options, const struct hf_lease_observer *observer,
+    struct hf_error *err);
 
 #endif
