@@ -1,13 +1,18 @@
 #!/usr/bin/env python3
 """Damage to one job's data must not take the other jobs of a session cluster down.
 
-Two jobs in one cluster. The stored graph of the first is damaged on disk; an old retained checkpoint of the second
-loses its _metadata. Then the leading JobManager is killed. Flink's own HA would end the next JobManager over either;
-here the second job comes back from its newest checkpoint, and what cannot be read is set aside with a reason.
+Before Flink starts, its cluster already holds results that no Flink can read. Two jobs run; on Flink 2.3 and later two
+applications as well. The stored graph (or plan) of the first job and the stored form of the first application are
+damaged on disk; an old retained checkpoint of the second job loses its _metadata. Then the leading JobManager is
+killed. Flink's own HA would end the next JobManager over any of these; here the sound ones come back from their newest
+checkpoints, and what cannot be read is set aside with a reason.
 """
 import argparse
+import http.client
+import json
 import sys
 import urllib.request
+import uuid
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -37,28 +42,66 @@ def require(holds, otherwise):
         raise Failure(otherwise)
 
 
-def raw_graph(rig, job):
-    """The stored graph's bytes, as the daemon serves them."""
-    url = rig.ha.url + rig.ha.cluster_path(rig.flink.cluster_id) + f"/graphs/{job}"
+class Session:
+    """A leadership of the test's own, taken before any JobManager is there."""
+
+    def __init__(self, rig):
+        self.base = f"/v1/clusters/default/{rig.flink.cluster_id}"
+        self.sid = uuid.uuid4().hex
+        self.port = rig.ha.port
+        self._call("POST", "/sessions", {"session": self.sid, "holder": "test", "ttl_ms": 10000})
+        self.stream = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        self.stream.request("GET", f"{self.base}/sessions/{self.sid}/events?contend=true")
+        answer = self.stream.getresponse()
+        event = {}
+        while event.get("event") != "granted":
+            event = json.loads(answer.readline())
+        self.fence = event["fence"]
+
+    def _call(self, method, path, body, **headers):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection.request(method, self.base + path, json.dumps(body), {"Content-Type": "application/json", **headers})
+        with connection.getresponse() as answer:
+            text = answer.read().decode()
+            require(answer.status == 200, f"{method} {path}: {answer.status} {text}")
+        connection.close()
+
+    def write(self, method, path, body):
+        self._call(method, path, body, **{"Holdfast-Session": self.sid, "Holdfast-Fence": str(self.fence)})
+
+    def close(self):
+        self._call("DELETE", f"/sessions/{self.sid}", {})
+        self.stream.close()
+
+
+def store_unreadable_results(rig):
+    """Unfinished results in a form that no Flink writes: {kind: id}."""
+    session = Session(rig)
+    ids = {kind: uuid.uuid4().hex for kind in ("results", "application-results")}
+    for kind, name in ids.items():
+        session.write("PUT", f"/{kind}/{name}", {"result": {"written by": "nobody"}})
+    session.close()
+    return ids
+
+
+def damage(rig, kind, name):
+    """Flips bytes in the middle of a stored graph or application, wherever the store folder holds it."""
+    url = rig.ha.url + rig.ha.cluster_path(rig.flink.cluster_id) + f"/{kind}/{name}"
     with urllib.request.urlopen(url, timeout=10) as answer:
-        return answer.read()
-
-
-def damage_graph(rig, job):
-    """Flips bytes in the middle of the graph wherever the store folder holds it."""
-    graph = raw_graph(rig, job)
+        stored = answer.read()
     damaged = 0
     for path in rig.ha.store.rglob("*"):
         content = path.read_bytes() if path.is_file() else b""
-        at = content.find(graph) if len(graph) > 0 else -1
+        at = content.find(stored) if stored else -1
         if at >= 0:
-            middle = at + len(graph) // 2
+            middle = at + len(stored) // 2
             path.chmod(0o600)
             with open(path, "r+b") as file:
                 file.seek(middle)
                 file.write(bytes(byte ^ 0xFF for byte in content[middle:middle + 16]))
             damaged += 1
-    require(damaged == 1, f"the graph of job {job} was expected in one file of {rig.ha.store}, found in {damaged}")
+    require(damaged == 1, f"{kind}/{name} was expected in one file of {rig.ha.store}, found in {damaged}")
+    rig.say(f"the stored form of {kind}/{name} is damaged")
 
 
 def complete(rig, job, count):
@@ -69,15 +112,18 @@ def complete(rig, job, count):
     return wait_until(look, flink.JOB_TIMEOUT, f"{count} listed checkpoints of job {job}")
 
 
-def graph_info(rig, job):
-    return rig.ha.get(rig.ha.cluster_path(rig.flink.cluster_id) + f"/graphs/{job}/info") or {}
+def quarantined(rig, kind, name):
+    """The reason that the daemon tells people."""
+    return (rig.ha.get(rig.ha.cluster_path(rig.flink.cluster_id) + f"/{kind}/{name}/info") or {}).get("quarantined")
 
 
-def damage_and_kill(rig, broken, sound, leader, result):
-    complete(rig, broken, RETAINED)
-    complete(rig, sound, RETAINED)
-    damage_graph(rig, broken)
-    rig.say(f"the stored graph of job {broken} is damaged")
+def damage_and_kill(rig, cast, leader, result):
+    for job in cast.values():
+        complete(rig, job, RETAINED)
+    damage(rig, "graphs", cast["broken"])
+    if "broken application" in cast:
+        damage(rig, "applications", cast["broken application"])
+    sound = cast["sound"]
     wait_checkpoints(leader, 1, leader.lines.mark())  # so that the oldest will not be subsumed in the next instant
     oldest = complete(rig, sound, RETAINED)[0]
     result["removed_metadata_of"] = oldest["id"]
@@ -86,39 +132,73 @@ def damage_and_kill(rig, broken, sound, leader, result):
     rig.say(f"the _metadata of checkpoint {oldest['id']} of job {sound} is gone, {leader.name} is killed")
 
 
-def check(rig, broken, sound, leader, result):
-    successor = rig.flink.wait_leader()
-    granted = successor.grants()[-1][0]
-    listed = rig.ha.listed(rig.flink.cluster_id, sound)
-    newest = max(entry["id"] for entry in listed if entry["started_ms"] <= leader.killed_at * 1000)
-    restored = successor.lines.wait_for(rf"Restoring job {sound} from Checkpoint (\d+) @", flink.JOB_TIMEOUT,
-                                        "the sound job's restore", granted.index, successor)
-    result["restored_checkpoint"] = int(restored[1][1])
-    rig.flink.wait_running(sound)
-    successor.lines.wait_for(rf"Completed checkpoint \d+ for job {sound}", flink.JOB_TIMEOUT,
-                             "a new checkpoint of the sound job", granted.index, successor)
-    rig.say(f"job {sound} runs, restored from checkpoint {result['restored_checkpoint']}")
-    require(result["restored_checkpoint"] == newest, f"restored {result['restored_checkpoint']} instead of {newest}")
+def said(jm, pattern, since):
+    found = jm.lines.first(pattern, since)
+    require(found, f"{jm.log} has no line {pattern!r} after the takeover")
+    return found[0].text
 
-    reason = wait_until(lambda: graph_info(rig, broken).get("quarantined"), 30, f"job {broken} to be quarantined")
-    result["graph_reason"] = reason
-    said = successor.lines.first(rf"(?i)quarantin.*{broken}|{broken}.*quarantin", granted.index)
-    require(said, f"{successor.log} does not say that job {broken} is quarantined")
-    rig.say(f"job {broken} is quarantined: {reason}")
-    said = successor.lines.first(rf"(?i)checkpoint {result['removed_metadata_of']}\b.*quarantin|"
-                                 rf"quarantin.*checkpoint {result['removed_metadata_of']}\b", granted.index)
-    require(said, f"{successor.log} does not say that checkpoint {result['removed_metadata_of']} is quarantined")
-    rig.say(said[0].text[:200])
+
+def check_sound(rig, job, newest, successor, since, result):
+    """The job comes back from its newest checkpoint and goes on."""
+    restored = successor.lines.wait_for(rf"Restoring job {job} from Checkpoint (\d+) @", flink.JOB_TIMEOUT,
+                                        f"the restore of job {job}", since, successor)
+    result["restored_checkpoint"][job] = int(restored[1][1])
+    require(int(restored[1][1]) == newest, f"job {job}: restored {restored[1][1]} instead of {newest}")
+    rig.flink.wait_running(job)
+    successor.lines.wait_for(rf"Completed checkpoint \d+ for job {job}", flink.JOB_TIMEOUT,
+                             f"a new checkpoint of job {job}", since, successor)
+    rig.say(f"job {job} runs, restored from checkpoint {newest}")
+
+
+def check_set_aside(rig, kind, name, successor, since, result):
+    reason = wait_until(lambda: quarantined(rig, kind, name), 30, f"{kind}/{name} to be quarantined")
+    result["reasons"][kind] = reason
+    said(successor, rf"Holdfast: {kind} {name} cannot be recovered and is quarantined", since)
+    rig.say(f"{kind}/{name} is quarantined: {reason[:200]}")
+
+
+def check(rig, cast, leader, result):
+    successor = rig.flink.wait_leader()
+    since = successor.grants()[-1][0].index
+    result["restored_checkpoint"], result["reasons"] = {}, {}
+    sound = [job for who, job in cast.items() if who.startswith("sound")]
+    # Asked at once: what the new leader completes replaces them soon.
+    listed = {job: rig.ha.listed(rig.flink.cluster_id, job) for job in sound}
+    for job in sound:
+        newest = max(entry["id"] for entry in listed[job] if entry["started_ms"] <= leader.killed_at * 1000)
+        check_sound(rig, job, newest, successor, since, result)
+    check_set_aside(rig, "graphs", cast["broken"], successor, since, result)
+    if "broken application" in cast:
+        check_set_aside(rig, "applications", cast["broken application"], successor, since, result)
+    rig.say(said(successor, rf"(?i)checkpoint {result['removed_metadata_of']} of job {cast['sound']} .*quarantin",
+                 since)[:200])
     successor.require_alive()
     jobs = {entry["jid"]: entry["state"] for entry in (rig.flink.get("/jobs/overview") or {}).get("jobs", [])}
-    require(jobs.get(sound) == "RUNNING", f"the sound job is {jobs.get(sound)}")
-    require(jobs.get(broken) != "RUNNING", "the damaged job runs, from what?")
+    result["jobs"] = jobs
+    for job in sound:
+        require(jobs.get(job) == "RUNNING", f"the sound job {job} is {jobs.get(job)}")
+    require(jobs.get(cast["broken"]) != "RUNNING", "the damaged job runs, from what?")
+    if "broken application" in cast:
+        rig.flink.wait_running(cast["broken application"])
+        rig.say("the job of the damaged application runs without it: its plan is sound")
+
+
+def check_results(rig, ids, leader, applications):
+    """The first leader says what it cannot read, and takes jobs all the same."""
+    for kind, name in ids.items():
+        if kind == "application-results" and not applications:
+            continue
+        leader.lines.wait_for(rf"Holdfast: {kind} {name} cannot be read and is quarantined", 30,
+                              f"{leader.name} to set {kind}/{name} aside", 0, leader)
+        rig.say(f"{kind}/{name} is quarantined")
 
 
 def run(args, result):
     options = {"execution.checkpointing.interval": "2 s", "execution.checkpointing.num-retained": str(RETAINED)}
-    with Rig("quarantine", args.flink, "holdfast", args.work, options, slots=2) as rig:
+    with Rig("quarantine", args.flink, "holdfast", args.work, options, slots=4) as rig:
+        applications = tuple(map(int, rig.version.split("."))) >= (2, 3)
         cluster = rig.flink
+        unreadable = store_unreadable_results(rig)
         for _ in range(2):
             cluster.start_jobmanager()
         cluster.start_taskmanager()
@@ -126,14 +206,24 @@ def run(args, result):
         for jm in cluster.living():
             jm.wait_rest()
         rig.ha.wait_standby(cluster.cluster_id)
-        cluster.wait_slots(2)
-        broken = cluster.submit(maven.job_jar(), "--name", "broken")
-        sound = cluster.submit(maven.job_jar(), "--name", "sound")
-        cluster.wait_running(broken)
-        cluster.wait_running(sound)
-        rig.say("two jobs run")
-        damage_and_kill(rig, broken, sound, leader, result)
-        check(rig, broken, sound, leader, result)
+        check_results(rig, unreadable, leader, applications)
+        cluster.wait_slots(4)
+        cast = {who: cluster.submit(maven.job_jar(), "--name", who) for who in ("broken", "sound")}
+        if applications:
+            for who in ("broken application", "sound application"):
+                application = cluster.submit_application(maven.job_jar(), "--name", who.replace(" ", "-"))
+                cast[who] = cluster.application_job(application)
+                require(cast[who] == application, f"the job of application {application} has the id {cast[who]}")
+        for job in cast.values():
+            cluster.wait_running(job)
+        rig.say(f"{len(cast)} jobs run")
+        damage_and_kill(rig, cast, leader, result)
+        check(rig, cast, leader, result)
+        for who, job in cast.items():
+            if who != "broken":
+                cluster.cancel(job)
+        cluster.wait_leader().require_alive()
+        rig.say("all jobs are cancelled as usual")
         errors = cluster.task_errors()
         require(not errors, f"a job lost state: {errors[:1]}")
 

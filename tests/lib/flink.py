@@ -184,20 +184,37 @@ class Flink:
         wait_until(lambda: (self.get("/overview") or {}).get("slots-available", 0) >= slots, START_TIMEOUT,
                    f"{slots} free task slot(s)", poll=0.2)
 
-    def submit(self, jar, *arguments):
-        """Uploads the jar and runs it once; the job's id."""
+    def _upload(self, jar):
+        """The URL of the uploaded jar."""
         url = self.wait_leader().wait_rest()
         wait_until(lambda: self.get("/overview"), START_TIMEOUT, "the REST API", poll=0.2)
         status, answer = http.upload(f"{url}/jars/upload", "jarfile", Path(jar).name, Path(jar).read_bytes())
         if status != 200:
             raise Failure(f"the jar was not taken ({status}): {_short(answer)}")
-        jar_id = Path(answer["filename"]).name
+        return f"{url}/jars/{Path(answer['filename']).name}"
+
+    def _run(self, jar, how, field, arguments):
         body = {"entryClass": "io.holdfast.testjob.StatefulJob", "programArgsList": list(map(str, arguments)),
                 "parallelism": 1}
-        status, answer = http.call("POST", f"{url}/jars/{jar_id}/run", body, timeout=60)
-        if status != 200:
+        status, answer = http.call("POST", f"{self._upload(jar)}/{how}", body, timeout=60)
+        if status not in (200, 202):
             raise Failure(f"the job was not accepted ({status}): {_short(answer)}")
-        return answer["jobid"]
+        return answer[field]
+
+    def submit(self, jar, *arguments):
+        """Uploads the jar and runs it once; the job's id."""
+        return self._run(jar, "run", "jobid", arguments)
+
+    def submit_application(self, jar, *arguments):
+        """Flink 2.3 and later: the jar's program runs in the JobManager, also after each failover; the application's id."""
+        return self._run(jar, "run-application", "applicationid", arguments)
+
+    def application_job(self, application):
+        """The one job of an application, once it is there."""
+        def look():
+            jobs = (self.get(f"/applications/{application}") or {}).get("jobs", [])
+            return jobs and jobs[0]["jid"]
+        return wait_until(look, JOB_TIMEOUT, f"a job of application {application}", poll=0.2)
 
     def job_state(self, job):
         return (self.get(f"/jobs/{job}") or {}).get("state")
