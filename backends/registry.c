@@ -3,6 +3,7 @@
 #include "backends/blob_file.h"
 #include "backends/blob_memory.h"
 #include "backends/election_standalone.h"
+#include "backends/election_zookeeper.h"
 
 #include <string.h>
 
@@ -79,14 +80,36 @@ enum hf_status hf_registry_lease_open(struct hf_lease **out_lease, uv_loop_t *lo
                         "election: '%.200s' is not known to this build; use standalone", name);
 }
 
+static enum hf_status open_zookeeper(struct hf_lease **out_lease, uv_loop_t *loop,
+                                     const struct hf_config *config,
+                                     const struct hf_lease_observer *observer, struct hf_error *err)
+{
+    struct hf_election_zookeeper_options options = {
+        .quorum = config->zookeeper_quorum,
+        .path_root = config->zookeeper_path_root,
+        .session_timeout_ms = config->zookeeper_session_timeout,
+        .acl = config->zookeeper_acl,
+        .auth_file = config->zookeeper_auth_file,
+        .sasl_service_name = config->zookeeper_sasl_service,
+        .tls_ca_file = config->zookeeper_tls_ca,
+        .tls_certificate_file = config->zookeeper_tls_cert,
+        .tls_key_file = config->zookeeper_tls_key,
+        .tls_key_password_file = config->zookeeper_tls_key_password,
+    };
+
+    return hf_election_zookeeper_open(out_lease, loop, &options, observer, err);
+}
+
 enum hf_status hf_registry_election_open(struct hf_lease **out_lease, uv_loop_t *loop,
                                          const struct hf_config *config,
                                          const struct hf_lease_observer *observer,
                                          struct hf_error *err)
 {
+    if (strcmp(config->election, "zookeeper") == 0)
+        return open_zookeeper(out_lease, loop, config, observer, err);
     if (strcmp(config->election, "standalone") == 0)
         return hf_registry_lease_open(out_lease, loop, config->election, observer, err);
     return hf_error_set(err, HF_INVALID,
-                        "election: '%.64s' is not known to this build; use standalone",
+                        "election: '%.64s' is not known to this build; use standalone or zookeeper",
                         config->election);
 }

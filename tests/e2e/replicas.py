@@ -1,0 +1,163 @@
+#!/usr/bin/env python3
+"""Replicas of holdfastd under load, whose leader is killed again and again.
+
+--how kill: kill -9 of the leading replica at random moments, started again once another one leads. --how term: an orderly
+end. --how pause: SIGSTOP for longer than its lease, then SIGCONT: what it answers after that must not be an acknowledgement
+of its own.
+
+Through all of it: no acknowledged commit is lost or overtaken, no session ends, no leadership of a JobManager changes. The
+gap is the longest time that each job waited for an answer around each kill.
+"""
+import argparse
+import random
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from lib import zookeeper  # noqa: E402
+from lib.failure import Failure, wait_until  # noqa: E402
+from lib.load import Connection, Job, Manager  # noqa: E402
+from lib.replicas import Replicas  # noqa: E402
+from lib.rig import main_guard, write_json  # noqa: E402
+
+BAD = ("lost_writes", "sessions_lost", "stale_acknowledgements")
+
+
+def arguments():
+    parser = argparse.ArgumentParser(prog="replicas", description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=100, help="default 100")
+    parser.add_argument("--how", choices=("kill", "term", "pause"), default="kill")
+    parser.add_argument("--election", choices=("zookeeper",), default="zookeeper")
+    parser.add_argument("--nodes", type=int, default=3, help="of the ensemble; default 3")
+    parser.add_argument("--replicas", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=64)
+    parser.add_argument("--clusters", type=int, default=8, help="that the jobs belong to; default 8")
+    parser.add_argument("--no-proof-of-death", action="store_true", help="a leader is replaced when its lease ends")
+    parser.add_argument("--session-ms", type=int, default=6000, help="of the election; default 6000")
+    parser.add_argument("--seed", type=int, help="of the random moments; default: a new one, printed")
+    parser.add_argument("--json", metavar="FILE", help="write the counts to FILE")
+    parser.add_argument("--work", metavar="DIR", help="work in DIR and keep it; default: a temporary folder")
+    args = parser.parse_args()
+    if args.kills < 1 or args.replicas < 2 or args.clusters < 1 or args.jobs < args.clusters:
+        parser.error("at least 1 kill, 2 replicas, 1 cluster and one job for each cluster")
+    return args
+
+
+def spread(values):
+    return {"min": round(min(values)), "median": round(statistics.median(values)), "max": round(max(values))}
+
+
+class Attack:
+    def __init__(self, args, replicas, jobs, dice):
+        self.args = args
+        self.replicas = replicas
+        self.jobs = jobs
+        self.dice = dice
+        self.takeovers = []
+        self.gaps = []
+        self.stale = 0
+
+    def _stale_answers(self, replica):
+        """A replica that slept through its lease acknowledges nothing by itself."""
+        connection = Connection([replica.address], timeout=2)
+        job = self.jobs[0]
+        body = {"ids": [10 ** 9]}  # strikes nothing off: valid for the leader, and changes nothing
+        code, answer = connection.once("POST", f"{job.manager.base}/jobs/{job.id}/discards/done", body,
+                                       job.manager.headers())
+        if code == 200 and not replica.leads():
+            self.stale += 1
+        return code, answer
+
+    def once(self):
+        leader = self.replicas.wait_leader()
+        time.sleep(self.dice.uniform(0.1, 0.6))
+        for job in self.jobs:
+            job.gap_reset()
+        answers = [job.answers for job in self.jobs]
+        at = time.monotonic()
+        if self.args.how == "kill":
+            leader.process.kill()
+        elif self.args.how == "term":
+            leader.process.child.terminate()
+        else:
+            leader.process.pause()
+        self.replicas.wait_leader(besides=leader)
+        self.takeovers.append((time.monotonic() - at) * 1000)
+        # Two answers: the first may be to what was under way.
+        wait_until(lambda: all(job.answers >= before + 2 or job.problems for job, before in zip(self.jobs, answers)), 60,
+                   "every job to commit under the new leader", poll=0.005)
+        self.gaps += [job.gap * 1000 for job in self.jobs]
+        if self.args.how == "pause":
+            leader.process.resume()
+            self._stale_answers(leader)
+        else:
+            leader.process.child.wait(30)
+            leader.process.start()
+        self.replicas.wait_ready()
+
+
+def run(args, work, result):
+    dice = random.Random(result["seed"])
+    ensemble = zookeeper.Ensemble(work, args.nodes).start()
+    election = {"election": "zookeeper", "election.zookeeper.quorum": ensemble.quorum,
+                "election.zookeeper.session-timeout": f"{args.session_ms}ms",
+                "election.proof-of-death": "false" if args.no_proof_of_death else "true"}
+    replicas = Replicas(work, args.replicas, f"file://{work}/store", election)
+    managers, jobs = [], []
+    try:
+        replicas.start()
+        managers = [Manager(replicas.endpoints, f"c{number}").start() for number in range(args.clusters)]
+        jobs = [Job(managers[number % len(managers)]).start() for number in range(args.jobs)]
+        attack = Attack(args, replicas, jobs, dice)
+        for number in range(args.kills):
+            attack.once()
+            result["kills"] = number + 1
+            if any(job.problems for job in jobs) or any(manager.lost for manager in managers):
+                break
+            if (number + 1) % 10 == 0:
+                print(f"  {number + 1} of {args.kills}: takeover {spread(attack.takeovers)}, gap {spread(attack.gaps)} ms",
+                      flush=True)
+        for job in jobs:
+            job.stop()
+        connection = Connection(replicas.endpoints)
+        for job in jobs:
+            if not job.problems:
+                job.check(connection)
+        result.update(
+            commits=sum(job.acked for job in jobs), takeover_ms=spread(attack.takeovers), gap_ms=spread(attack.gaps),
+            lost_writes=sum(len(job.problems) for job in jobs), sessions_lost=sum(len(manager.lost) for manager in managers),
+            stale_acknowledgements=attack.stale,
+            problems=[text for job in jobs for text in job.problems][:10] +
+                     [text for manager in managers for text in manager.lost][:10])
+    finally:
+        for manager in managers:
+            manager.stop()
+        for job in jobs:
+            job.ended.set()
+        replicas.stop()
+        ensemble.stop()
+
+
+def main():
+    args = arguments()
+    result = {"how": args.how, "election": args.election, "replicas": args.replicas, "jobs": args.jobs, "kills": 0,
+              "seed": args.seed if args.seed is not None else random.SystemRandom().randrange(2 ** 31)}
+    print(f"seed {result['seed']}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="holdfast-replicas-") as temporary:
+        work = Path(args.work or temporary)
+        work.mkdir(parents=True, exist_ok=True)
+        run(args, work, result)
+    print(f"{result['kills']} x {args.how}: takeover {result['takeover_ms']}, gap per job {result['gap_ms']} ms, "
+          f"{result['commits']} commits, " + ", ".join(f"{key} {result[key]}" for key in BAD))
+    if args.json:
+        write_json(args.json, result)
+    bad = [key for key in BAD if result[key]]
+    if bad or result["kills"] < args.kills:
+        raise Failure(f"{', '.join(bad) or 'ended early'}: {result['problems'][:3]}")
+
+
+if __name__ == "__main__":
+    main_guard("replicas", main)
