@@ -145,10 +145,14 @@ void hf_res_session_renew(struct hf_call *call)
     enum hf_status status = hf_sessions_renew(service->sessions, sid_of(call->fence.session),
                                               service->ops->now_ms(service),
                                               service->ops->proof_ms(service), &remaining);
+    if (status == HF_GONE) {
+        /* Its end may still be on its way to the storage, and a restart would undo it. */
+        hf_error_set(&call->error, status, "the session has ended; open a new one with a new id");
+        hf_call_commit(call, status);
+        return;
+    }
     if (status != HF_OK) {
-        hf_call_refuse(call, status,
-                       status == HF_GONE ? "the session has ended; open a new one with a new id"
-                                         : "leadership is not proven at the moment");
+        hf_call_refuse(call, status, "leadership is not proven at the moment");
         return;
     }
     hf_call_answer(call, json_pack("{s:I}", "remaining_ms", (json_int_t)remaining));
@@ -160,19 +164,32 @@ void hf_res_session_events(struct hf_call *call)
         hf_rpc_stream_session(call);
 }
 
-static void session_close_read(struct hf_call *call)
+/* The second read came after the session's end in the queue, so it tells how that went. */
+static void session_close_written(struct hf_call *call)
 {
     struct hf_session_info session;
     uint64_t revision;
-    bool there = hf_session_get(hf_call_confirmed(call, &revision), call->fence.session, &session);
 
-    /* Ended by the session machine, so that a grant goes with it; this answer
-     * says that the end is under way or has been. */
-    if (there)
-        hf_sessions_close(call->service->sessions, sid_of(call->fence.session));
+    if (hf_session_get(hf_call_confirmed(call, &revision), call->fence.session, &session))
+        hf_call_refuse(call, HF_UNKNOWN, "the session's end could not be written yet; ask again");
+    else
+        hf_call_answer(call, json_pack("{s:b}", "ended", 1));
+}
+
+static void session_close_read(struct hf_call *call)
+{
     struct hf_service *service = call->service;
-    hf_call_answer(call, json_pack("{s:b}", "ended", there ? 1 : 0));
+    struct hf_session_info session;
+    uint64_t revision;
+
+    if (!hf_session_get(hf_call_confirmed(call, &revision), call->fence.session, &session)) {
+        hf_call_answer(call, json_pack("{s:b}", "ended", 0));
+        return;
+    }
+    /* Ended by the session machine, so that a grant goes with it. */
+    hf_sessions_close(service->sessions, sid_of(call->fence.session));
     service->ops->sessions_kick(service);
+    hf_call_read(call, session_close_written);
 }
 
 void hf_res_session_close(struct hf_call *call)

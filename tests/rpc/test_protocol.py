@@ -262,6 +262,17 @@ class Protocol(unittest.TestCase):
 
     # persistence
 
+    def test_an_acknowledged_close_survives_kill_9(self):
+        with Daemon() as daemon:
+            for _ in range(5):
+                jm = JobManager(daemon).wait_granted()
+                base = f"{jm.base}/sessions/{jm.sid}"
+                self.assertTrue(self.expect(daemon.call("DELETE", base), 200)["ended"])
+                daemon.kill()
+                daemon.start()
+                self.assertIsNone(self.expect(daemon.call("GET", jm.base + "/leader"), 200)["leader_session"])
+                self.expect(daemon.call("POST", base + "/renew", {}), 410, "GONE")
+
     def test_everything_acknowledged_survives_kill_9_and_sessions_go_on(self):
         daemon = Daemon(store_snapshot__records=10).start()
         try:
