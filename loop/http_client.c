@@ -695,6 +695,7 @@ static void client_deadline_cb(uv_timer_t *deadline)
 static void transfer_launch(struct hf_http_client *client, struct hf_http_request *request)
 {
     struct transfer *t = request->impl;
+    hf_assert(t != NULL);
     CURL *easy = client->idle_count > 0 ? client->idle[--client->idle_count] : curl_easy_init();
 
     if (easy == NULL) {
@@ -770,6 +771,7 @@ static void client_heed_notes(struct hf_http_client *client)
     client->has_notes = false;
     for (struct hf_http_request *request = client->running.first; request != NULL; request = next) {
         struct transfer *t = request->impl;
+        hf_assert(t != NULL);
         next = request->next;
         if (t->cancel_noted)
             request_end(request, HF_CANCELED, HF_HTTP_CAUSE_LOCAL);

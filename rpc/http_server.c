@@ -148,6 +148,8 @@ static void deadline_set(struct conn *conn, uint64_t ms)
 
 static void request_free(struct hf_http_request *req)
 {
+    if (req == NULL)
+        return;
     hf_buf_release(&req->head);
     hf_buf_release(&req->body);
     hf_free(req->headers);

@@ -16,9 +16,9 @@ void hf_rpc_close(struct hf_rpc *rpc, void (*closed)(void *arg), void *arg);
 /* The leader map of a cluster is another one: its watchers are told. */
 void hf_rpc_leader_changed(struct hf_rpc *rpc, const char *cluster_path);
 /* A session's stream (from hf_session_view) is told of its grant or end. */
-void hf_rpc_session_granted(struct hf_rpc *rpc, void *stream, const char *leader_session,
+void hf_rpc_session_granted(struct hf_rpc *rpc, void *arg, const char *leader_session,
                             uint64_t fence, uint64_t remaining_ms);
-void hf_rpc_session_ended(struct hf_rpc *rpc, void *stream, const char *reason);
+void hf_rpc_session_ended(struct hf_rpc *rpc, void *arg, const char *reason);
 /* The lead is lost: every stream is closed, every waiting call answered. */
 void hf_rpc_lost_lead(struct hf_rpc *rpc);
 

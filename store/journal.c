@@ -821,6 +821,7 @@ static bool write_pack(struct hf_journal *j)
         last = s;
         count++;
     }
+    hf_assert(last != NULL); /* nobody freezes an empty queue */
     struct hf_batch batch = {
         .first_revision = j->confirmed_revision + 1,
         .txn_count = count,

@@ -145,9 +145,9 @@ struct hf_journal *hf_journal_new(const struct hf_journal_options *options);
 /* Every submission must have come back before. */
 void hf_journal_free(struct hf_journal *journal);
 
-/* effects is overwritten. */
-void hf_journal_step(struct hf_journal *journal, const struct hf_journal_event *event,
-                     struct hf_journal_effects *effects);
+/* fx is overwritten. */
+void hf_journal_step(struct hf_journal *journal, const struct hf_journal_event *ev,
+                     struct hf_journal_effects *fx);
 
 /* When to send TICK; UINT64_MAX: not needed. */
 uint64_t hf_journal_deadline(const struct hf_journal *journal);

@@ -266,6 +266,7 @@ static bool node_take_min(struct hf_node **at, struct hf_node **out_min)
 
 static bool node_delete(struct hf_node **at, struct hf_bytes key)
 {
+    hf_assert(*at != NULL); /* the caller has looked: the key is there */
     struct hf_node *node = node_own(*at);
 
     if (node == NULL)
