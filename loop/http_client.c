@@ -1068,7 +1068,7 @@ void hf_http_cancel(struct hf_http_request *request)
     request_cancel(request);
 }
 
-void hf_http_resume(struct hf_http_request *request)
+void hf_http_request_resume(struct hf_http_request *request)
 {
     struct transfer *t = request->impl;
 

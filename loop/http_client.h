@@ -86,7 +86,8 @@ enum hf_http_cause {
 };
 
 /* Values of `pull` beside a count of bytes. */
-#define HF_HTTP_PULL_WAIT ((size_t)-1)  /* nothing now; hf_http_resume tells when to ask again */
+#define HF_HTTP_PULL_WAIT \
+    ((size_t)-1) /* nothing now; hf_http_request_resume tells when to ask again */
 #define HF_HTTP_PULL_ABORT ((size_t)-2) /* ends the request with HF_CANCELED */
 #define HF_HTTP_SIZE_UNKNOWN UINT64_MAX /* sent in chunks */
 
@@ -169,7 +170,7 @@ void hf_http_start(struct hf_http_client *client, struct hf_http_request *reques
 void hf_http_cancel(struct hf_http_request *request);
 
 /* After HF_HTTP_PULL_WAIT: there is something to pull. Without a wait: nothing happens. */
-void hf_http_resume(struct hf_http_request *request);
+void hf_http_request_resume(struct hf_http_request *request);
 
 /* Frees the response's memory of a request that is not under way. */
 void hf_http_request_release(struct hf_http_request *request);

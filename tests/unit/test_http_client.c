@@ -362,7 +362,7 @@ HF_TEST(http_client, pulls_a_body_as_it_comes)
         while (!call.done) {
             uv_run(&server.loop, UV_RUN_NOWAIT);
             if (!call.done)
-                hf_http_resume(&call.request);
+                hf_http_request_resume(&call.request);
         }
         cr_assert_eq(call.status, HF_OK, "%s", call.request.error.text);
         cr_assert_eq(server_saw(&server, "chunked"), i == 1);
