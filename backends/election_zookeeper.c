@@ -16,7 +16,8 @@
  * `granted` again when a write succeeds after all. A create whose answer was
  * lost may have made a node: the next list finds it by the token in its name.
  * Nodes of this process that no longer count are removed. A library that does
- * not answer for T is given up with its session. */
+ * not answer for T is given up with its session, as are servers that accept
+ * connections and answer nothing. */
 #include "backends/election_zookeeper.h"
 
 #include "backends/zookeeper_session.h"
@@ -43,6 +44,7 @@ enum {
     STEP_RETRY_MS = 100,
     STEP_RETRY_MS_MAX = 2000,
     UNCONNECTED_MS_MIN = 30 * 1000, /* then a new handle is tried */
+    MUTE_CONNECTIONS_MAX = 3,
     TURN_MS_MAX = 1000,
 };
 
@@ -66,7 +68,8 @@ struct seat {
     int64_t id;
     uint64_t timeout_ms;
     uint64_t unconnected_since_ms;
-    struct hf_zk_call call; /* of the step */
+    unsigned mute_connections; /* in a row, without one answer */
+    struct hf_zk_call call;    /* of the step */
     struct hf_zk_call renewal;
     struct hf_zk_call removal;
     enum step step;
@@ -260,6 +263,16 @@ static void seat_closed_cb(void *arg)
         election_run(e);
 }
 
+/* A new one after a pause that grows until a server answers. */
+static void seat_leave_for_a_while(struct election *e, uint64_t now)
+{
+    e->open_pause_ms = e->open_pause_ms == 0 ? OPEN_RETRY_MS : 2 * e->open_pause_ms;
+    if (e->open_pause_ms > OPEN_RETRY_MS_MAX)
+        e->open_pause_ms = OPEN_RETRY_MS_MAX;
+    e->open_at_ms = now + e->open_pause_ms;
+    seat_leave(e);
+}
+
 static void seat_changed_cb(void *arg, bool watch_fired)
 {
     struct election *e = arg;
@@ -278,7 +291,13 @@ static void seat_changed_cb(void *arg, bool watch_fired)
             break;
         hf_log_info("election.connected", "session=%#" PRIx64 " timeout_ms=%" PRIu64 " asked_ms=%d",
                     (uint64_t)view.id, view.timeout_ms, e->login.timeout_ms);
-        e->open_pause_ms = 0;
+        if (++seat->mute_connections > MUTE_CONNECTIONS_MAX) {
+            /* Connecting alone keeps the session, and the node that others wait for, alive. */
+            hf_log_warn("election.mute", "hosts=%s then=%s", hf_log_quote(e->hosts).text,
+                        "\"a new session\"");
+            seat_leave_for_a_while(e, now);
+            break;
+        }
         seat->connected = true;
         seat->id = view.id;
         seat->timeout_ms = view.timeout_ms;
@@ -308,11 +327,7 @@ static void seat_changed_cb(void *arg, bool watch_fired)
         break;
     case HF_ZK_FAILED:
         hf_log_warn("election.not_opened", "error=%s", hf_log_quote(view.error.text).text);
-        e->open_pause_ms = e->open_pause_ms == 0 ? OPEN_RETRY_MS : 2 * e->open_pause_ms;
-        if (e->open_pause_ms > OPEN_RETRY_MS_MAX)
-            e->open_pause_ms = OPEN_RETRY_MS_MAX;
-        e->open_at_ms = now + e->open_pause_ms;
-        seat_leave(e);
+        seat_leave_for_a_while(e, now);
         break;
     }
     election_run(e);
@@ -374,6 +389,8 @@ static bool seat_answered(struct election *e, const struct hf_zk_call *call)
     }
     if (call->rc != ZOK && call->rc != ZNONODE && call->rc != ZNODEEXISTS && call->rc != ZNOAUTH)
         return false;
+    e->open_pause_ms = 0;
+    seat->mute_connections = 0;
     if (call->sent_ms > seat->answered_ms)
         seat->answered_ms = call->sent_ms;
     return true;

@@ -14,7 +14,7 @@ enum { GUARD_MS = 60 * 1000, READ_LIMIT = 1024 * 1024 };
 static void guard_cb(uv_timer_t *guard)
 {
     (void)guard;
-    cr_assert_fail("the store did not answer within a minute");
+    cr_assert_fail("the store did not answer in time");
 }
 
 static void blob_open(struct contract *c)
@@ -61,7 +61,7 @@ void contract_run(const struct contract_instance *instance, void (*run)(struct c
 
     cr_assert_eq(uv_loop_init(&c.loop), 0);
     uv_timer_init(&c.loop, &c.guard);
-    uv_timer_start(&c.guard, guard_cb, GUARD_MS, 0);
+    uv_timer_start(&c.guard, guard_cb, instance->guard_ms != 0 ? instance->guard_ms : GUARD_MS, 0);
     uv_unref((uv_handle_t *)&c.guard);
     if (instance->begin != NULL)
         instance->begin(&c);

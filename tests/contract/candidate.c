@@ -2,16 +2,20 @@
  * and paused. It stands at once, says on its standard output what it is told,
  * and does what a line of its standard input says:
  *
- *   campaign ADDRESS | resign | depose ADDRESS | skew MS | close
+ *   campaign ADDRESS | resign | depose ADDRESS | skew MS | names hang | names work | close
  *
  * Each line it writes starts with the time on the clock that all processes of
  * the machine share: "MS granted", "MS lost REASON", "MS leader ADDRESS",
- * "MS valid UNTIL_MS", "MS closed". skew sets this process's own clock forward. */
+ * "MS valid UNTIL_MS", "MS closed". skew sets this process's own clock forward; names hang makes
+ * every look-up of a host name wait until names work. */
 #include "base/assert.h"
 #include "loop/clock.h"
 #include "tests/contract/lease_instances.h"
 
+#include <dlfcn.h>
 #include <inttypes.h>
+#include <netdb.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +38,38 @@ uint64_t __wrap_hf_clock_now_ms(void)
 {
     return __real_hf_clock_now_ms() + skew_ms;
 }
+
+/* -------------------------------------------------------------------------- host names */
+
+static pthread_mutex_t names_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t names_change = PTHREAD_COND_INITIALIZER;
+static bool names_hang;
+
+/* Found by the libraries before libc's own. */
+__attribute__((visibility("default"))) int getaddrinfo(const char *name, const char *service,
+                                                       const struct addrinfo *hints,
+                                                       struct addrinfo **out)
+{
+    int (*next)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+    void *found = dlsym(RTLD_NEXT, "getaddrinfo");
+
+    memcpy(&next, &found, sizeof next);
+    pthread_mutex_lock(&names_lock);
+    while (names_hang)
+        pthread_cond_wait(&names_change, &names_lock);
+    pthread_mutex_unlock(&names_lock);
+    return next(name, service, hints, out);
+}
+
+static void names_set(bool hang)
+{
+    pthread_mutex_lock(&names_lock);
+    names_hang = hang;
+    pthread_cond_broadcast(&names_change);
+    pthread_mutex_unlock(&names_lock);
+}
+
+/* ------------------------------------------------------------------------ what is said */
 
 static void say(const char *what, const char *text)
 {
@@ -100,6 +136,8 @@ static void obey(const char *order)
         hf_lease_depose(lease, order + 7);
     else if (strncmp(order, "skew ", 5) == 0)
         skew_ms += strtoull(order + 5, NULL, 10);
+    else if (strncmp(order, "names ", 6) == 0)
+        names_set(strcmp(order + 6, "hang") == 0);
     else if (strcmp(order, "close") == 0)
         close_all();
     else

@@ -45,6 +45,7 @@ struct contract_instance {
     void (*begin)(struct contract *c); /* may be NULL */
     void (*end)(struct contract *c);   /* may be NULL */
     bool keeps;
+    unsigned guard_ms; /* longest time of a case; 0: a minute */
 };
 
 struct contract {
