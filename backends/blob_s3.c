@@ -511,6 +511,7 @@ static const char *advice_for(int code, const char *said)
         {"NoSuchBucket", "; check the bucket in 'store'"},
         {"InvalidBucketName", "; check the bucket in 'store'"},
         {"InvalidAccessKeyId", "; check s3.access-key, or the source that s3.credentials names"},
+        {"XAdminUserNotFound", "; check s3.access-key, or the source that s3.credentials names"},
         {"SignatureDoesNotMatch", "; check s3.secret-key and s3.region"},
         {"AuthorizationHeaderMalformed", "; check s3.region"},
         {"IllegalLocationConstraintException", "; check s3.region and s3.endpoint"},
@@ -603,8 +604,9 @@ static bool said_is(const struct op *op, const char *code)
 static void op_refused(struct op *op)
 {
     int code = op->http.code;
-    bool keys_are_bad = said_is(op, "ExpiredToken") || said_is(op, "InvalidToken") ||
-                        said_is(op, "InvalidAccessKeyId") || said_is(op, "TokenRefreshRequired");
+    bool keys_are_bad = said_is(op, "XAdminUserNotFound") || said_is(op, "ExpiredToken") ||
+                        said_is(op, "InvalidToken") || said_is(op, "InvalidAccessKeyId") ||
+                        said_is(op, "TokenRefreshRequired");
 
     if (code == 507 || said_is(op, "XMinioStorageFull") || said_is(op, "QuotaExceeded") ||
         said_is(op, "InsufficientStorage")) {
@@ -735,7 +737,8 @@ static void read_judge(struct op *op)
             read_take(op, size);
     } else if (op->http.code == 416) {
         read_ask_size(op);
-    } else if (op->http.code == 404 && !said_is(op, "NoSuchBucket")) {
+    } else if (op->http.code == 404 && said_is(op, "NoSuchKey")) {
+        /* No other 404 is about the object: some servers say so of unknown keys, all of buckets. */
         op_set_refusal(op, HF_NOT_FOUND);
         op_failed(op, HF_NOT_FOUND, false);
     } else {
@@ -838,7 +841,7 @@ static void op_judge(struct op *op)
     case HF_BLOB_S3_REMOVE:
     case HF_BLOB_S3_ABORT:
         /* Gone is what was wanted. */
-        if (code == 404 && !said_is(op, "NoSuchBucket"))
+        if (code == 404 && (said_is(op, "NoSuchKey") || said_is(op, "NoSuchUpload")))
             is_good = true;
         break;
     case HF_BLOB_S3_INITIATE:

@@ -2,9 +2,11 @@
 
 #include "backends/blob_file.h"
 #include "backends/blob_memory.h"
+#include "backends/blob_s3.h"
 #include "backends/election_standalone.h"
 #include "backends/election_zookeeper.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { WORKERS_DEFAULT = 4 };
@@ -32,6 +34,48 @@ static enum hf_status open_memory(struct hf_blob **out_blob, uv_loop_t *loop, co
     return hf_blob_memory_open(out_blob, loop, err);
 }
 
+static enum hf_status open_s3(struct hf_blob **out_blob, uv_loop_t *loop, const char *rest,
+                              const struct hf_registry_options *options, struct hf_error *err)
+{
+    const struct hf_config *config = options->config;
+    struct hf_blob_s3_options s3 = {0};
+    char bucket[256];
+    char prefix[HF_BLOB_S3_PREFIX_MAX + 2];
+
+    /* s3://bucket/prefix, with or without a '/' behind. */
+    if (strncmp(rest, "//", 2) != 0)
+        return hf_error_set(err, HF_INVALID, "store: 's3:%.200s' is not s3://bucket/prefix", rest);
+    rest += 2;
+    size_t size = strcspn(rest, "/");
+    snprintf(bucket, sizeof bucket, "%.*s", (int)(size < sizeof bucket ? size : 0), rest);
+    snprintf(prefix, sizeof prefix, "%s", rest[size] == '/' ? rest + size + 1 : "");
+    size = strlen(prefix);
+    if (size > 0 && prefix[size - 1] == '/')
+        prefix[size - 1] = '\0';
+    s3.bucket = bucket;
+    s3.prefix = prefix;
+    if (config != NULL) {
+        s3.endpoint = config->s3_endpoint;
+        s3.region = config->s3_region;
+        s3.path_style = config->s3_path_style != 0;
+        s3.credentials.source = config->s3_credentials;
+        s3.credentials.access_key = config->s3_access_key;
+        s3.credentials.secret_key = config->s3_secret_key;
+        s3.credentials.session_token = config->s3_session_token;
+        s3.credentials.file = config->s3_credentials_file;
+        s3.credentials.profile = config->s3_profile;
+        s3.credentials.sts_endpoint = config->s3_sts_endpoint;
+        s3.credentials.metadata_endpoint = config->s3_metadata_endpoint;
+        s3.ca_file = config->s3_ca_file;
+        s3.proxy = config->s3_proxy;
+        s3.connections_max = (unsigned)config->s3_connections;
+        s3.request_ms = config->s3_timeout;
+        s3.retry_ms = config->s3_retry_time;
+        s3.part_bytes = config->s3_part_size;
+    }
+    return hf_blob_s3_open(out_blob, loop, &s3, err);
+}
+
 static const struct {
     const char *scheme;
     enum hf_status (*open)(struct hf_blob **out_blob, uv_loop_t *loop, const char *rest,
@@ -39,6 +83,7 @@ static const struct {
 } blob_table[] = {
     {"file", open_file},
     {"memory", open_memory},
+    {"s3", open_s3},
 };
 
 static const struct {
@@ -64,7 +109,7 @@ enum hf_status hf_registry_blob_open(struct hf_blob **out_blob, uv_loop_t *loop,
     }
     return hf_error_set(err, HF_INVALID,
                         "store: '%.200s' names no store that this build knows; use file:///path "
-                        "(or memory:, which forgets everything at its end)",
+                        "or s3://bucket/prefix (or memory:, which forgets everything at its end)",
                         url);
 }
 

@@ -14,12 +14,15 @@ struct hf_registry_options {
     unsigned workers;       /* threads for calls that block; 0: the default of 4 */
     uint64_t ballast_bytes; /* of the folder store; 0: none */
     bool shared;            /* other replicas use the store as well */
+    /* The settings of stores that have a server; NULL: their defaults. */
+    const struct hf_config *config;
 };
 
 enum { HF_REGISTRY_BALLAST_DEFAULT = 16 * 1024 * 1024 };
 
-/* url: file:///path (a bare /path is one too) or memory:. HF_INVALID for a scheme that is not
- * known or was not built; else what the backend says. May block; call it before the loop runs. */
+/* url: file:///path (a bare /path is one too), s3://bucket/prefix or memory:. HF_INVALID for a
+ * scheme that is not known or was not built; else what the backend says. May block; call it before
+ * the loop runs. */
 HF_MUST_USE enum hf_status hf_registry_blob_open(struct hf_blob **out_blob, uv_loop_t *loop,
                                                  const char *url,
                                                  const struct hf_registry_options *options,

@@ -50,6 +50,36 @@ enum {
       "records after which the state is written as a snapshot")                                    \
     X(BYTES, snapshot_bytes, "store.snapshot-bytes", 64 * HF_MIB, 64 * HF_KIB,                     \
       1024 * 1024 * HF_MIB, "bytes of records after which the state is written as a snapshot")     \
+    X(STRING, s3_endpoint, "s3.endpoint", "", 0, 255,                                              \
+      "https://host:port of an s3:// store; empty: AWS_ENDPOINT_URL_S3, else AWS in s3.region")    \
+    X(STRING, s3_region, "s3.region", "", 0, 63,                                                   \
+      "region that requests are signed for; empty: AWS_REGION, else us-east-1")                    \
+    X(BOOL, s3_path_style, "s3.path.style.access", false, 0, 1,                                    \
+      "https://host/bucket instead of https://bucket.host, as most servers but AWS want it")       \
+    X(STRING, s3_credentials, "s3.credentials", "auto", 0, 63,                                     \
+      "auto, static, environment, file, web-identity, instance or anonymous")                      \
+    X(STRING, s3_access_key, "s3.access-key", "", 0, 255, "access key of static credentials")      \
+    X(SECRET, s3_secret_key, "s3.secret-key", "", 0, 511, "its secret key")                        \
+    X(SECRET, s3_session_token, "s3.session-token", "", 0, 1023, "its session token, if any")      \
+    X(STRING, s3_credentials_file, "s3.credentials-file", "", 0, 1023,                             \
+      "file of profiles with keys; empty: AWS_SHARED_CREDENTIALS_FILE, else ~/.aws/credentials")   \
+    X(STRING, s3_profile, "s3.profile", "", 0, 63,                                                 \
+      "profile in that file; empty: AWS_PROFILE, else default")                                    \
+    X(STRING, s3_sts_endpoint, "s3.sts-endpoint", "", 0, 255,                                      \
+      "where a web identity token is exchanged for keys; empty: AWS in s3.region")                 \
+    X(STRING, s3_metadata_endpoint, "s3.metadata-endpoint", "", 0, 255,                            \
+      "metadata service of the machine; empty: http://169.254.169.254")                            \
+    X(STRING, s3_ca_file, "s3.ca-file", "", 0, 1023,                                               \
+      "PEM file of the authorities to trust; empty: the system's")                                 \
+    X(STRING, s3_proxy, "s3.proxy", "", 0, 255,                                                    \
+      "URL of a proxy; empty: what https_proxy, http_proxy and no_proxy say")                      \
+    X(UINT, s3_connections, "s3.connections", 32, 1, 1024, "connections to the server at a time")  \
+    X(MSEC, s3_timeout, "s3.timeout", 10 * HF_SEC, 100, 600 * HF_SEC,                              \
+      "one request; large bodies get a second more for each MiB")                                  \
+    X(MSEC, s3_retry_time, "s3.retry-time", 10 * HF_SEC, 100, 600 * HF_SEC,                        \
+      "how long a call is tried again")                                                            \
+    X(BYTES, s3_part_size, "s3.part-size", 8 * HF_MIB, 5 * HF_MIB, 256 * HF_MIB,                   \
+      "larger objects are uploaded in parts of this size, each held in memory")                    \
     X(STRING, election, "election", "standalone", 1, 63, "who decides which replica leads")        \
     X(BOOL, election_proof_of_death, "election.proof-of-death", true, 0, 1,                        \
       "a leader whose address refuses connections is replaced before its lease runs out")          \
@@ -69,8 +99,7 @@ enum {
       "TLS to ZooKeeper: PEM of who signed the servers' certificates; empty: no TLS")              \
     X(STRING, zookeeper_tls_cert, "election.zookeeper.tls.certificate-file", "", 0, 1023,          \
       "PEM of our own certificate")                                                                \
-    X(STRING, zookeeper_tls_key, "election.zookeeper.tls.key-file", "", 0, 1023,                   \
-      "PEM of its key")                                                                            \
+    X(STRING, zookeeper_tls_key, "election.zookeeper.tls.key-file", "", 0, 1023, "PEM of its key") \
     X(STRING, zookeeper_tls_key_password, "election.zookeeper.tls.key-password-file", "", 0, 1023, \
       "file with the key's password")                                                              \
     X(MSEC, session_ttl_min, "session.ttl-min", 2 * HF_SEC, 100, HF_DAY,                           \
@@ -103,11 +132,11 @@ enum {
     X(STRING, log_level, "log.level", "info", 1, 15, "debug, info, warn or error")                 \
     HF_CONFIG_MORE(X)
 /* Flink's names for what we have names of our own for: both are accepted. */
-#define HF_CONFIG_ALIASES(X)                                                                       \
-    X("high-availability.zookeeper.quorum", "election.zookeeper.quorum")                           \
-    X("high-availability.zookeeper.path.root", "election.zookeeper.path.root")                     \
-    X("high-availability.zookeeper.client.session-timeout", "election.zookeeper.session-timeout")  \
-    X("high-availability.zookeeper.client.acl", "election.zookeeper.acl")                          \
+#define HF_CONFIG_ALIASES(X)                                                                      \
+    X("high-availability.zookeeper.quorum", "election.zookeeper.quorum")                          \
+    X("high-availability.zookeeper.path.root", "election.zookeeper.path.root")                    \
+    X("high-availability.zookeeper.client.session-timeout", "election.zookeeper.session-timeout") \
+    X("high-availability.zookeeper.client.acl", "election.zookeeper.acl")                         \
     X("zookeeper.sasl.service-name", "election.zookeeper.sasl.service-name")
 /* clang-format on */
 

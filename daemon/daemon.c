@@ -908,7 +908,8 @@ int hf_daemon_run(const struct hf_config *config)
     d->started_wall_ms = hf_clock_wall_ms();
     struct hf_registry_options store = {.workers = (unsigned)config->store_workers,
                                         .ballast_bytes = config->store_ballast,
-                                        .shared = strcmp(config->election, "standalone") != 0};
+                                        .shared = strcmp(config->election, "standalone") != 0,
+                                        .config = config};
     struct hf_sessions_options sessions = {.close_grace_ms = config->session_close_grace,
                                            .sessions_max = config->sessions_max};
     d->service.ops = &service_ops;
