@@ -180,9 +180,9 @@ def prove(work, figures):
     figures["system_mb"], figures["packages_before"] = used_mb(root), installed(root)
 
     machine = Machine(root)
-    machine.run(work / "clone.log", "/root", "host", "git", "clone", "--quiet", "/mnt", "holdfast")
+    machine.run(work / "clone.log", "/srv", "host", "git", "clone", "--quiet", "/mnt", "holdfast")
     say("./run --once --json")
-    lines = machine.run(work / "run.log", "/root/holdfast", "host", "./run", "--once", "--json", "/root/run.json")
+    lines = machine.run(work / "run.log", "/srv/holdfast", "host", "./run", "--once", "--json", "/srv/run.json")
     installed_at, building_at = at(lines, r"^run: configuring"), at(lines, r"^run: building")
     running_at = at(lines, r"^\[ +0\.\d s\]")
     cluster_at = at(lines, r"^\[.*starting holdfastd")
@@ -190,13 +190,13 @@ def prove(work, figures):
         "install_s": round(installed_at, 1), "build_s": round(running_at - building_at, 1),
         "jars_s": round(cluster_at - running_at, 1), "first_run_s": round(lines[-1][0] - cluster_at, 1),
         "run_total_s": round(lines[-1][0], 1), "packages_after": installed(root),
-        "run": json.loads((root / "root/run.json").read_text("utf-8")),
+        "run": json.loads((root / "srv/run.json").read_text("utf-8")),
     })
     say("./run --once again, with a loopback network only")
-    lines = machine.run(work / "again.log", "/root/holdfast", "loopback", "./run", "--once", "--json", "/root/again.json")
+    lines = machine.run(work / "again.log", "/srv/holdfast", "loopback", "./run", "--once", "--json", "/srv/again.json")
     figures["second_run_total_s"] = round(lines[-1][0], 1)
     say("./test quick, with a loopback network only")
-    lines = machine.run(work / "quick.log", "/root/holdfast", "loopback", "./test", "quick")
+    lines = machine.run(work / "quick.log", "/srv/holdfast", "loopback", "./test", "quick")
     figures["test_quick_s"] = round(lines[-1][0], 1)
     figures["test_quick_build_s"] = round(sum(float(found[1]) for found in (
         re.search(r"built in (\d+) s", line) for _, line in lines) if found), 1)

@@ -212,8 +212,8 @@ HF_TEST(java, depth_is_bounded)
 {
     /* Arrays of one array each; the class comes back by reference. */
     char hex[40000];
-    size_t n = (size_t)snprintf(hex, sizeof hex,
-                                "aced0005757200025b4c0000000000000000020000787000000001");
+    size_t n =
+        (size_t)snprintf(hex, sizeof hex, "aced0005757200025b4c0000000000000000020000787000000001");
 
     for (int i = 0; i < 1000; i++)
         n += (size_t)snprintf(hex + n, sizeof hex - n, "7571007e000000000001");
