@@ -210,6 +210,8 @@ static enum hf_status session_add(struct hf_sessions *s, struct hf_session_id id
     struct cluster *cluster = cluster_make(s, path);
     struct hf_session *session = hf_calloc(1, sizeof *session);
     if (cluster == NULL || session == NULL) {
+        if (cluster != NULL)
+            cluster_touch(s, cluster); /* it goes if nobody is in it */
         hf_free(session);
         return HF_NO_MEMORY;
     }
@@ -219,6 +221,7 @@ static enum hf_status session_add(struct hf_sessions *s, struct hf_session_id id
     session->end_ms = end_ms;
     HASH_ADD(hh, s->all, id.bytes, sizeof session->id.bytes, session);
     if (session->not_added) {
+        cluster_touch(s, cluster);
         hf_free(session);
         return HF_NO_MEMORY;
     }

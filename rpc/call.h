@@ -36,8 +36,7 @@ struct hf_call {
     struct hf_submission submission;
     bool submitted;
     bool mutates;
-    enum hf_status
-        verdict; /* not HF_OK: what was written is being taken back, then fails with it */
+    bool undo; /* a session being opened: its place in the table goes with the call */
     struct hf_error error;
     hf_call_handler handler;
     void (*then)(struct hf_call *call); /* after the submission, instead of the plain answer */

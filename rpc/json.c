@@ -77,6 +77,20 @@ json_t *hf_json_load(struct hf_bytes bytes, struct hf_error *err)
     return object;
 }
 
+char *hf_json_text(const json_t *value, size_t flags)
+{
+    bool before = ran_out;
+
+    ran_out = false;
+    char *text = json_dumps(value, flags);
+    if (ran_out) {
+        hf_free(text);
+        text = NULL;
+    }
+    ran_out = ran_out || before;
+    return text;
+}
+
 json_t *hf_json_stored(struct hf_bytes bytes)
 {
     return bytes.size == 0 ? NULL : load(bytes, JSON_DECODE_ANY, NULL);

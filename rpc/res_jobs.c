@@ -174,7 +174,7 @@ void hf_res_checkpoint_commit(struct hf_call *call)
     if (!commit_parse(call, &t) || !ids_of(call, t.discarded, &discarded, &commit.discarded_count))
         return;
     struct hf_commit_result *result = hf_calloc(1, sizeof *result);
-    char *properties = json_dumps(t.properties, JSON_COMPACT | JSON_SORT_KEYS);
+    char *properties = hf_json_text(t.properties, JSON_COMPACT | JSON_SORT_KEYS);
     enum hf_status status = HF_NO_MEMORY;
     if (result != NULL && properties != NULL) {
         commit.discarded = discarded;
@@ -382,7 +382,7 @@ void hf_res_result_put(struct hf_call *call)
         hf_call_refuse(call, HF_INVALID, "%s", where.text);
         return;
     }
-    char *text = json_dumps(result, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+    char *text = hf_json_text(result, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
     enum hf_status status = HF_NO_MEMORY;
     if (text != NULL)
         status = hf_catalog_result_put(pending(call), &call->ref, &call->fence, call->kind,

@@ -24,39 +24,26 @@ static bool copy_text(char *out, size_t size, const char *text)
     return true;
 }
 
-static void session_taken_back(struct hf_call *call)
+/* It did not become durable: what was put into the table for it ends. */
+static void session_not_opened(void *arg)
 {
-    hf_call_fail(call, call->verdict);
-}
+    struct hf_call *call = arg;
 
-/* It is in the store, and the table has no room or no memory for it: nobody would ever end it. */
-static void session_take_back(struct hf_call *call, enum hf_status verdict)
-{
-    hf_txn_release(&call->txn);
-    hf_txn_init(&call->txn);
-    hf_catalog_session_end(call->service->ops->pending(call->service), call->fence.session,
-                           &call->txn);
-    call->verdict = verdict;
-    call->then = session_taken_back;
-    hf_call_commit(call, hf_txn_status(&call->txn) == HF_OK ? HF_OK : HF_UNKNOWN);
+    if (!call->undo)
+        return;
+    hf_sessions_close(call->service->sessions, sid_of(call->fence.session));
+    call->service->ops->sessions_kick(call->service);
 }
 
 static void session_opened(struct hf_call *call)
 {
     struct hf_service *service = call->service;
-    uint64_t now = service->ops->now_ms(service);
-    uint64_t ttl = (uint64_t)json_integer_value(json_object_get(call->answer, "ttl_ms"));
     uint64_t remaining = 0;
-    struct hf_session_id sid = sid_of(call->fence.session);
 
-    enum hf_status status = hf_sessions_open(service->sessions, sid, call->ref.path, ttl, now);
-    if (status == HF_NO_MEMORY || status == HF_LIMIT) {
-        session_take_back(call, status);
-        return;
-    }
-    if (status == HF_OK)
-        status = hf_sessions_renew(service->sessions, sid, now, service->ops->proof_ms(service),
-                                   &remaining);
+    call->undo = false;
+    enum hf_status status = hf_sessions_renew(service->sessions, sid_of(call->fence.session),
+                                              service->ops->now_ms(service),
+                                              service->ops->proof_ms(service), &remaining);
     if (status != HF_OK) {
         hf_call_refuse(call, status == HF_GONE ? HF_GONE : HF_UNKNOWN,
                        status == HF_GONE ? "the session has ended; open a new one with a new id"
@@ -67,6 +54,21 @@ static void session_opened(struct hf_call *call)
     json_object_set_new(answer, "remaining_ms", json_integer((json_int_t)remaining));
     json_object_set_new(answer, "revision", json_integer((json_int_t)call->submission.revision));
     hf_call_answer(call, answer);
+}
+
+static enum hf_status session_to_table(struct hf_call *call, uint64_t ttl_ms)
+{
+    struct hf_service *service = call->service;
+    struct hf_session_id sid = sid_of(call->fence.session);
+    struct hf_session_view view;
+
+    bool there = hf_sessions_view(service->sessions, sid, &view);
+    enum hf_status status = hf_sessions_open(service->sessions, sid, call->ref.path, ttl_ms,
+                                             service->ops->now_ms(service));
+    call->undo = status == HF_OK && !there;
+    if (status == HF_LIMIT)
+        hf_error_set(&call->error, status, "there are as many sessions as limit.sessions allows");
+    return status;
 }
 
 void hf_res_session_open(struct hf_call *call)
@@ -112,9 +114,15 @@ void hf_res_session_open(struct hf_call *call)
     cluster.registered_ms = session.opened_ms;
     call->answer = json_pack("{s:s, s:I}", "session", sid, "ttl_ms", ttl);
     call->then = session_opened;
-    hf_call_commit(call, hf_catalog_session_open(call->service->ops->pending(call->service),
-                                                 &call->ref, call->fence.session, &session,
-                                                 &cluster, &call->txn, &call->error));
+    call->arg = call;
+    call->arg_free = session_not_opened;
+    enum hf_status status =
+        hf_catalog_session_open(call->service->ops->pending(call->service), &call->ref,
+                                call->fence.session, &session, &cluster, &call->txn, &call->error);
+    /* The table first: once the session is durable there must be somebody who ends it. */
+    if (status == HF_OK)
+        status = session_to_table(call, session.ttl_ms);
+    hf_call_commit(call, status);
 }
 
 /* The session of the path, which must be one of this cluster. */
@@ -134,6 +142,19 @@ static bool session_of_path(struct hf_call *call)
     return true;
 }
 
+/* The end of a session is told once nothing can undo it: until then a restart could, and its
+ * fence still writes. */
+static void session_gone_read(struct hf_call *call)
+{
+    struct hf_session_info session;
+    uint64_t revision;
+
+    if (hf_session_get(hf_call_confirmed(call, &revision), call->fence.session, &session))
+        hf_call_refuse(call, HF_UNAVAILABLE, "the session is about to end");
+    else
+        hf_call_refuse(call, HF_GONE, "the session has ended; open a new one with a new id");
+}
+
 /* Answered from memory: renewals cost the storage nothing (I10). */
 void hf_res_session_renew(struct hf_call *call)
 {
@@ -146,9 +167,7 @@ void hf_res_session_renew(struct hf_call *call)
                                               service->ops->now_ms(service),
                                               service->ops->proof_ms(service), &remaining);
     if (status == HF_GONE) {
-        /* Its end may still be on its way to the storage, and a restart would undo it. */
-        hf_error_set(&call->error, status, "the session has ended; open a new one with a new id");
-        hf_call_commit(call, status);
+        hf_call_read(call, session_gone_read);
         return;
     }
     if (status != HF_OK) {

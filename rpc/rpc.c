@@ -134,7 +134,7 @@ static void answer_json(struct hf_rpc *rpc, struct hf_http_request *req, enum hf
     char *text = NULL;
 
     if (object != NULL && !hf_json_out_of_memory())
-        text = json_dumps(object, JSON_COMPACT);
+        text = hf_json_text(object, JSON_COMPACT);
     json_decref(object);
     hf_json_begin();
     struct hf_bytes body = HF_BYTES_OF_STRING(text != NULL ? text : in_doubt ? doubt : none);
@@ -180,8 +180,6 @@ void hf_call_fail(struct hf_call *call, enum hf_status status)
     bool ran_out = hf_json_out_of_memory() && status != HF_UNKNOWN;
     if (ran_out)
         status = HF_NO_MEMORY;
-    if (call->verdict != HF_OK && call->verdict != status)
-        status = HF_UNKNOWN; /* what was written has not been taken back */
     snprintf(text, sizeof text, "%s", ran_out ? "" : call->error.text);
     hf_json_begin();
     json_t *object = error_object(call->service, status, text);

@@ -29,7 +29,7 @@ static bool stream_send(struct stream *stream, json_t *object)
     bool sent = false;
 
     if (object != NULL && !hf_json_out_of_memory())
-        text = json_dumps(object, JSON_COMPACT);
+        text = hf_json_text(object, JSON_COMPACT);
     json_decref(object);
     hf_json_begin();
     if (text != NULL) {
