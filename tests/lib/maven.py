@@ -38,6 +38,19 @@ def flink_lib(version):
     return target
 
 
+def hadoop_lib():
+    """The folder with all jars of a NameNode and a DataNode, downloaded on first use."""
+    pom = FIXTURE.parent / "hadoop" / "pom.xml"
+    target = CACHE / f"hadoop-{_digest([pom])}"
+    with cache_lock(target.name):
+        if not target.is_dir():
+            with tempfile.TemporaryDirectory(dir=CACHE, prefix=".hadoop-") as scratch:
+                lib = Path(scratch) / "lib"
+                _maven("Hadoop", pom, "package", f"-Dlib.dir={lib}")
+                lib.rename(target)
+    return target
+
+
 def job_jar():
     """The jar with the test job and the metadata oracle."""
     sources = sorted((FIXTURE / "job" / "src").rglob("*.java")) + [FIXTURE / "job" / "pom.xml"]
