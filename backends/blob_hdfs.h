@@ -22,9 +22,8 @@ struct hf_blob_hdfs_options {
     const char *path; /* of the store, absolute, [A-Za-z0-9._/-] */
     /* hdfs.user: told to a cluster without Kerberos. */
     const char *user;
-    /* hdfs.kerberos.keytab: SPNEGO as hdfs.kerberos.principal. "" is simple authentication. */
+    /* hdfs.kerberos.keytab: SPNEGO as the keytab's first principal. "" is simple authentication. */
     const char *keytab;
-    const char *principal;
     /* hdfs.delegation-token-file: the token's text; read again when the file changes. Goes before the keytab. */
     const char *token_file;
     const char *ca_file;  /* hdfs.ca-file: whom to trust with https; "" the system's list */

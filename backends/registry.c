@@ -1,6 +1,7 @@
 #include "backends/registry.h"
 
 #include "backends/blob_file.h"
+#include "backends/blob_hdfs.h"
 #include "backends/blob_memory.h"
 #include "backends/blob_s3.h"
 #include "backends/election_standalone.h"
@@ -76,6 +77,29 @@ static enum hf_status open_s3(struct hf_blob **out_blob, uv_loop_t *loop, const 
     return hf_blob_s3_open(out_blob, loop, &s3, err);
 }
 
+static enum hf_status open_hdfs(struct hf_blob **out_blob, uv_loop_t *loop, const char *rest,
+                                const struct hf_registry_options *options, struct hf_error *err)
+{
+    const struct hf_config *config = options->config;
+    struct hf_blob_hdfs_options hdfs = {0};
+
+    /* hdfs://nameservice/path: the name is for people, hdfs.namenodes says where it is. */
+    if (strncmp(rest, "//", 2) != 0 || strchr(rest + 2, '/') == NULL)
+        return hf_error_set(err, HF_INVALID,
+                            "store: 'hdfs:%.200s' is not hdfs://nameservice/folder", rest);
+    hdfs.path = strchr(rest + 2, '/');
+    if (config != NULL) {
+        hdfs.namenodes = config->hdfs_namenodes;
+        hdfs.user = config->hdfs_user;
+        hdfs.keytab = config->hdfs_keytab;
+        hdfs.token_file = config->hdfs_token_file;
+        hdfs.ca_file = config->hdfs_ca_file;
+        hdfs.request_ms = config->hdfs_timeout;
+        hdfs.retry_ms = config->hdfs_retry_time;
+    }
+    return hf_blob_hdfs_open(out_blob, loop, &hdfs, err);
+}
+
 static const struct {
     const char *scheme;
     enum hf_status (*open)(struct hf_blob **out_blob, uv_loop_t *loop, const char *rest,
@@ -84,6 +108,7 @@ static const struct {
     {"file", open_file},
     {"memory", open_memory},
     {"s3", open_s3},
+    {"hdfs", open_hdfs},
 };
 
 static const struct {
@@ -108,8 +133,9 @@ enum hf_status hf_registry_blob_open(struct hf_blob **out_blob, uv_loop_t *loop,
             return blob_table[i].open(out_blob, loop, url + scheme_size + 1, options, err);
     }
     return hf_error_set(err, HF_INVALID,
-                        "store: '%.200s' names no store that this build knows; use file:///path "
-                        "or s3://bucket/prefix (or memory:, which forgets everything at its end)",
+                        "store: '%.200s' names no store that this build knows; use file:///path, "
+                        "s3://bucket/prefix or hdfs://nameservice/folder (or memory:, which "
+                        "forgets everything at its end)",
                         url);
 }
 

@@ -50,6 +50,19 @@ enum {
       "records after which the state is written as a snapshot")                                    \
     X(BYTES, snapshot_bytes, "store.snapshot-bytes", 64 * HF_MIB, 64 * HF_KIB,                     \
       1024 * 1024 * HF_MIB, "bytes of records after which the state is written as a snapshot")     \
+    X(STRING, hdfs_namenodes, "hdfs.namenodes", "", 0, 1023,                                       \
+      "HTTP addresses of the NameNodes of an hdfs:// store: http://nn1:9870,http://nn2:9870")      \
+    X(STRING, hdfs_user, "hdfs.user", "holdfast", 0, 127,                                          \
+      "whom an HDFS without Kerberos takes us for")                                                \
+    X(STRING, hdfs_keytab, "hdfs.kerberos.keytab", "", 0, 1023,                                    \
+      "Kerberos by SPNEGO, as the keytab's first principal; empty: none")                          \
+    X(STRING, hdfs_token_file, "hdfs.delegation-token-file", "", 0, 1023,                          \
+      "file with a delegation token; read again when it changes")                                  \
+    X(STRING, hdfs_ca_file, "hdfs.ca-file", "", 0, 1023,                                           \
+      "PEM of who signed the servers' certificates; empty: the system's list")                     \
+    X(MSEC, hdfs_timeout, "hdfs.timeout", 20 * HF_SEC, 100, 600 * HF_SEC, "one request to HDFS")   \
+    X(MSEC, hdfs_retry_time, "hdfs.retry-time", 10 * HF_SEC, 100, 600 * HF_SEC,                    \
+      "what surely was not done is tried again for")                                               \
     X(STRING, s3_endpoint, "s3.endpoint", "", 0, 255,                                              \
       "https://host:port of an s3:// store; empty: AWS_ENDPOINT_URL_S3, else AWS in s3.region")    \
     X(STRING, s3_region, "s3.region", "", 0, 63,                                                   \
