@@ -1,5 +1,5 @@
 /* The HTTP client against a server that does what a script says, on the same loop. */
-#include "tests/lib/hf_test.h"
+#include "tests/lib/http_script.h"
 
 #include "base/memory.h"
 #include "loop/http_client.h"
@@ -7,173 +7,27 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { GUARD_MS = 20 * 1000, SEEN_MAX = 256 * 1024, CONNECTIONS = 64 };
-
-/* What the server does with one request, in order of arrival; the last one serves all others. */
-struct act {
-    const char *answer; /* NULL: none */
-    enum { KEEP, CLOSE, SILENT } then;
-    bool at_once; /* do not wait for the body of the request */
-};
-
-struct connection {
-    uv_tcp_t handle;
-    struct server *server;
-    struct hf_buf in;
-    bool is_used;
-};
-
 struct server {
-    uv_tcp_t listener;
-    uv_loop_t loop;
-    uv_timer_t guard;
-    const struct act *acts;
-    unsigned act_count;
-    unsigned requests;
-    unsigned accepted;
-    int port;
-    struct hf_buf seen; /* all requests */
-    struct connection connections[CONNECTIONS];
+    struct script script;
     struct hf_http_client *client;
-    char url[64];
+    char url[96];
     bool closed;
 };
-
-static void guard_cb(uv_timer_t *guard)
-{
-    (void)guard;
-    cr_assert_fail("nothing happened for too long");
-}
-
-static void connection_closed_cb(uv_handle_t *handle)
-{
-    struct connection *connection = handle->data;
-
-    hf_buf_release(&connection->in);
-    connection->is_used = false;
-}
-
-static void connection_close(struct connection *connection)
-{
-    if (!uv_is_closing((uv_handle_t *)&connection->handle))
-        uv_close((uv_handle_t *)&connection->handle, connection_closed_cb);
-}
-
-/* The size of the first whole request, 0 when it is not there yet. */
-static size_t request_size(const struct hf_buf *in, bool header_only)
-{
-    const char *text = (const char *)in->data;
-    const char *end = in->size == 0 ? NULL : memmem(text, in->size, "\r\n\r\n", 4);
-
-    if (end == NULL)
-        return 0;
-    size_t head = (size_t)(end - text) + 4;
-    const char *length = memmem(text, head, "Content-Length: ", 16);
-    size_t size = head + (length != NULL ? strtoul(length + 16, NULL, 10) : 0);
-    if (memmem(text, head, "chunked", 7) != NULL) {
-        const char *last = memmem(text + head, in->size - head, "0\r\n\r\n", 5);
-        return last == NULL ? 0 : (size_t)(last - text) + 5;
-    }
-    if (header_only)
-        return in->size;
-    return in->size >= size ? size : 0;
-}
-
-static void connection_serve(struct connection *connection)
-{
-    struct server *server = connection->server;
-
-    for (;;) {
-        unsigned at =
-            server->requests < server->act_count ? server->requests : server->act_count - 1;
-        const struct act *act = &server->acts[at];
-        size_t size = request_size(&connection->in, act->at_once);
-        if (size == 0)
-            return;
-        server->requests++;
-        hf_buf_append(&server->seen, connection->in.data, size);
-        hf_buf_consume(&connection->in, size);
-        if (act->answer != NULL) {
-            char *copy = strdup(act->answer);
-            uv_buf_t buf = uv_buf_init(copy, (unsigned)strlen(copy));
-            cr_assert_eq(uv_try_write((uv_stream_t *)&connection->handle, &buf, 1), (int)buf.len);
-            free(copy);
-        }
-        if (act->then == CLOSE) {
-            connection_close(connection);
-            return;
-        }
-    }
-}
-
-static void connection_alloc_cb(uv_handle_t *handle, size_t size, uv_buf_t *out)
-{
-    static char memory[65536];
-
-    (void)handle;
-    (void)size;
-    *out = uv_buf_init(memory, sizeof memory);
-}
-
-static void connection_read_cb(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
-{
-    struct connection *connection = stream->data;
-
-    if (n < 0) {
-        connection_close(connection);
-        return;
-    }
-    cr_assert(hf_buf_append(&connection->in, buf->base, (size_t)n));
-    connection_serve(connection);
-}
-
-static void accept_cb(uv_stream_t *listener, int status)
-{
-    struct server *server = listener->data;
-    struct connection *connection = server->connections;
-
-    cr_assert_eq(status, 0);
-    while (connection->is_used)
-        connection++;
-    connection->is_used = true;
-    connection->server = server;
-    hf_buf_init(&connection->in, 16 * 1024 * 1024);
-    uv_tcp_init(&server->loop, &connection->handle);
-    connection->handle.data = connection;
-    cr_assert_eq(uv_accept(listener, (uv_stream_t *)&connection->handle), 0);
-    server->accepted++;
-    uv_read_start((uv_stream_t *)&connection->handle, connection_alloc_cb, connection_read_cb);
-}
 
 static void server_begin(struct server *server, const struct act *acts, unsigned act_count,
                          const struct hf_http_client_options *options)
 {
-    struct sockaddr_in address;
-    int size = sizeof address;
     struct hf_http_client_options direct = {0};
     struct hf_error err = {0};
 
-    memset(server, 0, sizeof *server);
-    server->acts = acts;
-    server->act_count = act_count;
-    hf_buf_init(&server->seen, 64 * 1024 * 1024);
-    cr_assert_eq(uv_loop_init(&server->loop), 0);
-    uv_timer_init(&server->loop, &server->guard);
-    uv_timer_start(&server->guard, guard_cb, GUARD_MS, 0);
-    uv_unref((uv_handle_t *)&server->guard);
-    uv_tcp_init(&server->loop, &server->listener);
-    server->listener.data = server;
-    uv_ip4_addr("127.0.0.1", 0, &address);
-    cr_assert_eq(uv_tcp_bind(&server->listener, (struct sockaddr *)&address, 0), 0);
-    cr_assert_eq(uv_listen((uv_stream_t *)&server->listener, 64, accept_cb), 0);
-    uv_tcp_getsockname(&server->listener, (struct sockaddr *)&address, &size);
-    server->port = ntohs(address.sin_port);
-    snprintf(server->url, sizeof server->url, "http://127.0.0.1:%d/path?secret=1", server->port);
+    script_begin(&server->script, acts, act_count);
+    server->closed = false;
+    snprintf(server->url, sizeof server->url, "%s/path?secret=1", server->script.url);
     if (options != NULL)
         direct = *options;
     direct.proxy = "";
-    cr_assert_eq(hf_http_client_new(&server->client, &server->loop, &direct, &err), HF_OK, "%s",
-                 err.text);
+    cr_assert_eq(hf_http_client_new(&server->client, &server->script.loop, &direct, &err), HF_OK,
+                 "%s", err.text);
 }
 
 static void client_closed_cb(void *arg)
@@ -183,20 +37,10 @@ static void client_closed_cb(void *arg)
 
 static void server_end(struct server *server)
 {
-    if (server->client != NULL) {
-        hf_http_client_close(server->client, client_closed_cb, server);
-        cr_assert(!server->closed);
-    }
-    uv_close((uv_handle_t *)&server->listener, NULL);
-    uv_close((uv_handle_t *)&server->guard, NULL);
-    for (unsigned i = 0; i < CONNECTIONS; i++) {
-        if (server->connections[i].is_used)
-            connection_close(&server->connections[i]);
-    }
-    uv_run(&server->loop, UV_RUN_DEFAULT);
+    hf_http_client_close(server->client, client_closed_cb, server);
+    cr_assert(!server->closed);
+    script_end(&server->script);
     cr_assert(server->closed);
-    cr_assert_eq(uv_loop_close(&server->loop), 0, "handles are left on the loop");
-    hf_buf_release(&server->seen);
 }
 
 struct call {
@@ -224,8 +68,8 @@ static void call_cb(struct hf_http_request *request, enum hf_status status)
     }
     call->done = true;
     call->status = status;
-    uv_stop(
-        &call->server->loop); /* it may have come from a timer, after which the loop would wait */
+    /* It may have come from a timer, after which the loop would wait. */
+    uv_stop(&call->server->script.loop);
 }
 
 static void call_start(struct server *server, struct call *call, const char *method)
@@ -246,7 +90,7 @@ static void call_start(struct server *server, struct call *call, const char *met
 static enum hf_status call_wait(struct call *call)
 {
     while (!call->done)
-        cr_assert(uv_run(&call->server->loop, UV_RUN_ONCE) != 0 || call->done);
+        cr_assert(uv_run(&call->server->script.loop, UV_RUN_ONCE) != 0 || call->done);
     return call->status;
 }
 
@@ -254,11 +98,6 @@ static enum hf_status call_do(struct server *server, struct call *call, const ch
 {
     call_start(server, call, method);
     return call_wait(call);
-}
-
-static bool server_saw(const struct server *server, const char *text)
-{
-    return memmem(server->seen.data, server->seen.size, text, strlen(text)) != NULL;
 }
 
 #define OK_HI "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nETag: \"e1\"\r\n\r\nhi"
@@ -292,10 +131,10 @@ HF_TEST(http_client, keeps_a_connection_for_the_next_request)
         cr_assert(fields[1].is_cut);
         cr_assert_str_eq(absent, "");
     }
-    cr_assert_eq(server.accepted, 1);
-    cr_assert(server_saw(&server, "GET /path?secret=1 HTTP/1.1\r\n"));
-    cr_assert(server_saw(&server, "X-One: 1\r\n"));
-    cr_assert(server_saw(&server, "X-Empty:\r\n"));
+    cr_assert_eq(server.script.accepted, 1);
+    cr_assert(script_saw(&server.script, "GET /path?secret=1 HTTP/1.1\r\n"));
+    cr_assert(script_saw(&server.script, "X-One: 1\r\n"));
+    cr_assert(script_saw(&server.script, "X-Empty:\r\n"));
     hf_http_request_release(&call.request);
     server_end(&server);
 }
@@ -312,18 +151,18 @@ HF_TEST(http_client, sends_bodies_with_every_method)
     for (size_t i = 0; i < HF_COUNT_OF(methods); i++) {
         struct call call = {.request = {.body = {body, sizeof body}}};
         char line[64];
-        server.seen.size = 0;
+        server.script.seen.size = 0;
         cr_assert_eq(call_do(&server, &call, methods[i]), HF_OK, "%s", call.request.error.text);
         snprintf(line, sizeof line, "%s /path", methods[i]);
-        cr_assert(server_saw(&server, line));
-        cr_assert(!server_saw(&server, "Expect"));
-        cr_assert(!server_saw(&server, "chunked"));
+        cr_assert(script_saw(&server.script, line));
+        cr_assert(!script_saw(&server.script, "Expect"));
+        cr_assert(!script_saw(&server.script, "chunked"));
         cr_assert_eq(call.request.sent_bytes, sizeof body);
-        cr_assert(server.seen.size > sizeof body);
+        cr_assert(server.script.seen.size > sizeof body);
         call.request.body = (struct hf_bytes){0};
-        server.seen.size = 0;
+        server.script.seen.size = 0;
         cr_assert_eq(call_do(&server, &call, methods[i]), HF_OK, "%s", call.request.error.text);
-        cr_assert_eq(server_saw(&server, "Content-Length: 0\r\n"), i < 2);
+        cr_assert_eq(script_saw(&server.script, "Content-Length: 0\r\n"), i < 2);
         hf_http_request_release(&call.request);
     }
     server_end(&server);
@@ -357,17 +196,17 @@ HF_TEST(http_client, pulls_a_body_as_it_comes)
     server_begin(&server, acts, HF_COUNT_OF(acts), NULL);
     for (size_t i = 0; i < HF_COUNT_OF(sizes); i++) {
         struct call call = {.request = {.pull = pull_cb, .body_size = sizes[i]}};
-        server.seen.size = 0;
+        server.script.seen.size = 0;
         call_start(&server, &call, "PUT");
         while (!call.done) {
-            uv_run(&server.loop, UV_RUN_NOWAIT);
+            uv_run(&server.script.loop, UV_RUN_NOWAIT);
             if (!call.done)
                 hf_http_request_resume(&call.request);
         }
         cr_assert_eq(call.status, HF_OK, "%s", call.request.error.text);
-        cr_assert_eq(server_saw(&server, "chunked"), i == 1);
-        cr_assert_eq(server_saw(&server, "piece...piece..."), i == 0);
-        cr_assert(server_saw(&server, "piece..."));
+        cr_assert_eq(script_saw(&server.script, "chunked"), i == 1);
+        cr_assert_eq(script_saw(&server.script, "piece...piece..."), i == 0);
+        cr_assert(script_saw(&server.script, "piece..."));
         hf_http_request_release(&call.request);
     }
     server_end(&server);
@@ -406,7 +245,7 @@ HF_TEST(http_client, says_what_was_certainly_not_sent)
     struct hf_http_header odd[] = {{"X-One", "1\r\nX-Two: 2"}};
     struct call call = {.request = {.headers = odd, .header_count = 1}};
     cr_assert_eq(call_do(&server, &call, "GET"), HF_INVALID);
-    cr_assert_eq(server.requests, 0);
+    cr_assert_eq(server.script.requests, 0);
     hf_http_request_release(&call.request);
     server_end(&server);
 }
@@ -425,7 +264,7 @@ HF_TEST(http_client, does_not_send_twice_by_itself)
         cr_assert_eq(call_do(&server, &call, "PUT"), HF_UNAVAILABLE);
         cr_assert_eq(call.request.cause, HF_HTTP_CAUSE_CUT);
         cr_assert(call.request.may_have_arrived);
-        cr_assert_eq(server.requests, 2);
+        cr_assert_eq(server.script.requests, 2);
         hf_http_request_release(&call.request);
         server_end(&server);
     }
@@ -441,7 +280,7 @@ HF_TEST(http_client, sends_twice_where_it_may)
     server_begin(&server, acts, HF_COUNT_OF(acts), NULL);
     cr_assert_eq(call_do(&server, &call, "PUT"), HF_OK);
     cr_assert_eq(call_do(&server, &call, "PUT"), HF_OK, "%s", call.request.error.text);
-    cr_assert_eq(server.requests, 3);
+    cr_assert_eq(server.script.requests, 3);
     hf_http_request_release(&call.request);
     server_end(&server);
 }
@@ -487,7 +326,7 @@ HF_TEST(http_client, bounds_what_it_takes)
     hf_buf_init(&call.request.response, 9);
     cr_assert_eq(call_do(&server, &call, "GET"), HF_TOO_LARGE);
     cr_assert_eq(call.request.code, 200);
-    server.acts = long_error;
+    script_set(&server.script, long_error, 1);
     cr_assert_eq(call_do(&server, &call, "GET"), HF_OK);
     cr_assert_eq(call.request.code, 500);
     cr_assert(call.request.response_is_cut);
@@ -517,7 +356,7 @@ HF_TEST(http_client, keeps_its_deadlines)
     cr_assert(first.request.may_have_arrived);
     cr_assert(first.request.took_ms >= 99);
     cr_assert_not_null(strstr(first.request.error.text, "no answer after"));
-    server.acts = half;
+    script_set(&server.script, half, 1);
     cr_assert_eq(call_do(&server, &stalls, "GET"), HF_TIMEOUT);
     cr_assert_eq(stalls.request.code, 200);
     cr_assert(stalls.request.may_have_arrived);
@@ -599,8 +438,8 @@ HF_TEST(http_client, cancels_what_waits_and_what_is_under_way)
     call_start(&server, &second, "PUT");
     call_start(&server, &third, "PUT");
     cr_assert_eq(call_wait(&third), HF_LIMIT);
-    while (server.requests == 0)
-        uv_run(&server.loop, UV_RUN_ONCE);
+    while (server.script.requests == 0)
+        uv_run(&server.script.loop, UV_RUN_ONCE);
     hf_http_cancel(&second.request);
     cr_assert(!second.done);
     cr_assert_eq(call_wait(&second), HF_CANCELED);
@@ -624,8 +463,8 @@ HF_TEST(http_client, answers_every_request_once_when_closed)
     server_begin(&server, silent, 1, &two);
     for (size_t i = 0; i < HF_COUNT_OF(calls); i++)
         call_start(&server, &calls[i], "GET");
-    while (server.requests < 2)
-        uv_run(&server.loop, UV_RUN_ONCE);
+    while (server.script.requests < 2)
+        uv_run(&server.script.loop, UV_RUN_ONCE);
     server_end(&server);
     for (size_t i = 0; i < HF_COUNT_OF(calls); i++) {
         cr_assert(calls[i].done);
@@ -648,7 +487,7 @@ HF_TEST(http_client, carries_many_requests_over_few_connections)
         cr_assert_eq(call_wait(&calls[i]), HF_OK, "%s", calls[i].request.error.text);
         hf_http_request_release(&calls[i].request);
     }
-    cr_assert_leq(server.accepted, 4);
+    cr_assert_leq(server.script.accepted, 4);
     server_end(&server);
 }
 
@@ -663,8 +502,8 @@ HF_TEST(http_client, survives_each_allocation_that_fails)
     struct call first = {0};
     cr_assert_eq(call_do(&server, &first, "GET"), HF_OK);
     hf_http_request_release(&first.request);
-    cr_assert(hf_buf_reserve(&server.seen, 64 * 1024));
-    cr_assert(hf_buf_reserve(&server.connections[0].in, 64 * 1024));
+    cr_assert(hf_buf_reserve(&server.script.seen, 64 * 1024));
+    cr_assert(hf_buf_reserve(&server.script.connections[0].in, 64 * 1024));
     for (long k = 0; failed; k++) {
         struct hf_http_header headers[] = {{"X-One", "1"}};
         struct call call = {.request = {.headers = headers, .header_count = 1}};
