@@ -4,6 +4,7 @@
 #include "backends/blob_hdfs.h"
 #include "backends/blob_memory.h"
 #include "backends/blob_s3.h"
+#include "backends/election_kubernetes.h"
 #include "backends/election_standalone.h"
 #include "backends/election_zookeeper.h"
 
@@ -171,6 +172,25 @@ static enum hf_status open_zookeeper(struct hf_lease **out_lease, uv_loop_t *loo
     return hf_election_zookeeper_open(out_lease, loop, &options, observer, err);
 }
 
+static enum hf_status open_kubernetes(struct hf_lease **out_lease, uv_loop_t *loop,
+                                      const struct hf_config *config,
+                                      const struct hf_lease_observer *observer,
+                                      struct hf_error *err)
+{
+    struct hf_election_kubernetes_options options = {
+        .kubeconfig = config->kubernetes_kubeconfig,
+        .context = config->kubernetes_context,
+        .lease_namespace = config->kubernetes_namespace,
+        .lease_name = config->kubernetes_lease,
+        .replica_name = config->replica_name,
+        .lease_duration_ms = config->kubernetes_lease_duration,
+        .renew_deadline_ms = config->kubernetes_renew_deadline,
+        .retry_period_ms = config->kubernetes_retry_period,
+    };
+
+    return hf_election_kubernetes_open(out_lease, loop, &options, observer, err);
+}
+
 enum hf_status hf_registry_election_open(struct hf_lease **out_lease, uv_loop_t *loop,
                                          const struct hf_config *config,
                                          const struct hf_lease_observer *observer,
@@ -178,9 +198,13 @@ enum hf_status hf_registry_election_open(struct hf_lease **out_lease, uv_loop_t 
 {
     if (strcmp(config->election, "zookeeper") == 0)
         return open_zookeeper(out_lease, loop, config, observer, err);
+    if (strcmp(config->election, "kubernetes") == 0)
+        return open_kubernetes(out_lease, loop, config, observer, err);
     if (strcmp(config->election, "standalone") == 0)
         return hf_registry_lease_open(out_lease, loop, config->election, observer, err);
-    return hf_error_set(err, HF_INVALID,
-                        "election: '%.64s' is not known to this build; use standalone or zookeeper",
-                        config->election);
+    return hf_error_set(
+        err, HF_INVALID,
+        "election: '%.64s' is not known to this build; use standalone, zookeeper or "
+        "kubernetes",
+        config->election);
 }

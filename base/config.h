@@ -115,6 +115,20 @@ enum {
     X(STRING, zookeeper_tls_key, "election.zookeeper.tls.key-file", "", 0, 1023, "PEM of its key") \
     X(STRING, zookeeper_tls_key_password, "election.zookeeper.tls.key-password-file", "", 0, 1023, \
       "file with the key's password")                                                              \
+    X(STRING, kubernetes_kubeconfig, "election.kubernetes.kubeconfig", "", 0, 1023,                \
+      "file that says where the API server is; empty: as a pod, by its service account")           \
+    X(STRING, kubernetes_context, "election.kubernetes.context", "", 0, 255,                       \
+      "context in that file; empty: its current-context")                                          \
+    X(STRING, kubernetes_namespace, "election.kubernetes.namespace", "", 0, 63,                    \
+      "namespace of the Lease; empty: of the context or of the pod")                               \
+    X(STRING, kubernetes_lease, "election.kubernetes.lease", "holdfast", 1, 253,                   \
+      "name of the Lease; one for each installation of Holdfast")                                  \
+    X(MSEC, kubernetes_lease_duration, "election.kubernetes.lease-duration", 15 * HF_SEC, 1000,    \
+      3600 * HF_SEC, "a silent leader is replaced after")                                          \
+    X(MSEC, kubernetes_renew_deadline, "election.kubernetes.renew-deadline", 10 * HF_SEC, 100,     \
+      3600 * HF_SEC, "it knows by itself after; shorter than the lease duration")                  \
+    X(MSEC, kubernetes_retry_period, "election.kubernetes.retry-period", 2 * HF_SEC, 100,          \
+      600 * HF_SEC, "the leader renews the Lease each; 1.2 of them fit into the renew deadline")   \
     X(MSEC, session_ttl_min, "session.ttl-min", 2 * HF_SEC, 100, HF_DAY,                           \
       "shortest time-to-live a JobManager may ask for")                                            \
     X(MSEC, session_ttl_max, "session.ttl-max", 300 * HF_SEC, 1000, HF_DAY,                        \
