@@ -202,6 +202,8 @@ func (c *caller) call(h *history, op *operation, writes bool, method, path strin
 		op.Status = unknown
 		if got == noAnswer {
 			c.nextEndpoint()
+		} else {
+			c.world.pause(time.Duration(50+c.dice.Intn(200)) * time.Millisecond)
 		}
 		if writes {
 			c.world.stats.ambiguous.Add(1)
