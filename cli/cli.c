@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPT_ENDPOINT = 256, OPT_TIMEOUT, OPT_HELP };
+enum { OPT_ENDPOINT = 256, OPT_TIMEOUT };
 
 const struct hf_cli_verb hf_cli_verbs[] = {
     {"status", "", "what this installation is and how it does", hf_cmd_status},
@@ -37,6 +37,7 @@ static void usage(FILE *out)
         "  -A, --all-namespaces all of them, in lists\n"
         "  -o table|wide|json|name\n"
         "  --timeout SECONDS    for each call (default 10)\n"
+        "  -y, --yes            do not ask before something is changed\n"
         "  -h, --help\n\n"
         "Exit codes: 0 fine, 2 bad usage or request, 4 no such entry, 5 conflict, 6 fenced,\n"
         "7 not the leader, 8 not available, 9 outcome unknown, 10 damaged data, 70 internal.\n");
@@ -94,6 +95,7 @@ static int parse(struct hf_cli *cli, int argc, char **argv, bool *out_help)
         {"all-namespaces", no_argument, NULL, 'A'},
         {"output", required_argument, NULL, 'o'},
         {"timeout", required_argument, NULL, OPT_TIMEOUT},
+        {"yes", no_argument, NULL, 'y'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
@@ -102,7 +104,7 @@ static int parse(struct hf_cli *cli, int argc, char **argv, bool *out_help)
 
     opterr = 0;
     optind = 1;
-    while ((option = getopt_long(argc, argv, "n:Ao:h", options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "n:Ao:yh", options, NULL)) != -1) {
         switch (option) {
         case OPT_ENDPOINT:
             if (!parse_endpoints(cli, optarg))
@@ -123,6 +125,9 @@ static int parse(struct hf_cli *cli, int argc, char **argv, bool *out_help)
         case 'o':
             if (!parse_output(optarg, &cli->output))
                 return bad_usage("-o '%s' is none of table, wide, json, name", optarg);
+            break;
+        case 'y':
+            cli->yes = true;
             break;
         case 'h':
             *out_help = true;
@@ -147,13 +152,15 @@ static int run_verb(struct hf_cli *cli, int argc, char **argv)
     for (const struct hf_cli_verb *verb = hf_cli_verbs; verb->name != NULL; verb++) {
         if (strcmp(verb->name, name) != 0)
             continue;
-        size_t wanted = verb->args[0] == '\0' ? 0 : 1;
-        for (const char *c = verb->args; *c != '\0'; c++)
-            wanted += *c == ' ';
-        if (cli->arg_count != wanted)
+        size_t most = verb->args[0] == '\0' ? 0 : 1;
+        size_t optional = 0; /* in brackets, and last */
+        for (const char *c = verb->args; *c != '\0'; c++) {
+            most += *c == ' ';
+            optional += *c == '[';
+        }
+        if (cli->arg_count > most || cli->arg_count + optional < most)
             return bad_usage(
-                wanted == 0 ? "'%s' takes no arguments" : "wrong number of arguments for '%s'",
-                name);
+                most == 0 ? "'%s' takes no arguments" : "wrong number of arguments for '%s'", name);
         return verb->run(cli);
     }
     return bad_usage("unknown verb '%s'", name);

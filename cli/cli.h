@@ -21,6 +21,7 @@ struct hf_cli {
     bool all_namespaces;
     enum hf_cli_output output;
     long timeout_ms;
+    bool yes;                          /* what would be asked is answered */
     const char *args[HF_CLI_ARGS_MAX]; /* after the verb */
     size_t arg_count;
     FILE *out;
@@ -47,6 +48,10 @@ HF_MUST_USE enum hf_status hf_cli_get(struct hf_cli *cli, const char *path, json
 /* Follows "next" until the list `field` is complete; returns one object with the whole list. */
 HF_MUST_USE enum hf_status hf_cli_get_all(struct hf_cli *cli, const char *path, const char *field,
                                           json_t **out_object, struct hf_error *err);
+
+/* Shows what is about to happen (one line or more, already printed by the caller) and asks on the
+ * terminal. True: --yes, or "y". Without a terminal and without --yes: false, and says why. */
+bool hf_cli_confirm(struct hf_cli *cli, const char *question);
 
 /* Percent-encodes one path segment into out. False: too long. */
 bool hf_cli_segment(const char *text, char *out, size_t size);

@@ -4,6 +4,7 @@
 
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { TABLE_COLUMNS_MAX = 16 };
 
@@ -148,4 +149,23 @@ int hf_cli_print_json(struct hf_cli *cli, const json_t *object)
         return hf_status_exit(HF_INTERNAL);
     fputc('\n', cli->out);
     return 0;
+}
+
+bool hf_cli_confirm(struct hf_cli *cli, const char *question)
+{
+    char answer[16];
+
+    if (cli->yes)
+        return true;
+    if (!isatty(STDIN_FILENO)) {
+        fprintf(stderr, "holdfast: %s Nobody can be asked here: say --yes\n", question);
+        return false;
+    }
+    fflush(cli->out);
+    fprintf(stderr, "%s [y/N] ", question);
+    if (fgets(answer, sizeof answer, stdin) == NULL || (answer[0] != 'y' && answer[0] != 'Y')) {
+        fprintf(stderr, "holdfast: nothing was done\n");
+        return false;
+    }
+    return true;
 }

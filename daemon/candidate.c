@@ -10,7 +10,9 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PROOF_PERIOD_MS = 1000 };
+/* PAUSE_MS: long enough for a standby to take a lease that was given up, on any backend; if none does,
+ * nobody leads for so long. */
+enum { PROOF_PERIOD_MS = 1000, PAUSE_MS = 3000 };
 
 struct hf_candidate {
     struct hf_lease *lease;
@@ -18,11 +20,13 @@ struct hf_candidate {
     struct hf_peer *peer;      /* NULL: no proof of death is looked for */
     uv_timer_t proof_timer;    /* runs while the candidate stands */
     uv_timer_t reconcile_turn; /* of 0 ms: outside of the journal's step */
+    uv_timer_t pause;
     char address[HF_LEASE_ADDRESS_MAX + 1];
     char leader[HF_LEASE_ADDRESS_MAX + 1];
     bool stands;
     bool holds;
     bool elected; /* as the replica has been told */
+    bool pauses;  /* has stepped down on request, and does not stand again yet */
     bool has_taken_own_place;
     bool proving;
     uint64_t proof_started_ms;
@@ -42,7 +46,7 @@ static bool leads(const struct hf_candidate *c)
 /* Not within a step of the journal. */
 static void reconcile(struct hf_candidate *c)
 {
-    if (!c->stands)
+    if (!c->stands || c->pauses)
         return;
     if (c->holds && !c->elected) {
         c->elected = true;
@@ -106,6 +110,33 @@ static void granted_cb(void *arg)
     reconcile(c);
 }
 
+static void pause_cb(uv_timer_t *timer)
+{
+    struct hf_candidate *c = timer->data;
+
+    c->pauses = false;
+    hf_lease_campaign(c->lease, c->address);
+}
+
+static void pause_start(struct hf_candidate *c)
+{
+    if (c->stands)
+        uv_timer_start(&c->pause, pause_cb, PAUSE_MS, 0);
+}
+
+void hf_candidate_step_down(struct hf_candidate *c)
+{
+    if (!c->stands || c->pauses)
+        return;
+    c->pauses = true;
+    c->elected = false;
+    hf_replica_unelected(c->replica);
+    bool held = c->holds;
+    hf_lease_resign(c->lease);
+    if (!held)
+        pause_start(c); /* else when it is lost */
+}
+
 static void lost_cb(void *arg, const struct hf_error *reason)
 {
     struct hf_candidate *c = arg;
@@ -116,6 +147,8 @@ static void lost_cb(void *arg, const struct hf_error *reason)
     else
         hf_log_info("election.lost", "reason=%s", hf_log_quote(reason->text).text);
     c->holds = false;
+    if (c->pauses)
+        pause_start(c);
     reconcile(c);
 }
 
@@ -126,7 +159,7 @@ static void leader_changed_cb(void *arg, const char *address)
     if (strcmp(address, c->leader) != 0)
         hf_log_info("election.leader", "address=%s", address[0] != '\0' ? address : "none");
     snprintf(c->leader, sizeof c->leader, "%s", address);
-    if (!c->stands || c->holds)
+    if (!c->stands || c->holds || c->pauses)
         return;
     bool own = strcmp(address, c->address) == 0;
     if (own && !c->has_taken_own_place) {
@@ -143,7 +176,7 @@ static void peer_gone_cb(void *arg)
 {
     struct hf_candidate *c = arg;
 
-    if (!c->stands || c->holds)
+    if (!c->stands || c->holds || c->pauses)
         return;
     hf_log_warn("election.leader_dead", "address=%s proof=\"refuses connections\"", c->leader);
     hf_lease_depose(c->lease, c->leader);
@@ -183,8 +216,10 @@ struct hf_candidate *hf_candidate_new(uv_loop_t *loop, bool proof_of_death)
     }
     uv_timer_init(loop, &c->proof_timer);
     uv_timer_init(loop, &c->reconcile_turn);
+    uv_timer_init(loop, &c->pause);
     c->proof_timer.data = c;
     c->reconcile_turn.data = c;
+    c->pause.data = c;
     return c;
 }
 
@@ -210,6 +245,7 @@ void hf_candidate_stop(struct hf_candidate *c)
     c->stands = false;
     uv_timer_stop(&c->proof_timer);
     uv_timer_stop(&c->reconcile_turn);
+    uv_timer_stop(&c->pause);
     if (c->peer != NULL)
         hf_peer_watch(c->peer, "");
 }
@@ -240,11 +276,12 @@ void hf_candidate_close(struct hf_candidate *c, void (*closed)(void *arg), void 
     hf_candidate_stop(c);
     c->closed = closed;
     c->closed_arg = arg;
-    c->handles = 2 + (c->lease != NULL);
+    c->handles = 3 + (c->lease != NULL);
     if (c->peer != NULL)
         hf_peer_close(c->peer);
     uv_close((uv_handle_t *)&c->proof_timer, timer_closed_cb);
     uv_close((uv_handle_t *)&c->reconcile_turn, timer_closed_cb);
+    uv_close((uv_handle_t *)&c->pause, timer_closed_cb);
     if (c->lease != NULL)
         hf_lease_close(c->lease, lease_closed_cb, c);
 }

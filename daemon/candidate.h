@@ -42,6 +42,11 @@ bool hf_candidate_holds_lease(const struct hf_candidate *candidate);
  * (a successor needs it before it may seal), else the start of the last proof by the storage. */
 uint64_t hf_candidate_proof_ms(const struct hf_candidate *candidate, uint64_t now_ms);
 
+/* Hands the lead over: the replica stops leading, the lease is given up, and after a pause, in which a
+ * standby takes over, this one stands in line again. Must not be called from within a step of the
+ * replica's journal. */
+void hf_candidate_step_down(struct hf_candidate *candidate);
+
 /* Before the replica is closed: no more proofs, no more elections. The lease is still held. */
 void hf_candidate_stop(struct hf_candidate *candidate);
 

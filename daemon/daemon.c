@@ -45,7 +45,9 @@ struct daemon {
     bool stopping;
     bool listening;
     bool deleting;
-    bool drained;
+    bool draining;
+    bool steps_down;
+    uv_timer_cb drained; /* what follows the drain, in a turn of its own */
     struct hf_service_done drain_done;
     struct hf_submission drain; /* comes back when what was submitted before is durable */
     uint64_t purge_at_ms;
@@ -366,8 +368,9 @@ static void on_stepped_down(void *arg, const struct hf_error *why)
     struct daemon *d = arg;
 
     d->leads = false;
-    hf_log(d->stopping ? HF_LOG_INFO : HF_LOG_WARN, "daemon.stepped_down", "reason=%s",
-           hf_log_quote(d->stopping ? "shutting down" : why->text).text);
+    const char *reason = d->stopping ? "shutting down" : d->steps_down ? "was asked to" : why->text;
+    hf_log(d->stopping || d->steps_down ? HF_LOG_INFO : HF_LOG_WARN, "daemon.stepped_down",
+           "reason=%s", hf_log_quote(reason).text);
     hf_sessions_reset(d->service.sessions);
     hf_rpc_lost_lead(d->rpc);
     hf_candidate_stepped_down(d->candidate);
@@ -484,6 +487,53 @@ static uint64_t clusters_count(struct hf_keyspace ks)
     }
 }
 
+static void drain_done(struct hf_service_done *done, struct hf_submission *submission)
+{
+    struct daemon *d = HF_CONTAINER_OF(done, struct daemon, drain_done);
+
+    (void)submission;
+    if (d->draining)
+        uv_timer_start(&d->sessions_timer, d->drained, 0, 0);
+}
+
+/* A leader takes no more requests, and goes on to `drained` when those it has are durable, or too slow:
+ * so its clients hear yes or no, not that nobody knows. */
+static void drain_start(struct daemon *d, uv_timer_cb drained)
+{
+    d->leads = false;
+    d->draining = true;
+    d->drained = drained;
+    uv_timer_start(&d->sessions_timer, drained, DRAIN_MS, 0);
+    d->drain_done.done = drain_done;
+    d->drain = (struct hf_submission){.answer = HF_OK, .arg = &d->drain_done};
+    hf_replica_submit(d->replica, &d->drain);
+}
+
+static void step_down_now(uv_timer_t *timer)
+{
+    struct daemon *d = timer->data;
+
+    d->draining = false;
+    hf_candidate_step_down(d->candidate);
+    d->steps_down = false;
+}
+
+static enum hf_status service_step_down(struct hf_service *service, struct hf_error *err)
+{
+    struct daemon *d = daemon_of(service);
+
+    if (strcmp(d->config->election, "standalone") == 0)
+        return hf_error_set(err, HF_CONFLICT,
+                            "this daemon is alone (election: standalone), so that nobody could "
+                            "take over; nothing was done");
+    if (d->leads && !d->stopping) {
+        hf_log_info("daemon.steps_down", "reason=\"was asked to\"");
+        d->steps_down = true;
+        drain_start(d, step_down_now);
+    }
+    return HF_OK;
+}
+
 static json_t *service_status(struct hf_service *service)
 {
     struct daemon *d = daemon_of(service);
@@ -583,6 +633,7 @@ static const struct hf_service_ops service_ops = {
     .proof_ms = service_proof,
     .random = service_random,
     .status = service_status,
+    .step_down = service_step_down,
     .metrics = service_metrics,
 };
 
@@ -820,7 +871,7 @@ static void stop_now(uv_timer_t *timer)
     struct daemon *d = timer->data;
 
     uv_timer_stop(timer);
-    d->drained = true;
+    d->draining = false;
     hf_candidate_stop(d->candidate);
     /* What waits for the store comes back first, while there is somebody to answer. */
     if (d->replica != NULL)
@@ -831,32 +882,16 @@ static void stop_now(uv_timer_t *timer)
         rpc_closed(d);
 }
 
-static void drain_done(struct hf_service_done *done, struct hf_submission *submission)
-{
-    struct daemon *d = HF_CONTAINER_OF(done, struct daemon, drain_done);
-
-    (void)submission;
-    if (!d->drained)
-        uv_timer_start(&d->sessions_timer, stop_now, 0, 0);
-}
-
-/* A leader takes no more requests, and goes when those it has are durable: so its clients hear yes or
- * no, not that nobody knows. */
 static void daemon_stop(struct daemon *d, int exit_code)
 {
-    bool drains = d->leads;
-
     if (d->stopping)
         return;
     d->stopping = true;
-    d->leads = false;
     d->exit_code = exit_code;
-    uv_timer_start(&d->sessions_timer, stop_now, drains ? DRAIN_MS : 0, 0);
-    if (!drains)
-        return;
-    d->drain_done.done = drain_done;
-    d->drain = (struct hf_submission){.answer = HF_OK, .arg = &d->drain_done};
-    hf_replica_submit(d->replica, &d->drain);
+    if (d->leads)
+        drain_start(d, stop_now);
+    else
+        uv_timer_start(&d->sessions_timer, stop_now, 0, 0);
 }
 
 static void signal_cb(uv_signal_t *handle, int number)

@@ -106,6 +106,7 @@ void hf_res_result_get(struct hf_call *call);
 void hf_res_result_quarantine(struct hf_call *call);
 void hf_res_job_clean(struct hf_call *call);
 void hf_res_cluster_delete(struct hf_call *call);
+void hf_res_step_down(struct hf_call *call);
 void hf_res_status(struct hf_call *call);
 void hf_res_clusters(struct hf_call *call);
 void hf_res_cluster(struct hf_call *call);

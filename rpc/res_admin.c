@@ -16,8 +16,20 @@ void hf_res_readyz(struct hf_call *call)
 {
     if (call->service->ops->leads(call->service))
         hf_call_answer(call, json_pack("{s:s, s:b}", "status", "OK", "leads", 1));
+    else if (call->service->ops->leader(call->service) != NULL)
+        hf_call_answer(call, json_pack("{s:s, s:b}", "status", "OK", "leads", 0));
     else
-        hf_call_refuse(call, HF_UNAVAILABLE, "not serving yet");
+        hf_call_refuse(call, HF_UNAVAILABLE, "no replica is known to lead");
+}
+
+void hf_res_step_down(struct hf_call *call)
+{
+    enum hf_status status = call->service->ops->step_down(call->service, &call->error);
+
+    if (status != HF_OK)
+        hf_call_fail(call, status);
+    else
+        hf_call_answer(call, json_pack("{s:b}", "stepping_down", 1));
 }
 
 void hf_res_status(struct hf_call *call)

@@ -81,6 +81,7 @@ static const struct route routes[] = {
     {"GET", "/v1/leaders", NULL, LEADER, hf_res_leaders},
     {"GET", "/v1/trash", NULL, LEADER, hf_res_trash},
     {"POST", "/v1/trash/{id}/restore", NULL, LEADER | MUTATES, hf_res_trash_restore},
+    {"POST", "/v1/step-down", NULL, LEADER, hf_res_step_down},
     {"GET", "/v1/status", NULL, 0, hf_res_status},
     {"GET", "/healthz", NULL, 0, hf_res_healthz},
     {"GET", "/readyz", NULL, 0, hf_res_readyz},

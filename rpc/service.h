@@ -40,6 +40,9 @@ struct hf_service_ops {
     void (*random)(struct hf_service *service, void *out, size_t size);
     /* New reference: what /v1/status says. */
     json_t *(*status)(struct hf_service *service);
+    /* The leader hands over to a standby, once what it has accepted is durable. HF_CONFLICT: it cannot,
+     * `err` says why. */
+    enum hf_status (*step_down)(struct hf_service *service, struct hf_error *err);
     /* Appends Prometheus text. */
     void (*metrics)(struct hf_service *service, struct hf_buf *out);
 };

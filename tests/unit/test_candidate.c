@@ -15,6 +15,8 @@ enum { REPLICAS = 2, GUARD_MS = 30 * 1000 };
 struct fake_lease {
     struct hf_lease base;
     uint64_t valid_until_ms;
+    int campaigns;
+    int resignations;
     char address[HF_LEASE_ADDRESS_MAX + 1];
     char deposed[HF_LEASE_ADDRESS_MAX + 1];
     int depositions;
@@ -41,6 +43,7 @@ static void fake_campaign(struct hf_lease *lease, const char *address)
     struct fake_lease *fake = HF_CONTAINER_OF(lease, struct fake_lease, base);
 
     snprintf(fake->address, sizeof fake->address, "%s", address);
+    fake->campaigns++;
 }
 
 static uint64_t fake_valid_until_ms(const struct hf_lease *lease)
@@ -50,7 +53,7 @@ static uint64_t fake_valid_until_ms(const struct hf_lease *lease)
 
 static void fake_resign(struct hf_lease *lease)
 {
-    (void)lease;
+    HF_CONTAINER_OF(lease, struct fake_lease, base)->resignations++;
 }
 
 static void fake_depose(struct hf_lease *lease, const char *address)
@@ -289,6 +292,63 @@ HF_TEST(candidate, two_that_hold_the_lease_at_once_do_not_both_stay_leader)
     a->lease.valid_until_ms = 0; /* so that it asks the storage */
     RUN_UNTIL(a->ends == 1);
     end();
+}
+
+HF_TEST(candidate, one_that_steps_down_lets_another_take_over_and_stands_again)
+{
+    struct replica *a = &replicas[0];
+    struct replica *b = &replicas[1];
+
+    begin();
+    grant(a, UINT64_MAX);
+    RUN_UNTIL(leads(a));
+    hf_candidate_step_down(a->candidate);
+    cr_assert(!leads(a));
+    cr_assert_eq(a->lease.resignations, 1);
+    hf_candidate_step_down(a->candidate);
+    cr_assert_eq(a->lease.resignations, 1, "it is on its way already");
+    /* The lease is still held until the backend says so: no reason to take over again. */
+    uv_run(&loop, UV_RUN_NOWAIT);
+    cr_assert_eq(hf_journal_state(hf_replica_journal(a->replica)), HF_JOURNAL_FOLLOWER);
+    lose(a);
+    cr_assert_eq(a->lease.campaigns, 1);
+    grant(b, UINT64_MAX);
+    RUN_UNTIL(leads(b));
+    RUN_UNTIL(a->lease.campaigns == 2);
+    cr_assert_eq(a->reigns, 1);
+    cr_assert_eq(a->ends, 1);
+    grant(a, UINT64_MAX);
+    RUN_UNTIL(leads(a));
+    end();
+}
+
+HF_TEST(candidate, one_without_a_lease_steps_down_as_well)
+{
+    struct replica *a = &replicas[0];
+
+    begin();
+    grant(a, UINT64_MAX);
+    RUN_UNTIL(leads(a));
+    lose(a);
+    cr_assert(leads(a));
+    hf_candidate_step_down(a->candidate);
+    cr_assert(!leads(a));
+    RUN_UNTIL(a->lease.campaigns == 2);
+    end();
+}
+
+HF_TEST(candidate, one_that_stops_while_it_pauses_does_not_stand_again)
+{
+    struct replica *a = &replicas[0];
+
+    begin();
+    grant(a, UINT64_MAX);
+    RUN_UNTIL(leads(a));
+    hf_candidate_step_down(a->candidate);
+    hf_candidate_stop(a->candidate);
+    lose(a);
+    end();
+    cr_assert_eq(a->lease.campaigns, 1);
 }
 
 HF_TEST(candidate, a_standby_names_the_leader_but_not_itself)

@@ -546,6 +546,7 @@ static const struct row admin_rows[] = {
     {"POST /v1/trash/{id}/restore",
      "POST /v1/trash/" TRASH_ID "/restore ",
      {COMMITTED("1"), PAYLOAD("graphs"), "DELETE " JOB " "}},
+    {"POST /v1/step-down", "POST /v1/step-down ", {0}},
     {"GET /v1/status", "GET /v1/status ", {0}},
     {"GET /healthz", "GET /healthz ", {0}},
     {"GET /readyz", "GET /readyz ", {0}},
