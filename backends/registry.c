@@ -42,7 +42,7 @@ static enum hf_status open_s3(struct hf_blob **out_blob, uv_loop_t *loop, const 
     const struct hf_config *config = options->config;
     struct hf_blob_s3_options s3 = {0};
     char bucket[256];
-    char prefix[HF_BLOB_S3_PREFIX_MAX + 2];
+    char prefix[HF_OBJECT_PREFIX_MAX + 2];
 
     /* s3://bucket/prefix, with or without a '/' behind. */
     if (strncmp(rest, "//", 2) != 0)
