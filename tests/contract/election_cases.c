@@ -337,11 +337,12 @@ HF_TEST(election, takes_a_dead_holders_lease_from_it)
     hf_lease_depose(rivals[2].lease, "10.9.9.9:1"); /* does not lead */
     hf_lease_depose(rivals[2].lease, first->address);
     /* Here the holder is alive, and so it hears of it; what it then says is checked, not when. */
+    struct election *next = &rivals[chosen()->has_line ? 1 : 2];
     rival_count = 0;
     run(&first->lost, 1);
-    run(&rivals[1].granted, 1);
+    run(&next->granted, 1);
     rival_count = 3;
-    cr_assert_eq(run_until_led(first), &rivals[1]);
+    cr_assert_eq(run_until_led(first), next);
     rivals_end();
 }
 
@@ -374,7 +375,7 @@ HF_TEST(election, survives_two_hundred_rounds_of_churn)
 
 HF_TEST(registry, names_what_it_knows_when_asked_for_what_it_does_not)
 {
-    static const char *const urls[] = {"",           "s3://bucket", "file",
+    static const char *const urls[] = {"",           "gs://bucket", "file",
                                        "files:///x", "nothing:",    "memory"};
     struct hf_registry_options options = {0};
     struct hf_lease_observer observer = {0};
