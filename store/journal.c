@@ -1036,6 +1036,13 @@ static void proof_done(struct hf_journal *j, const struct hf_journal_event *ev,
     pump(j, ev, fx);
 }
 
+/* A barrier waits for nothing but a proof, and nothing is in a proof's way. */
+static bool proof_is_due(const struct hf_journal *j)
+{
+    return j->state == HF_JOURNAL_LEADING && j->write.stage == WRITE_IDLE && j->proof_call == 0 &&
+           j->barriers.first != NULL && j->barriers.first->revision <= j->confirmed_revision;
+}
+
 /* Starts what can be started: first a proof, so that reads are not starved by
  * writes; then the next record. Never both at once. */
 static void pump(struct hf_journal *j, const struct hf_journal_event *ev,
@@ -1043,9 +1050,7 @@ static void pump(struct hf_journal *j, const struct hf_journal_event *ev,
 {
     if (!leads(j) || j->write.stage != WRITE_IDLE || j->proof_call != 0)
         return;
-    if (j->state == HF_JOURNAL_LEADING && j->barriers.first != NULL &&
-        j->barriers.first->revision <= j->confirmed_revision &&
-        j->proof_retry_at_ms <= ev->now_ms) {
+    if (proof_is_due(j) && j->proof_retry_at_ms <= ev->now_ms) {
         j->proof_retry_at_ms = 0;
         proof_start(j, fx);
         return;
@@ -1360,7 +1365,8 @@ uint64_t hf_journal_deadline(const struct hf_journal *j)
         return deadline;
     if (j->write.stage == WRITE_WAITING)
         deadline_min(&deadline, j->write.retry_at_ms);
-    if (j->barriers.first != NULL && j->proof_call == 0)
+    /* Only when a tick could start it: else the end of the write under way will. */
+    if (proof_is_due(j))
         deadline_min(&deadline, j->proof_retry_at_ms);
     deadline_min(&deadline, j->truncation.retry_at_ms);
     if (j->snapshot_call == 0)

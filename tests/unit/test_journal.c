@@ -513,6 +513,35 @@ HF_TEST(journal, damage_stops_the_start_and_names_object_byte_and_remedy)
     world_end();
 }
 
+/* Else a loop that sets its timer to it does nothing but wake up, until the write is answered. */
+HF_TEST(journal, a_deadline_is_a_moment_at_which_a_tick_can_do_something)
+{
+    struct hf_submission barrier = {.answer = HF_OK, .status = HF_STATUS_COUNT};
+    struct hf_journal_event ask = {.kind = HF_JOURNAL_SUBMIT, .submit = &barrier};
+    struct hf_journal_event failed = {.kind = HF_JOURNAL_CALL_DONE, .status = HF_UNAVAILABLE};
+
+    world_start(5, 0);
+    lead(0);
+    drain();
+    deliver(0, &ask);
+    cr_assert_eq(world->flight_count, 1);
+    failed.call = world->flights[0].call.id;
+    flight_free(&world->flights[0]);
+    world->flight_count = 0;
+    deliver(0, &failed);
+    cr_assert_gt(hf_journal_deadline(world->replicas[0]), world->now);
+    cr_assert_neq(hf_journal_deadline(world->replicas[0]), UINT64_MAX);
+    submit(0); /* while the proof waits for its turn to be tried again */
+    cr_assert_eq(world->flight_count, 1);
+    world->now += 60000;
+    cr_assert_gt(hf_journal_deadline(world->replicas[0]), world->now);
+    drain();
+    cr_assert_eq(world->answers[0], HF_OK);
+    cr_assert_eq(barrier.status, HF_OK);
+    check_history(5);
+    world_end();
+}
+
 HF_TEST(journal, a_paused_leader_gets_nothing_acknowledged_after_its_successor_opened)
 {
     world_start(4, 0);
