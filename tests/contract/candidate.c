@@ -7,7 +7,8 @@
  * Each line it writes starts with the time on the clock that all processes of
  * the machine share: "MS granted", "MS lost REASON", "MS leader ADDRESS",
  * "MS valid UNTIL_MS", "MS closed". skew sets this process's own clock forward; names hang makes
- * every look-up of a host name wait until names work. */
+ * every look-up of a host name wait until names work. HF_TEST_WALL_SKEW_MS, which may be negative, is
+ * by how much its wall clock is wrong. */
 #include "base/assert.h"
 #include "loop/clock.h"
 #include "tests/contract/lease_instances.h"
@@ -25,6 +26,7 @@ static uv_pipe_t input;
 static uv_check_t check;
 static struct hf_lease *lease;
 static uint64_t skew_ms;
+static uint64_t wall_skew_ms; /* modulo 2^64 */
 static uint64_t valid_until_ms;
 static char line[512];
 static size_t line_size;
@@ -39,6 +41,15 @@ uint64_t __wrap_hf_clock_now_ms(void)
     return __real_hf_clock_now_ms() + skew_ms;
 }
 
+/* And hf_clock_wall_ms. */
+uint64_t __wrap_hf_clock_wall_ms(void);
+uint64_t __real_hf_clock_wall_ms(void);
+
+uint64_t __wrap_hf_clock_wall_ms(void)
+{
+    return __real_hf_clock_wall_ms() + wall_skew_ms;
+}
+
 /* -------------------------------------------------------------------------- host names */
 
 static pthread_mutex_t names_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -46,9 +57,12 @@ static pthread_cond_t names_change = PTHREAD_COND_INITIALIZER;
 static bool names_hang;
 
 /* Found by the libraries before libc's own. */
-__attribute__((visibility("default"))) int getaddrinfo(const char *name, const char *service,
-                                                       const struct addrinfo *hints,
-                                                       struct addrinfo **out)
+__attribute__((visibility("default"))) int resolve(const char *name, const char *service,
+                                                   const struct addrinfo *hints,
+                                                   struct addrinfo **out) __asm__("getaddrinfo");
+
+int resolve(const char *name, const char *service, const struct addrinfo *hints,
+            struct addrinfo **out)
 {
     int (*next)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
     void *found = dlsym(RTLD_NEXT, "getaddrinfo");
@@ -187,6 +201,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: candidate ELECTION SCOPE [ADDRESS]\n");
         return 2;
     }
+    const char *wall = getenv("HF_TEST_WALL_SKEW_MS");
+    wall_skew_ms = wall != NULL ? (uint64_t)strtoll(wall, NULL, 10) : 0;
     uv_loop_init(&loop);
     if (instance->open(&lease, &loop, argv[2], &observer, &err) != HF_OK) {
         fprintf(stderr, "%s\n", err.text);

@@ -1,5 +1,6 @@
 #include "tests/contract/lease_instances.h"
 
+#include "backends/election_kubernetes.h"
 #include "backends/election_standalone.h"
 #include "backends/election_zookeeper.h"
 
@@ -33,9 +34,37 @@ static enum hf_status zookeeper_open(struct hf_lease **out_lease, uv_loop_t *loo
     return hf_election_zookeeper_open(out_lease, loop, &options, observer, err);
 }
 
+static uint64_t number_from(const char *variable)
+{
+    const char *text = getenv(variable);
+
+    return text != NULL ? strtoull(text, NULL, 10) : 0;
+}
+
+static enum hf_status kubernetes_open(struct hf_lease **out_lease, uv_loop_t *loop,
+                                      const char *scope, const struct hf_lease_observer *observer,
+                                      struct hf_error *err)
+{
+    const char *name = getenv("HF_TEST_KUBERNETES_LEASE");
+    struct hf_election_kubernetes_options options = {
+        .kubeconfig = getenv("HF_TEST_KUBERNETES_CONFIG"),
+        .context = getenv("HF_TEST_KUBERNETES_CONTEXT"),
+        .lease_namespace = getenv("HF_TEST_KUBERNETES_NAMESPACE"),
+        .service_account_folder = getenv("HF_TEST_KUBERNETES_ACCOUNT"),
+        .lease_name = name != NULL ? name : scope,
+        .replica_name = "contract",
+        .lease_duration_ms = number_from("HF_TEST_KUBERNETES_LEASE_MS"),
+        .renew_deadline_ms = number_from("HF_TEST_KUBERNETES_RENEW_MS"),
+        .retry_period_ms = number_from("HF_TEST_KUBERNETES_RETRY_MS"),
+    };
+
+    return hf_election_kubernetes_open(out_lease, loop, &options, observer, err);
+}
+
 static const struct contract_lease instances[] = {
     {.name = "standalone", .open = standalone_open},
-    {.name = "zookeeper", .open = zookeeper_open, .has_rivals = true},
+    {.name = "zookeeper", .open = zookeeper_open, .has_rivals = true, .has_line = true},
+    {.name = "kubernetes", .open = kubernetes_open, .has_rivals = true},
 };
 
 const struct contract_lease *contract_lease_find(const char *name)

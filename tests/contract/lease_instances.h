@@ -12,6 +12,7 @@ struct contract_lease {
     enum hf_status (*open)(struct hf_lease **out_lease, uv_loop_t *loop, const char *scope,
                            const struct hf_lease_observer *observer, struct hf_error *err);
     bool has_rivals; /* several candidates can stand */
+    bool has_line;   /* and lead in the order in which they came */
 };
 
 /* NULL: no such name, or its servers are not there. */
