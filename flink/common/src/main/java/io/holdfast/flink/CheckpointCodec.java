@@ -171,7 +171,7 @@ final class CheckpointCodec {
         try {
             return parse(job, entry, pointer, location, bytes, tracker, discards);
         } catch (IOException | RuntimeException e) {
-            throw new Unreadable("its _metadata of " + bytes.length + " bytes is damaged: " + e.getMessage(), e);
+            throw new Unreadable("its _metadata of " + bytes.length + " bytes is damaged: " + e, e);
         }
     }
 

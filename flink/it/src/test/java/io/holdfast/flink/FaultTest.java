@@ -406,6 +406,7 @@ class FaultTest {
         graphs.addAndLock(JOB.toHexString(), "graph");
         Exception e = assertThrows(java.io.IOException.class, this::store);
         assertTrue(e.getMessage().contains("newest checkpoint 2"), e.getMessage());
+        assertTrue(e.getMessage().contains("3 bytes is damaged: java.io.EOFException"), e.getMessage());
         assertEquals(List.of(), List.copyOf(graphs.getAllHandles()), "the job is not offered");
         assertTrue(daemon.quarantined("graphs", JOB.toHexString()).contains("newest checkpoint 2"));
         /* Flink may give the job up after that; its pointers are still there for people. */
