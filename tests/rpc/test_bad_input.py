@@ -128,6 +128,7 @@ class Stores(unittest.TestCase):
         try:
             with Daemon(store=os.path.join(disk, "s")) as daemon:
                 jm = JobManager(daemon, ttl_ms=60000).wait_granted()
+                other = JobManager(daemon, ttl_ms=60000)
                 self.assertEqual(jm.commit(JOB, 1)[0], 200)
                 filler = os.path.join(disk, "filler")
                 with open(filler, "wb", buffering=0) as f:
@@ -141,6 +142,9 @@ class Stores(unittest.TestCase):
                 state = daemon.call("GET", f"{jm.base}/jobs/{JOB}/checkpoints")[1]
                 self.assertEqual([c["id"] for c in state["checkpoints"]], [1])
                 self.assertEqual(daemon.call("POST", f"{jm.base}/sessions/{jm.sid}/renew", {})[0], 200)
+                # A session whose end cannot be written has not ended: a restart would bring it back.
+                self.assertIn(daemon.call("DELETE", f"{other.base}/sessions/{other.sid}")[0], (504, 507))
+                self.assertEqual(daemon.call("POST", f"{other.base}/sessions/{other.sid}/renew", {})[0], 503)
                 os.unlink(filler)
                 self.assertEqual(jm.commit(JOB, 3)[0], 200)
                 daemon.kill()
