@@ -30,7 +30,86 @@ enum {
     METADATA_MS = 2 * 1000, /* off the cloud nobody answers there */
 };
 
-#define METADATA_PATH "/latest/meta-data/iam/security-credentials/"
+/* What the clouds call the same things. */
+struct vendor {
+    const char *settings; /* first part of the settings' names */
+    const char *access_key_variables[2];
+    const char *secret_key_variables[2];
+    const char *session_token_variables[2];
+    const char *file_variable;
+    const char *file_at_home;
+    const char *file_fields[3]; /* access key, secret key, token */
+    const char *profile_variable;
+    const char *role_variable;
+    const char *provider_variable; /* NULL: STS needs no provider */
+    const char *token_file_variable;
+    const char *session_name_variable;
+    const char *sts_variable;
+    const char *sts_domain; /* behind sts.REGION. */
+    const char *sts_path;   /* of the answer's elements */
+    const char *sts_fields[3];
+    const char *metadata_endpoint;
+    const char *metadata_path;
+    const char *metadata_fields[3];
+    const char *metadata_ttl_header;
+    const char *metadata_token_header;
+    bool metadata_token_is_optional; /* machines without it answer to those who have none */
+    const char *no_role;
+};
+
+static const struct vendor vendors[] = {
+    [HF_S3_AWS] =
+        {
+            .settings = "s3",
+            .access_key_variables = {"AWS_ACCESS_KEY_ID"},
+            .secret_key_variables = {"AWS_SECRET_ACCESS_KEY"},
+            .session_token_variables = {"AWS_SESSION_TOKEN"},
+            .file_variable = "AWS_SHARED_CREDENTIALS_FILE",
+            .file_at_home = ".aws/credentials",
+            .file_fields = {"aws_access_key_id", "aws_secret_access_key", "aws_session_token"},
+            .profile_variable = "AWS_PROFILE",
+            .role_variable = "AWS_ROLE_ARN",
+            .token_file_variable = "AWS_WEB_IDENTITY_TOKEN_FILE",
+            .session_name_variable = "AWS_ROLE_SESSION_NAME",
+            .sts_variable = "AWS_ENDPOINT_URL_STS",
+            .sts_domain = "amazonaws.com",
+            .sts_path =
+                "AssumeRoleWithWebIdentityResponse/AssumeRoleWithWebIdentityResult/Credentials/",
+            .sts_fields = {"AccessKeyId", "SecretAccessKey", "SessionToken"},
+            .metadata_endpoint = "http://169.254.169.254",
+            .metadata_path = "/latest/meta-data/iam/security-credentials/",
+            .metadata_fields = {"AccessKeyId", "SecretAccessKey", "Token"},
+            .metadata_ttl_header = "X-aws-ec2-metadata-token-ttl-seconds",
+            .metadata_token_header = "X-aws-ec2-metadata-token",
+            .no_role = "the machine has no role: attach an instance profile",
+        },
+    [HF_S3_ALIYUN] =
+        {
+            .settings = "oss",
+            .access_key_variables = {"OSS_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_ID"},
+            .secret_key_variables = {"OSS_ACCESS_KEY_SECRET", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"},
+            .session_token_variables = {"OSS_SESSION_TOKEN", "ALIBABA_CLOUD_SECURITY_TOKEN"},
+            .file_variable = "ALIBABA_CLOUD_CREDENTIALS_FILE",
+            .file_at_home = ".alibabacloud/credentials",
+            .file_fields = {"access_key_id", "access_key_secret", "security_token"},
+            .profile_variable = "ALIBABA_CLOUD_PROFILE",
+            .role_variable = "ALIBABA_CLOUD_ROLE_ARN",
+            .provider_variable = "ALIBABA_CLOUD_OIDC_PROVIDER_ARN",
+            .token_file_variable = "ALIBABA_CLOUD_OIDC_TOKEN_FILE",
+            .session_name_variable = "ALIBABA_CLOUD_ROLE_SESSION_NAME",
+            .sts_variable = "ALIBABA_CLOUD_STS_ENDPOINT",
+            .sts_domain = "aliyuncs.com",
+            .sts_path = "AssumeRoleWithOIDCResponse/Credentials/",
+            .sts_fields = {"AccessKeyId", "AccessKeySecret", "SecurityToken"},
+            .metadata_endpoint = "http://100.100.100.200",
+            .metadata_path = "/latest/meta-data/ram/security-credentials/",
+            .metadata_fields = {"AccessKeyId", "AccessKeySecret", "SecurityToken"},
+            .metadata_ttl_header = "X-aliyun-ecs-metadata-token-ttl-seconds",
+            .metadata_token_header = "X-aliyun-ecs-metadata-token",
+            .metadata_token_is_optional = true,
+            .no_role = "the machine has no role: attach a RAM role to the instance",
+        },
+};
 
 enum source {
     SOURCE_ANONYMOUS,
@@ -48,6 +127,7 @@ static const char *const source_names[SOURCE_COUNT] = {"anonymous", "static",   
 enum step { STEP_STS, STEP_TOKEN, STEP_ROLE, STEP_KEYS };
 
 struct hf_s3_credentials {
+    const struct vendor *vendor;
     enum source source;
     struct hf_http_client *client; /* of the two sources that ask; else NULL */
     uv_timer_t turn;
@@ -71,6 +151,7 @@ struct hf_s3_credentials {
     char *file;
     char *profile;
     char *role_arn;
+    char *provider_arn;
     char *token_file;
     char *endpoint; /* of STS, or of the metadata service */
     void (*closed)(void *arg);
@@ -124,9 +205,10 @@ static bool piece_copy(char *out, size_t out_size, const char *text, size_t size
     return true;
 }
 
-enum hf_status hf_s3_keys_of_file(const char *text, const char *profile, struct hf_s3_keys *out,
-                                  struct hf_error *err)
+enum hf_status hf_s3_keys_of_file(enum hf_s3_vendor vendor, const char *text, const char *profile,
+                                  struct hf_s3_keys *out, struct hf_error *err)
 {
+    const char *const *fields = vendors[vendor].file_fields;
     bool is_ours = false;
     bool fits = true;
 
@@ -150,37 +232,42 @@ enum hf_status hf_s3_keys_of_file(const char *text, const char *profile, struct 
         const char *value = equals + 1;
         size_t value_size = trim(&value, size - (size_t)(value - line));
         size_t key_size = trim(&line, (size_t)(equals - line));
-        if (piece_is(line, key_size, "aws_access_key_id"))
+        if (piece_is(line, key_size, fields[0]))
             fits &= piece_copy(out->access_key, sizeof out->access_key, value, value_size);
-        else if (piece_is(line, key_size, "aws_secret_access_key"))
+        else if (piece_is(line, key_size, fields[1]))
             fits &= piece_copy(out->secret_key, sizeof out->secret_key, value, value_size);
-        else if (piece_is(line, key_size, "aws_session_token"))
+        else if (piece_is(line, key_size, fields[2]))
             fits &= piece_copy(out->session_token, sizeof out->session_token, value, value_size);
     }
     if (!fits)
         return hf_error_set(err, HF_CORRUPT, "a key of profile '%.64s' is too long", profile);
     if (out->access_key[0] == '\0' || out->secret_key[0] == '\0')
-        return hf_error_set(err, HF_NOT_FOUND,
-                            "no aws_access_key_id and aws_secret_access_key in profile '%.64s'",
-                            profile);
+        return hf_error_set(err, HF_NOT_FOUND, "no %s and %s in profile '%.64s'", fields[0],
+                            fields[1], profile);
     return HF_OK;
 }
 
+struct sts_answer {
+    const struct vendor *vendor;
+    struct hf_s3_keys *keys;
+};
+
 static bool sts_take_cb(void *arg, const char *path, const char *text, struct hf_error *err)
 {
-    static const char prefix[] =
-        "AssumeRoleWithWebIdentityResponse/AssumeRoleWithWebIdentityResult/Credentials/";
-    struct hf_s3_keys *out = arg;
+    const struct sts_answer *answer = arg;
+    const char *const *fields = answer->vendor->sts_fields;
+    struct hf_s3_keys *out = answer->keys;
+    size_t prefix_size = strlen(answer->vendor->sts_path);
     bool ok = true;
 
-    if (strncmp(path, prefix, sizeof prefix - 1) != 0)
+    if (strncmp(path, answer->vendor->sts_path, prefix_size) != 0)
         return true;
-    path += sizeof prefix - 1;
-    if (strcmp(path, "AccessKeyId") == 0)
+    path += prefix_size;
+    if (strcmp(path, fields[0]) == 0)
         ok = text_copy(out->access_key, sizeof out->access_key, text);
-    else if (strcmp(path, "SecretAccessKey") == 0)
+    else if (strcmp(path, fields[1]) == 0)
         ok = text_copy(out->secret_key, sizeof out->secret_key, text);
-    else if (strcmp(path, "SessionToken") == 0)
+    else if (strcmp(path, fields[2]) == 0)
         ok = text_copy(out->session_token, sizeof out->session_token, text);
     else if (strcmp(path, "Expiration") == 0)
         ok = hf_s3_time_parse(text, &out->expires_s);
@@ -189,11 +276,14 @@ static bool sts_take_cb(void *arg, const char *path, const char *text, struct hf
     return ok;
 }
 
-enum hf_status hf_s3_keys_of_sts(const void *data, size_t size, struct hf_s3_keys *out,
-                                 struct hf_error *err)
+enum hf_status hf_s3_keys_of_sts(enum hf_s3_vendor vendor, const void *data, size_t size,
+                                 struct hf_s3_keys *out, struct hf_error *err)
 {
+    struct sts_answer answer = {&vendors[vendor], out};
+
     *out = (struct hf_s3_keys){0};
-    enum hf_status status = hf_s3_xml_parse((struct hf_bytes){data, size}, sts_take_cb, out, err);
+    enum hf_status status =
+        hf_s3_xml_parse((struct hf_bytes){data, size}, sts_take_cb, &answer, err);
     if (status != HF_OK)
         return status;
     if (out->access_key[0] == '\0' || out->secret_key[0] == '\0' || out->expires_s == 0)
@@ -201,14 +291,15 @@ enum hf_status hf_s3_keys_of_sts(const void *data, size_t size, struct hf_s3_key
     return HF_OK;
 }
 
-enum hf_status hf_s3_keys_of_instance(const void *data, size_t size, struct hf_s3_keys *out,
-                                      struct hf_error *err)
+enum hf_status hf_s3_keys_of_instance(enum hf_s3_vendor vendor, const void *data, size_t size,
+                                      struct hf_s3_keys *out, struct hf_error *err)
 {
+    const char *const *fields = vendors[vendor].metadata_fields;
     json_error_t where;
     json_t *json = json_loadb(data, size, JSON_REJECT_DUPLICATES, &where);
-    const char *access_key = json_string_value(json_object_get(json, "AccessKeyId"));
-    const char *secret_key = json_string_value(json_object_get(json, "SecretAccessKey"));
-    const char *token = json_string_value(json_object_get(json, "Token"));
+    const char *access_key = json_string_value(json_object_get(json, fields[0]));
+    const char *secret_key = json_string_value(json_object_get(json, fields[1]));
+    const char *token = json_string_value(json_object_get(json, fields[2]));
     const char *expires = json_string_value(json_object_get(json, "Expiration"));
 
     *out = (struct hf_s3_keys){0};
@@ -224,6 +315,11 @@ enum hf_status hf_s3_keys_of_instance(const void *data, size_t size, struct hf_s
 static void credentials_turn_cb(uv_timer_t *turn);
 static void credentials_timer_closed_cb(uv_handle_t *handle);
 static void credentials_ask(struct hf_s3_credentials *c, enum step step);
+
+static enum hf_s3_vendor vendor_of(const struct hf_s3_credentials *c)
+{
+    return (enum hf_s3_vendor)(c->vendor - vendors);
+}
 
 static void credentials_want_turn(struct hf_s3_credentials *c)
 {
@@ -272,12 +368,12 @@ static void refresh_end(struct hf_s3_credentials *c, enum hf_status status)
         c->is_rejected = false;
         c->got_ms = hf_clock_now_ms();
         c->error = (struct hf_error){0};
-        hf_log_debug("s3.credentials_taken", "source=%s expires=%llu", source_names[c->source],
-                     (unsigned long long)c->keys.expires_s);
+        hf_log_debug("credentials.taken", "store=%s source=%s expires=%llu", c->vendor->settings,
+                     source_names[c->source], (unsigned long long)c->keys.expires_s);
     } else if (!c->closing) {
         hf_error_wrap(&c->error, HF_UNAVAILABLE, "credentials of %s", source_names[c->source]);
-        hf_log_warn("s3.credentials_failed", "source=%s error=%s", source_names[c->source],
-                    hf_log_quote(c->error.text).text);
+        hf_log_warn("credentials.failed", "store=%s source=%s error=%s", c->vendor->settings,
+                    source_names[c->source], hf_log_quote(c->error.text).text);
     }
     explicit_bzero(&c->fresh, sizeof c->fresh);
     credentials_want_turn(c);
@@ -321,45 +417,84 @@ static enum hf_status refresh_from_file(struct hf_s3_credentials *c)
 
     if (status != HF_OK)
         return status;
-    status = hf_s3_keys_of_file(text, c->profile, &c->fresh, &c->error);
+    status = hf_s3_keys_of_file(vendor_of(c), text, c->profile, &c->fresh, &c->error);
     explicit_bzero(text, strlen(text));
     hf_free(text);
     return status == HF_OK ? HF_OK : hf_error_wrap(&c->error, status, "'%.200s'", c->file);
 }
 
+static const char *setting_or_variable(const char *setting, const char *variable)
+{
+    if (setting != NULL && setting[0] != '\0')
+        return setting;
+    const char *value = variable != NULL ? getenv(variable) : NULL;
+    return value != NULL && value[0] != '\0' ? value : NULL;
+}
+
+/* Keys are taken from one family of names, never mixed. */
 static enum hf_status refresh_from_environment(struct hf_s3_credentials *c)
 {
-    const char *access_key = getenv("AWS_ACCESS_KEY_ID");
-    const char *secret_key = getenv("AWS_SECRET_ACCESS_KEY");
+    const struct vendor *v = c->vendor;
 
-    if (access_key == NULL || secret_key == NULL || access_key[0] == '\0')
-        return hf_error_set(&c->error, HF_NOT_FOUND,
-                            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set");
-    if (!keys_set(&c->fresh, access_key, secret_key, getenv("AWS_SESSION_TOKEN")))
-        return hf_error_set(&c->error, HF_CORRUPT, "a variable is too long or has odd bytes");
-    return HF_OK;
+    for (size_t i = 0; i < HF_COUNT_OF(v->access_key_variables); i++) {
+        const char *access_key = setting_or_variable(NULL, v->access_key_variables[i]);
+        const char *secret_key = setting_or_variable(NULL, v->secret_key_variables[i]);
+        if (access_key == NULL || secret_key == NULL)
+            continue;
+        if (!keys_set(&c->fresh, access_key, secret_key,
+                      setting_or_variable(NULL, v->session_token_variables[i])))
+            return hf_error_set(&c->error, HF_CORRUPT, "a variable is too long or has odd bytes");
+        return HF_OK;
+    }
+    return hf_error_set(&c->error, HF_NOT_FOUND, "%s and %s are not set",
+                        v->access_key_variables[0], v->secret_key_variables[0]);
+}
+
+/* Aliyun wants these in the URL, with a time and a nonce though nothing is signed. */
+static void sts_url_append(struct hf_s3_credentials *c)
+{
+    char time[HF_S3_TIME_SIZE];
+    uint8_t random[16];
+    char nonce[2 * sizeof random + 1];
+
+    hf_s3_time(hf_clock_wall_ms() / 1000, time);
+    hf_random_bytes(random, sizeof random);
+    hf_hex_encode(random, sizeof random, nonce);
+    hf_buf_append_format(&c->url,
+                         "/?Action=AssumeRoleWithOIDC&Format=XML&SignatureNonce=%s"
+                         "&Timestamp=%.4s-%.2s-%.5s%%3A%.2s%%3A%.3s&Version=2015-04-01",
+                         nonce, time, time + 4, time + 6, time + 11, time + 13);
 }
 
 /* The form of AssumeRoleWithWebIdentity; the token is read anew since it is replaced from time to
  * time. */
 static enum hf_status refresh_make_form(struct hf_s3_credentials *c)
 {
-    const char *session = getenv("AWS_ROLE_SESSION_NAME");
+    const char *session = setting_or_variable(NULL, c->vendor->session_name_variable);
     char *token = NULL;
     enum hf_status status = file_read(c->token_file, &token, &c->error);
 
     if (status != HF_OK)
         return status;
     token[strcspn(token, "\r\n")] = '\0';
-    struct hf_s3_pair pairs[] = {
+    const char *name = session != NULL ? session : "holdfast";
+    struct hf_s3_pair aws[] = {
         {"Action", "AssumeRoleWithWebIdentity"},
         {"Version", "2011-06-15"},
         {"RoleArn", c->role_arn},
-        {"RoleSessionName", session != NULL && session[0] != '\0' ? session : "holdfast"},
+        {"RoleSessionName", name},
         {"WebIdentityToken", token},
     };
+    struct hf_s3_pair aliyun[] = {
+        {"RoleArn", c->role_arn},
+        {"OIDCProviderArn", c->provider_arn},
+        {"OIDCToken", token},
+        {"RoleSessionName", name},
+    };
+    bool is_aws = vendor_of(c) == HF_S3_AWS;
     hf_buf_clear(&c->body);
-    if (!hf_s3_query(&c->body, pairs, HF_COUNT_OF(pairs)))
+    if (!hf_s3_query(&c->body, is_aws ? aws : aliyun,
+                     is_aws ? HF_COUNT_OF(aws) : HF_COUNT_OF(aliyun)))
         status = hf_error_set(&c->error, HF_NO_MEMORY, "no memory for a request to STS");
     hf_free(token);
     return status;
@@ -373,7 +508,7 @@ static void refresh_take(struct hf_s3_credentials *c)
 
     switch (c->step) {
     case STEP_STS:
-        refresh_end(c, hf_s3_keys_of_sts(data, size, &c->fresh, &c->error));
+        refresh_end(c, hf_s3_keys_of_sts(vendor_of(c), data, size, &c->fresh, &c->error));
         return;
     case STEP_TOKEN:
         if (!piece_copy(c->token, sizeof c->token, size > 0 ? data : "", size)) {
@@ -384,15 +519,14 @@ static void refresh_take(struct hf_s3_credentials *c)
         return;
     case STEP_ROLE:
         if (!piece_copy(c->role, sizeof c->role, size > 0 ? data : "", size) || size == 0) {
-            refresh_end(c, hf_error_set(&c->error, HF_NOT_FOUND,
-                                        "the machine has no role: attach an instance profile"));
+            refresh_end(c, hf_error_set(&c->error, HF_NOT_FOUND, "%s", c->vendor->no_role));
             return;
         }
         c->role[strcspn(c->role, "\r\n")] = '\0';
         credentials_ask(c, STEP_KEYS);
         return;
     case STEP_KEYS:
-        refresh_end(c, hf_s3_keys_of_instance(data, size, &c->fresh, &c->error));
+        refresh_end(c, hf_s3_keys_of_instance(vendor_of(c), data, size, &c->fresh, &c->error));
         return;
     }
 }
@@ -406,6 +540,10 @@ static void refresh_request_cb(struct hf_http_request *request, enum hf_status s
     } else if (status != HF_OK) {
         c->error = request->error;
         refresh_end(c, status);
+    } else if (c->step == STEP_TOKEN && request->code >= 400 && request->code < 500 &&
+               c->vendor->metadata_token_is_optional) {
+        c->token[0] = '\0';
+        credentials_ask(c, STEP_ROLE);
     } else if (request->code != 200) {
         struct hf_s3_error said;
         hf_s3_error_parse(hf_buf_bytes(&request->response), &said);
@@ -420,16 +558,19 @@ static void credentials_ask(struct hf_s3_credentials *c, enum step step)
 {
     static const struct hf_http_header form[] = {
         {"Content-Type", "application/x-www-form-urlencoded"}};
-    static const struct hf_http_header ttl[] = {{"X-aws-ec2-metadata-token-ttl-seconds", "21600"}};
-    struct hf_http_header token[] = {{"X-aws-ec2-metadata-token", c->token}};
+    struct hf_http_header ttl[] = {{c->vendor->metadata_ttl_header, "21600"}};
+    struct hf_http_header token[] = {{c->vendor->metadata_token_header, c->token}};
     struct hf_http_request *request = &c->request;
 
     c->step = step;
     hf_buf_clear(&c->url);
     hf_buf_append_string(&c->url, c->endpoint);
-    hf_buf_append_string(&c->url, step == STEP_STS     ? "/"
-                                  : step == STEP_TOKEN ? "/latest/api/token"
-                                                       : METADATA_PATH);
+    if (step == STEP_STS && vendor_of(c) == HF_S3_ALIYUN)
+        sts_url_append(c);
+    else
+        hf_buf_append_string(&c->url, step == STEP_STS     ? "/"
+                                      : step == STEP_TOKEN ? "/latest/api/token"
+                                                           : c->vendor->metadata_path);
     if (step == STEP_KEYS)
         hf_s3_encode(&c->url, c->role, false);
     hf_buf_append_u8(&c->url, 0);
@@ -441,7 +582,7 @@ static void credentials_ask(struct hf_s3_credentials *c, enum step step)
     request->url = (const char *)c->url.data;
     request->method = step == STEP_STS ? "POST" : step == STEP_TOKEN ? "PUT" : "GET";
     request->headers = step == STEP_STS ? form : step == STEP_TOKEN ? ttl : token;
-    request->header_count = 1;
+    request->header_count = step == STEP_ROLE || step == STEP_KEYS ? c->token[0] != '\0' : 1;
     request->body = step == STEP_STS ? hf_buf_bytes(&c->body) : (struct hf_bytes){0};
     request->may_resend = true;
     request->connect_ms = step == STEP_STS ? REQUEST_MS : METADATA_MS;
@@ -534,17 +675,10 @@ static void credentials_free(struct hf_s3_credentials *c)
     hf_free(c->file);
     hf_free(c->profile);
     hf_free(c->role_arn);
+    hf_free(c->provider_arn);
     hf_free(c->token_file);
     hf_free(c->endpoint);
     hf_free(c);
-}
-
-static const char *setting_or_variable(const char *setting, const char *variable)
-{
-    if (setting != NULL && setting[0] != '\0')
-        return setting;
-    const char *value = variable != NULL ? getenv(variable) : NULL;
-    return value != NULL && value[0] != '\0' ? value : NULL;
 }
 
 static bool option_take(char **out, const char *value)
@@ -556,12 +690,12 @@ static bool option_take(char **out, const char *value)
 
 static bool file_option_take(struct hf_s3_credentials *c, const char *setting)
 {
-    const char *path = setting_or_variable(setting, "AWS_SHARED_CREDENTIALS_FILE");
+    const char *path = setting_or_variable(setting, c->vendor->file_variable);
     const char *home = getenv("HOME");
     char text[1024];
 
     if (path == NULL && home != NULL) {
-        snprintf(text, sizeof text, "%s/.aws/credentials", home);
+        snprintf(text, sizeof text, "%s/%s", home, c->vendor->file_at_home);
         path = text;
     }
     return option_take(&c->file, path);
@@ -574,8 +708,10 @@ static enum source source_guess(const struct hf_s3_credentials *c,
         return SOURCE_STATIC;
     if (setting_or_variable(options->file, NULL) != NULL)
         return SOURCE_FILE;
-    if (setting_or_variable(NULL, "AWS_ACCESS_KEY_ID") != NULL)
-        return SOURCE_ENVIRONMENT;
+    for (size_t i = 0; i < HF_COUNT_OF(c->vendor->access_key_variables); i++) {
+        if (setting_or_variable(NULL, c->vendor->access_key_variables[i]) != NULL)
+            return SOURCE_ENVIRONMENT;
+    }
     if (c->role_arn != NULL && c->token_file != NULL)
         return SOURCE_WEB_IDENTITY;
     if (c->file != NULL && access(c->file, R_OK) == 0)
@@ -600,9 +736,9 @@ static enum hf_status source_choose(struct hf_s3_credentials *c,
         }
     }
     return hf_error_set(err, HF_INVALID,
-                        "s3.credentials: '%.64s' is not auto, static, environment, file, "
+                        "%s.credentials: '%.64s' is not auto, static, environment, file, "
                         "web-identity, instance or anonymous",
-                        name);
+                        c->vendor->settings, name);
 }
 
 static enum hf_status endpoint_take(struct hf_s3_credentials *c,
@@ -613,11 +749,11 @@ static enum hf_status endpoint_take(struct hf_s3_credentials *c,
     const char *endpoint = setting_or_variable(options->metadata_endpoint, NULL);
 
     if (c->source == SOURCE_INSTANCE && endpoint == NULL)
-        endpoint = "http://169.254.169.254";
+        endpoint = c->vendor->metadata_endpoint;
     if (c->source == SOURCE_WEB_IDENTITY) {
-        endpoint = setting_or_variable(options->sts_endpoint, "AWS_ENDPOINT_URL_STS");
-        snprintf(text, sizeof text, "https://sts.%.64s.amazonaws.com",
-                 options->region != NULL ? options->region : "us-east-1");
+        endpoint = setting_or_variable(options->sts_endpoint, c->vendor->sts_variable);
+        snprintf(text, sizeof text, "https://sts.%.64s.%s",
+                 options->region != NULL ? options->region : "us-east-1", c->vendor->sts_domain);
         if (endpoint == NULL)
             endpoint = text;
     }
@@ -657,18 +793,25 @@ static enum hf_status credentials_check(struct hf_s3_credentials *c,
     if (c->source == SOURCE_STATIC) {
         if (setting_or_variable(options->access_key, NULL) == NULL ||
             setting_or_variable(options->secret_key, NULL) == NULL)
-            return hf_error_set(err, HF_INVALID, "s3.access-key and s3.secret-key go together");
+            return hf_error_set(err, HF_INVALID, "%s.access-key and %s.secret-key go together",
+                                c->vendor->settings, c->vendor->settings);
         if (!keys_set(&c->keys, options->access_key, options->secret_key, options->session_token))
             return hf_error_set(err, HF_INVALID,
-                                "s3.access-key, s3.secret-key or s3.session-token is too long or "
-                                "has odd bytes");
+                                "%s.access-key, its secret key or its token is too long or has "
+                                "odd bytes",
+                                c->vendor->settings);
     }
     if (c->source == SOURCE_FILE && c->file == NULL)
-        return hf_error_set(err, HF_INVALID, "s3.credentials-file is not set");
-    if (c->source == SOURCE_WEB_IDENTITY && (c->role_arn == NULL || c->token_file == NULL))
-        return hf_error_set(err, HF_INVALID,
-                            "s3.credentials: web-identity needs AWS_ROLE_ARN and "
-                            "AWS_WEB_IDENTITY_TOKEN_FILE");
+        return hf_error_set(err, HF_INVALID, "%s.credentials-file is not set", c->vendor->settings);
+    if (c->source == SOURCE_WEB_IDENTITY &&
+        (c->role_arn == NULL || c->token_file == NULL ||
+         (c->vendor->provider_variable != NULL && c->provider_arn == NULL)))
+        return hf_error_set(
+            err, HF_INVALID, "%s.credentials: web-identity needs %s%s%s and %s",
+            c->vendor->settings, c->vendor->role_variable,
+            c->vendor->provider_variable != NULL ? ", " : "",
+            c->vendor->provider_variable != NULL ? c->vendor->provider_variable : "",
+            c->vendor->token_file_variable);
     c->has_keys = c->source == SOURCE_STATIC || c->source == SOURCE_ANONYMOUS;
     return HF_OK;
 }
@@ -697,19 +840,23 @@ enum hf_status hf_s3_credentials_new(struct hf_s3_credentials **out_credentials,
                                      struct hf_error *err)
 {
     struct hf_s3_credentials *c = hf_calloc(1, sizeof *c);
-    const char *profile = setting_or_variable(options->profile, "AWS_PROFILE");
+    const struct vendor *v = &vendors[options->vendor];
+    const char *profile = setting_or_variable(options->profile, v->profile_variable);
     enum hf_status status;
 
     if (c == NULL)
         return hf_error_set(err, HF_NO_MEMORY, "no memory for credentials");
+    c->vendor = v;
     hf_buf_init(&c->request.response, ANSWER_MAX);
     hf_buf_init(&c->url, HF_HTTP_URL_MAX);
     hf_buf_init(&c->body, FILE_MAX * 3 + 4096);
     if (!file_option_take(c, options->file) ||
         !option_take(&c->profile, profile != NULL ? profile : "default") ||
-        !option_take(&c->role_arn, setting_or_variable(options->role_arn, "AWS_ROLE_ARN")) ||
+        !option_take(&c->role_arn, setting_or_variable(options->role_arn, v->role_variable)) ||
+        !option_take(&c->provider_arn,
+                     setting_or_variable(options->provider_arn, v->provider_variable)) ||
         !option_take(&c->token_file,
-                     setting_or_variable(options->token_file, "AWS_WEB_IDENTITY_TOKEN_FILE")))
+                     setting_or_variable(options->token_file, v->token_file_variable)))
         status = hf_error_set(err, HF_NO_MEMORY, "no memory for credentials");
     else
         status = source_choose(c, options, err);

@@ -1,5 +1,5 @@
-/* backends/s3_credentials.h: the keys that requests to S3 are signed with, and where they come
- * from: the settings, the environment, a credentials file, a web identity token that STS takes for
+/* backends/s3_credentials.h: the keys that requests to S3 or OSS are signed with, and where they
+ * come from: the settings, the environment, a credentials file, a web identity token that STS takes for
  * keys (Kubernetes service accounts), or the metadata service of the machine. Keys that expire are
  * got anew before they do, and while the old ones serve.
  */
@@ -18,6 +18,9 @@ enum {
 
 struct hf_s3_credentials;
 
+/* Whose names, addresses and forms: the cloud's that the keys are for. */
+enum hf_s3_vendor { HF_S3_AWS, HF_S3_ALIYUN };
+
 struct hf_s3_keys {
     char access_key[HF_S3_ACCESS_KEY_MAX]; /* "": requests are not signed */
     char secret_key[HF_S3_SECRET_KEY_MAX];
@@ -27,8 +30,9 @@ struct hf_s3_keys {
 
 /* NULL and "" mean the default. Everything is copied. */
 struct hf_s3_credentials_options {
+    enum hf_s3_vendor vendor;
     /* "auto": the first of static, environment, web-identity, file that there is, else instance.
-     * Or one of these by its name, or "anonymous". */
+     * Or one of these by its name, or "anonymous". The variables named here are AWS's. */
     const char *source;
     const char *access_key; /* static */
     const char *secret_key;
@@ -36,6 +40,7 @@ struct hf_s3_credentials_options {
     const char *file;              /* NULL: AWS_SHARED_CREDENTIALS_FILE, then ~/.aws/credentials */
     const char *profile;           /* NULL: AWS_PROFILE, then "default" */
     const char *role_arn;          /* web identity; NULL: AWS_ROLE_ARN */
+    const char *provider_arn;      /* Aliyun only; NULL: ALIBABA_CLOUD_OIDC_PROVIDER_ARN */
     const char *token_file;        /* NULL: AWS_WEB_IDENTITY_TOKEN_FILE */
     const char *sts_endpoint;      /* NULL: https://sts.REGION.amazonaws.com */
     const char *metadata_endpoint; /* NULL: http://169.254.169.254 */
@@ -76,11 +81,14 @@ void hf_s3_credentials_close(struct hf_s3_credentials *credentials, void (*close
 
 /* For the sources' tests: what a credentials file says of a profile, an answer of STS, an answer of
  * the metadata service. HF_NOT_FOUND, HF_CORRUPT or HF_NO_MEMORY. */
-HF_MUST_USE enum hf_status hf_s3_keys_of_file(const char *text, const char *profile,
-                                              struct hf_s3_keys *out, struct hf_error *err);
-HF_MUST_USE enum hf_status hf_s3_keys_of_sts(const void *data, size_t size, struct hf_s3_keys *out,
+HF_MUST_USE enum hf_status hf_s3_keys_of_file(enum hf_s3_vendor vendor, const char *text,
+                                              const char *profile, struct hf_s3_keys *out,
+                                              struct hf_error *err);
+HF_MUST_USE enum hf_status hf_s3_keys_of_sts(enum hf_s3_vendor vendor, const void *data,
+                                             size_t size, struct hf_s3_keys *out,
                                              struct hf_error *err);
-HF_MUST_USE enum hf_status hf_s3_keys_of_instance(const void *data, size_t size,
-                                                  struct hf_s3_keys *out, struct hf_error *err);
+HF_MUST_USE enum hf_status hf_s3_keys_of_instance(enum hf_s3_vendor vendor, const void *data,
+                                                  size_t size, struct hf_s3_keys *out,
+                                                  struct hf_error *err);
 
 #endif
