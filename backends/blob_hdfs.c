@@ -96,7 +96,7 @@ struct op {
     unsigned node;       /* the NameNode that was asked */
     bool to_datanode;    /* the present request */
     bool has_negotiated; /* ... was sent with SPNEGO */
-    uint64_t until_ms;   /* no more tries after */
+    uint64_t until_ms;   /* no more tries after; 0: none has failed yet */
     uint64_t backoff_ms;
     struct hf_error error; /* the last failure */
 
@@ -142,7 +142,7 @@ struct blob_hdfs {
     struct op *asleep;
     char namenodes[HF_BLOB_HDFS_NAMENODES_MAX][256];
     unsigned namenode_count;
-    unsigned active; /* the one that answered last */
+    unsigned active; /* the one to ask: all calls move on together when it turns out not to serve */
     char root[ROOT_MAX];
     char user[128];
     char token_file[1024];
@@ -215,8 +215,6 @@ static struct op *op_new(struct blob_hdfs *hdfs, struct hf_blob_req *req, const 
     if (hdfs->ops != NULL)
         hdfs->ops->prev = &op->next;
     hdfs->ops = op;
-    op->node = hdfs->active;
-    op->until_ms = hf_clock_now_ms() + hdfs->retry_ms;
     op->backoff_ms = BACKOFF_MS_MIN;
     op->fields[0] = (struct hf_http_field){"Set-Cookie", op->cookie, sizeof op->cookie, false};
     snprintf(op->name, sizeof op->name, "%s", name);
@@ -328,6 +326,9 @@ static bool op_again(struct op *op, void (*wake)(struct op *op))
     uint64_t now = hf_clock_now_ms();
     uint16_t dice;
 
+    /* From the first failure on: a call that has waited long for a connection has its tries too. */
+    if (op->until_ms == 0)
+        op->until_ms = now + hdfs->retry_ms;
     if (now >= op->until_ms || hdfs->closing)
         return false;
     hf_random_bytes(&dice, sizeof dice);
@@ -385,6 +386,7 @@ static void url_begin(struct op *op, const char *path, const char *operation)
     struct blob_hdfs *hdfs = op->hdfs;
 
     token_refresh(hdfs);
+    op->node = hdfs->active;
     op->url[0] = '\0';
     url_add(op, "%s/webhdfs/v1%s%s%s?op=%s", hdfs->namenodes[op->node], hdfs->root,
             path[0] != '\0' ? "/" : "", path, operation);
@@ -499,6 +501,27 @@ static enum answer answer_of(struct op *op, enum hf_status status)
     return answer_of_exception(op, exception);
 }
 
+/* Whoever is the first to hear that a NameNode does not serve turns all calls to the next. A success
+ * says nothing: a standby answers the first step of a CREATE as the active one does. */
+static void node_leave(struct op *op, enum hf_status status)
+{
+    static const char *const reasons[] = {"StandbyException", "ObserverRetryOnActiveException",
+                                          "RetriableException", "SafeModeException"};
+    struct blob_hdfs *hdfs = op->hdfs;
+    const char *exception = exception_of(op->answer);
+    bool leaves = status == HF_UNAVAILABLE || status == HF_TIMEOUT ||
+                  (status == HF_OK && exception[0] == '\0');
+
+    for (size_t i = 0; i < HF_COUNT_OF(reasons); i++)
+        leaves = leaves || strcmp(exception, reasons[i]) == 0;
+    if (!leaves || op->node != hdfs->active || hdfs->namenode_count == 1)
+        return;
+    hdfs->active = (hdfs->active + 1) % hdfs->namenode_count;
+    hdfs->stats.failovers++;
+    hf_log_info("hdfs.namenode", "from=%s to=%s reason=%s", hdfs->namenodes[op->node],
+                hdfs->namenodes[hdfs->active], hf_log_quote(op->error.text).text);
+}
+
 static void request_send(struct op *op);
 static void rename_done(struct op *op, enum answer answer);
 
@@ -525,13 +548,8 @@ static void request_done(struct hf_http_request *http, enum hf_status status)
                  op->cookie);
     op->no_memory = false;
     enum answer answer = answer_of(op, status);
-    if (answer == ANSWER_OK && !op->to_datanode)
-        hdfs->active = op->node;
-    if ((answer == ANSWER_ELSEWHERE || answer == ANSWER_LOST) && !op->to_datanode &&
-        hdfs->namenode_count > 1) {
-        op->node = (op->node + 1) % hdfs->namenode_count;
-        hdfs->stats.failovers++;
-    }
+    if ((answer == ANSWER_ELSEWHERE || answer == ANSWER_LOST) && !op->to_datanode)
+        node_leave(op, status);
     op->then(op, answer);
 }
 
@@ -1268,7 +1286,6 @@ static void writer_go_on(struct writer *w)
 {
     if (!w->started) {
         w->started = true;
-        w->op->until_ms = hf_clock_now_ms() + hdfs_of_writer(w)->retry_ms;
         writer_locate(w->op);
     } else if (w->op->http.pull != NULL) {
         hf_http_request_resume(&w->op->http);

@@ -29,7 +29,7 @@ struct hf_blob_hdfs_options {
     const char *ca_file;  /* hdfs.ca-file: whom to trust with https; "" the system's list */
     unsigned connections; /* to all of them together; 0: the default */
     uint64_t request_ms;  /* one HTTP request; 0: 20 s */
-    uint64_t retry_ms;    /* a definite failure is tried again for this long; 0: 10 s */
+    uint64_t retry_ms;    /* from the first definite failure on it is tried again; 0: 10 s */
 };
 
 /* Does not wait for the cluster. HF_INVALID with a text that names the setting. */
@@ -40,7 +40,7 @@ HF_MUST_USE enum hf_status hf_blob_hdfs_open(struct hf_blob **out_blob, uv_loop_
 struct hf_blob_hdfs_stats {
     uint64_t requests;
     uint64_t retries;
-    uint64_t failovers; /* another NameNode was asked */
+    uint64_t failovers; /* turns to another NameNode */
     uint64_t doubts;    /* renames whose answer was lost */
 };
 void hf_blob_hdfs_stats(const struct hf_blob *blob, struct hf_blob_hdfs_stats *out_stats);

@@ -19,7 +19,7 @@ struct hf_blob_s3_options {
     const char *proxy;
     unsigned connections_max; /* default 32 */
     uint64_t request_ms;      /* one try; default 10 s, longer for large bodies */
-    uint64_t retry_ms;        /* all tries of a call; default 10 s */
+    uint64_t retry_ms;        /* tries of a call after its first failure; default 10 s */
     uint64_t part_bytes;      /* of an upload in parts; default 8 MiB */
 };
 

@@ -58,7 +58,8 @@ struct op {
     struct op *next;                                    /* all operations of the store */
     struct op *prev;
     uint64_t started_ms;
-    uint64_t due_ms; /* while it sleeps */
+    uint64_t failed_ms; /* when the first try failed; 0: none yet */
+    uint64_t due_ms;    /* while it sleeps */
     unsigned tries;
     bool maybe_done; /* a try may have been carried out */
     enum hf_status status;
@@ -285,9 +286,12 @@ static void op_again(struct op *op)
 /* From a callback of the request: ends, or tries again while there is time. */
 static void op_failed(struct op *op, enum hf_status status, bool again)
 {
-    bool has_time = hf_clock_now_ms() - op->started_ms < op->store->retry_ms;
+    uint64_t now_ms = hf_clock_now_ms();
 
-    if (again && has_time && !op->store->closing) {
+    /* From the first failure on: a call that has waited long for a connection has its tries too. */
+    if (op->failed_ms == 0)
+        op->failed_ms = now_ms;
+    if (again && now_ms - op->failed_ms < op->store->retry_ms && !op->store->closing) {
         op_again(op);
         return;
     }

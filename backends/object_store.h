@@ -14,8 +14,8 @@
  *   500, 502, 504, cut, late  may have been written: HF_UNKNOWN at once, the caller reads and decides
  *   not sent                  tried again
  *
- * What is tried again ends after `retry_ms` with HF_UNAVAILABLE; with HF_UNKNOWN when one of the
- * tries may have been carried out. Reads, lists and removals are tried again whatever went wrong.
+ * What is tried again ends `retry_ms` after its first failure with HF_UNAVAILABLE; with HF_UNKNOWN
+ * when one of the tries may have been carried out. Reads, lists and removals are tried again whatever went wrong.
  *
  * Large objects are uploads in parts, whose completion carries the same condition.
  */
@@ -117,7 +117,7 @@ struct hf_object_options {
     const char *proxy;
     unsigned connections_max; /* default 32 */
     uint64_t request_ms;      /* one try; default 10 s, longer for large bodies */
-    uint64_t retry_ms;        /* all tries of a call; default 10 s */
+    uint64_t retry_ms;        /* tries of a call after its first failure; default 10 s */
     uint64_t part_bytes;      /* of an upload in parts; default 8 MiB */
 };
 
