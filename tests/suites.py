@@ -188,11 +188,16 @@ def report(results):
     return 0 if passed and not failed else 1
 
 
+def is_tool(arguments):
+    """A name of TOOLS; "contract" is one with --store only, and all suites of that name without."""
+    return arguments[0] in table.TOOLS and (arguments[0] != "contract" or arguments[1:2] == ["--store"])
+
+
 def choose(arguments):
     """(suites, arguments for the one script) for a command line."""
     if not arguments:
         return table.SUITES, []
-    if arguments[0] in table.TOOLS:
+    if is_tool(arguments):
         return [table.TOOLS[arguments[0]]], arguments[1:]
     if arguments[0] == "fuzz" and "--seconds" in arguments:
         at = arguments.index("--seconds")
@@ -219,9 +224,10 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.makedirs(LOGS, exist_ok=True)
     suites, extra = choose(arguments)
-    tool = bool(arguments) and arguments[0] in table.TOOLS
+    # The output of most tools is for a reader; of one whose tests are counted it goes to the log.
+    echo = bool(arguments) and is_tool(arguments) and suites[0].count == "exit"
     try:
-        return report(run_all(suites, extra, echo=tool))
+        return report(run_all(suites, extra, echo))
     except KeyboardInterrupt:
         say("test: interrupted")
         return 130

@@ -41,6 +41,15 @@ SUITES = [
     Suite("crash", "crash", "quick", "release", "criterion", 600,
           ctest("release", "crash"), ["tests/crash/CMakeLists.txt", "tests/crash/test_operations.c"],
           "power lost, a kill or a failed call at every call to the file system: what was acknowledged is found again"),
+    Suite("contract", "contract, S3", "full", "release", "criterion", 300,
+          script("tests/contract/store.py", "--store", "s3"), ["tests/contract/store.py"],
+          "the same cases on a real S3 server"),
+    Suite("contract", "contract, HDFS", "full", "release", "criterion", 300,
+          script("tests/contract/store.py", "--store", "hdfs", "--names", "3000"), ["tests/contract/store.py"],
+          "the same cases on a real HDFS"),
+    Suite("contract", "contract, HDFS pair", "full", "release", "criterion", 300,
+          script("tests/contract/store.py", "--store", "hdfs-ha", "--names", "2000"), ["tests/contract/store.py"],
+          "the same cases where the first NameNode of the list is standby"),
     Suite("rpc", "rpc", "quick", "release", "unittest", 300,
           script("tests/rpc/test_protocol.py"), ["tests/rpc/test_protocol.py"],
           "a real daemon answers as docs/protocol.md says, also to requests that are wrong"),
@@ -114,6 +123,9 @@ SUITES = [
 
 # Not part of a run of all suites: they take arguments, and their output is for a reader.
 TOOLS = {
+    "contract": Suite("contract", "contract", "tool", "release", "criterion", 1800,
+                      script("tests/contract/store.py"), ["tests/contract/store.py"],
+                      "ARGS: --store memory|file|s3|hdfs|hdfs-ha --filter CASES --verbose"),
     "campaign": Suite("campaign", "campaign", "tool", "release", "exit", 4 * 3600,
                       script("tests/e2e/campaign.py"), ["tests/e2e/campaign.py"],
                       "ARGS: --kills N --flink VERSION --target jobmanager|daemon --json FILE"),

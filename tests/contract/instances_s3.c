@@ -1,4 +1,4 @@
-/* The S3 store beside a server that s3.py has started; each case in a prefix of its own. */
+/* The S3 store beside a server that store.py has started; each case in a prefix of its own. */
 #include "tests/contract/contract.h"
 
 #include "backends/blob_s3.h"

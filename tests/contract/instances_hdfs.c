@@ -1,4 +1,4 @@
-/* The folder of a real HDFS that hdfs.py has started; each case has a folder of its own in it. */
+/* The folder of a real HDFS that store.py has started; each case has a folder of its own in it. */
 #include "tests/contract/contract.h"
 
 #include "backends/blob_hdfs.h"
@@ -11,7 +11,7 @@ static const char *needed(const char *name)
 {
     const char *value = getenv(name);
 
-    cr_assert(value != NULL && value[0] != '\0', "%s is not set: run tests/contract/hdfs.py", name);
+    cr_assert(value != NULL && value[0] != '\0', "%s is not set: run ./test contract --store hdfs", name);
     return value;
 }
 
