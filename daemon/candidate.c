@@ -25,8 +25,12 @@ struct hf_candidate {
     char leader[HF_LEASE_ADDRESS_MAX + 1];
     bool stands;
     bool holds;
-    bool elected; /* as the replica has been told */
-    bool pauses;  /* has stepped down on request, and does not stand again yet */
+    /* It was held when the present reign began, or the storage has shown since it was given back
+     * that nobody had taken over meanwhile. Else it says nothing about this reign. */
+    bool lease_counts;
+    bool proof_is_later; /* than the grant: the one under way */
+    bool elected;        /* as the replica has been told */
+    bool pauses;         /* has stepped down on request, and does not stand again yet */
     bool has_taken_own_place;
     bool proving;
     uint64_t proof_started_ms;
@@ -69,29 +73,39 @@ static void proof_done(struct hf_service_done *done, struct hf_submission *submi
     struct hf_candidate *c = HF_CONTAINER_OF(done, struct hf_candidate, proof_done);
 
     c->proving = false;
-    if (submission->status == HF_OK)
-        c->proof_ms = c->proof_started_ms;
+    if (submission->status != HF_OK)
+        return;
+    c->proof_ms = c->proof_started_ms;
+    if (c->proof_is_later)
+        c->lease_counts = true;
+}
+
+static void proof_start(struct hf_candidate *c)
+{
+    if (c->proving || !leads(c))
+        return;
+    c->proving = true;
+    c->proof_is_later = c->holds;
+    c->proof_started_ms = hf_clock_now_ms();
+    c->proof_done.done = proof_done;
+    c->proof = (struct hf_submission){.answer = HF_OK, .arg = &c->proof_done};
+    hf_replica_submit(c->replica, &c->proof);
 }
 
 static void proof_timer_cb(uv_timer_t *timer)
 {
     struct hf_candidate *c = timer->data;
     uint64_t now = hf_clock_now_ms();
-    uint64_t valid_until = hf_lease_valid_until_ms(c->lease);
+    uint64_t valid_until = c->lease_counts ? hf_lease_valid_until_ms(c->lease) : 0;
 
     /* Proofs begin before they are needed. */
-    if (c->proving || !leads(c) || (valid_until > now && valid_until - now > 2 * PROOF_PERIOD_MS))
-        return;
-    c->proving = true;
-    c->proof_started_ms = now;
-    c->proof_done.done = proof_done;
-    c->proof = (struct hf_submission){.answer = HF_OK, .arg = &c->proof_done};
-    hf_replica_submit(c->replica, &c->proof);
+    if (valid_until <= now || valid_until - now <= 2 * PROOF_PERIOD_MS)
+        proof_start(c);
 }
 
 uint64_t hf_candidate_proof_ms(const struct hf_candidate *c, uint64_t now_ms)
 {
-    uint64_t valid_until = hf_lease_valid_until_ms(c->lease);
+    uint64_t valid_until = c->lease_counts ? hf_lease_valid_until_ms(c->lease) : 0;
     uint64_t leased_ms = valid_until < now_ms ? valid_until : now_ms;
 
     return leased_ms > c->proof_ms ? leased_ms : c->proof_ms;
@@ -105,9 +119,13 @@ static void granted_cb(void *arg)
 
     hf_log_info("election.granted", "address=%s", c->address);
     c->holds = true;
+    c->lease_counts = !leads(c);
+    c->proof_is_later = false;
     if (c->peer != NULL)
         hf_peer_watch(c->peer, "");
     reconcile(c);
+    if (!c->lease_counts)
+        proof_start(c);
 }
 
 static void pause_cb(uv_timer_t *timer)
@@ -147,6 +165,7 @@ static void lost_cb(void *arg, const struct hf_error *reason)
     else
         hf_log_info("election.lost", "reason=%s", hf_log_quote(reason->text).text);
     c->holds = false;
+    c->lease_counts = false;
     if (c->pauses)
         pause_start(c);
     reconcile(c);
@@ -185,6 +204,7 @@ static void peer_gone_cb(void *arg)
 void hf_candidate_stepped_down(struct hf_candidate *c)
 {
     c->proof_ms = 0;
+    c->lease_counts = c->holds; /* the next reign begins with it */
     if (c->stands)
         uv_timer_start(&c->reconcile_turn, reconcile_turn_cb, 0, 0);
 }

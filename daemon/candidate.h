@@ -39,7 +39,9 @@ const char *hf_candidate_leader(const struct hf_candidate *candidate);
 bool hf_candidate_holds_lease(const struct hf_candidate *candidate);
 
 /* The time of the last proof that no other replica had taken over: now while the lease is valid
- * (a successor needs it before it may seal), else the start of the last proof by the storage. */
+ * (a successor needs it before it may seal), else the start of the last proof by the storage. A lease
+ * that was lost and given back counts only when the storage has shown that nobody took over
+ * between. */
 uint64_t hf_candidate_proof_ms(const struct hf_candidate *candidate, uint64_t now_ms);
 
 /* Hands the lead over: the replica stops leading, the lease is given up, and after a pause, in which a

@@ -265,6 +265,48 @@ HF_TEST(candidate, one_that_was_replaced_finds_out_by_itself_and_stays_a_standby
     end();
 }
 
+/* It was replaced between, its successor lost the lease again, and it has not noticed yet. */
+HF_TEST(candidate, a_lease_given_back_is_no_proof_before_the_storage_has_been_asked)
+{
+    struct replica *a = &replicas[0];
+    struct replica *b = &replicas[1];
+
+    begin();
+    grant(a, UINT64_MAX);
+    RUN_UNTIL(leads(a));
+    grant(b, UINT64_MAX);
+    RUN_UNTIL(leads(b));
+    lose(a);
+    lose(b);
+    cr_assert(leads(a), "the case is void: it has asked the storage already");
+    uint64_t given_back_at = hf_clock_now_ms();
+    grant(a, UINT64_MAX);
+    while (a->ends == 0) {
+        cr_assert_lt(hf_candidate_proof_ms(a->candidate, UINT64_MAX), given_back_at,
+                     "time is promised by one who was replaced");
+        uv_run(&loop, UV_RUN_ONCE);
+    }
+    /* The next reign begins with the lease. */
+    RUN_UNTIL(a->reigns == 2);
+    cr_assert_eq(hf_candidate_proof_ms(a->candidate, UINT64_MAX - 1), UINT64_MAX - 1);
+    end();
+}
+
+HF_TEST(candidate, a_lease_given_back_to_one_who_was_not_replaced_counts_again)
+{
+    struct replica *a = &replicas[0];
+
+    begin();
+    grant(a, UINT64_MAX);
+    RUN_UNTIL(leads(a));
+    lose(a);
+    grant(a, UINT64_MAX);
+    RUN_UNTIL(hf_candidate_proof_ms(a->candidate, UINT64_MAX - 1) == UINT64_MAX - 1);
+    cr_assert_eq(a->reigns, 1);
+    cr_assert_eq(a->ends, 0);
+    end();
+}
+
 HF_TEST(candidate, a_takeover_without_a_lease_is_given_up)
 {
     struct replica *a = &replicas[0];
