@@ -16,6 +16,8 @@ const struct hf_cli_verb hf_cli_verbs[] = {
     {"checkpoints", "CLUSTER JOB", "retained checkpoints of a job, newest first",
      hf_cmd_checkpoints},
     {"leaders", "", "which JobManager leads which cluster", hf_cmd_leaders},
+    {"drill", "[CLUSTER]", "makes the replicas, or a cluster's JobManagers, fail over; measures it",
+     hf_cmd_drill},
     {"metadata", "show FILE", "what a checkpoint's _metadata holds (no daemon needed)",
      hf_cmd_metadata},
     {"version", "", "version of this program and of the daemon", hf_cmd_version},
@@ -39,7 +41,8 @@ static void usage(FILE *out)
         "  --timeout SECONDS    for each call (default 10)\n"
         "  -y, --yes            do not ask before something is changed\n"
         "  -h, --help\n\n"
-        "Exit codes: 0 fine, 2 bad usage or request, 4 no such entry, 5 conflict, 6 fenced,\n"
+        "Exit codes: 0 fine, 1 a drill or check found something, 2 bad usage or request, 4 no such "
+        "entry, 5 conflict, 6 fenced,\n"
         "7 not the leader, 8 not available, 9 outcome unknown, 10 damaged data, 70 internal.\n");
 }
 

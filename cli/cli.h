@@ -4,6 +4,7 @@
 #ifndef HF_CLI_CLI_H
 #define HF_CLI_CLI_H
 
+#include "base/bytes.h"
 #include "base/error.h"
 
 #include <jansson.h>
@@ -40,6 +41,27 @@ extern const struct hf_cli_verb hf_cli_verbs[];
 
 /* Parses, runs, returns the exit code. */
 int hf_cli_main(int argc, char **argv);
+
+struct hf_cli_request {
+    const char *method;
+    const char *path;
+    const char *body; /* JSON, or NULL */
+};
+
+/* One request, tried at each endpoint in turn; NOT_LEADER is followed to the leader. Calls that change
+ * something may be sent twice that way, which the protocol allows. The object belongs to the caller. */
+HF_MUST_USE enum hf_status hf_cli_send(struct hf_cli *cli, const struct hf_cli_request *request,
+                                       json_t **out_object, struct hf_error *err);
+/* A GET from this one endpoint. */
+HF_MUST_USE enum hf_status hf_cli_get_from(struct hf_cli *cli, const char *endpoint,
+                                           const char *path, json_t **out_object,
+                                           struct hf_error *err);
+/* Turns an answer into an object, or into the error that it tells; then the object, which may be NULL,
+ * is there as well. */
+HF_MUST_USE enum hf_status hf_cli_answer(const char *endpoint, const struct hf_buf *body, long code,
+                                         json_t **out_object, struct hf_error *err);
+/* CURLOPT_WRITEFUNCTION that appends to a struct hf_buf. */
+size_t hf_cli_body(char *data, size_t size, size_t count, void *arg);
 
 /* One GET, tried at each endpoint in turn; NOT_LEADER is followed to the leader. The object
  * belongs to the caller. */
@@ -83,6 +105,7 @@ int hf_cmd_clusters(struct hf_cli *cli);
 int hf_cmd_jobs(struct hf_cli *cli);
 int hf_cmd_checkpoints(struct hf_cli *cli);
 int hf_cmd_leaders(struct hf_cli *cli);
+int hf_cmd_drill(struct hf_cli *cli);
 int hf_cmd_metadata(struct hf_cli *cli);
 int hf_cmd_version(struct hf_cli *cli);
 

@@ -9,43 +9,52 @@
 
 enum { ANSWER_MAX = 64 * 1024 * 1024, FOLLOW_MAX = 4 };
 
-static size_t client_write(char *data, size_t size, size_t count, void *arg)
+size_t hf_cli_body(char *data, size_t size, size_t count, void *arg)
 {
     return hf_buf_append(arg, data, size * count) ? size * count : 0;
 }
 
 /* One request to one endpoint: HF_OK with the body read, whatever its code. */
-static enum hf_status client_call(struct hf_cli *cli, const char *endpoint, const char *path,
-                                  struct hf_buf *body, long *out_code, struct hf_error *err)
+static enum hf_status client_call(struct hf_cli *cli, const char *endpoint,
+                                  const struct hf_cli_request *request, struct hf_buf *body,
+                                  long *out_code, struct hf_error *err)
 {
     char url[HF_CLI_PATH_MAX + 512];
     char detail[CURL_ERROR_SIZE] = "";
+    struct curl_slist *headers = NULL;
     CURL *curl = curl_easy_init();
 
     if (curl == NULL)
         return hf_error_set(err, HF_NO_MEMORY, "no memory for a connection");
-    snprintf(url, sizeof url, "%s%s", endpoint, path);
+    snprintf(url, sizeof url, "%s%s", endpoint, request->path);
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, cli->timeout_ms);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, cli->timeout_ms);
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, detail);
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, client_write);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, hf_cli_body);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, body);
+    if (strcmp(request->method, "GET") != 0)
+        curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
+    if (request->body != NULL) {
+        headers = curl_slist_append(NULL, "Content-Type: application/json");
+        curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request->body);
+    }
     CURLcode result = curl_easy_perform(curl);
     if (result == CURLE_OK)
         curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, out_code);
     curl_easy_cleanup(curl);
+    curl_slist_free_all(headers);
     if (result != CURLE_OK)
         return hf_error_set(err, HF_UNAVAILABLE, "%s: %s", url,
                             detail[0] != '\0' ? detail : curl_easy_strerror(result));
     return HF_OK;
 }
 
-/* Turns an answer into an object, or into the error that it tells. */
-static enum hf_status client_answer(const char *endpoint, struct hf_buf *body, long code,
-                                    json_t **out_object, struct hf_error *err)
+enum hf_status hf_cli_answer(const char *endpoint, const struct hf_buf *body, long code,
+                             json_t **out_object, struct hf_error *err)
 {
     json_error_t where;
     enum hf_status status = HF_INTERNAL;
@@ -68,23 +77,24 @@ static enum hf_status client_answer(const char *endpoint, struct hf_buf *body, l
                         hf_cli_text(object, "message", hf_status_text(status)));
 }
 
-static enum hf_status client_one(struct hf_cli *cli, const char *endpoint, const char *path,
-                                 json_t **out_object, struct hf_error *err)
+static enum hf_status client_one(struct hf_cli *cli, const char *endpoint,
+                                 const struct hf_cli_request *request, json_t **out_object,
+                                 struct hf_error *err)
 {
     struct hf_buf body;
     long code = 0;
 
     *out_object = NULL;
     hf_buf_init(&body, ANSWER_MAX);
-    enum hf_status status = client_call(cli, endpoint, path, &body, &code, err);
+    enum hf_status status = client_call(cli, endpoint, request, &body, &code, err);
     if (status == HF_OK)
-        status = client_answer(endpoint, &body, code, out_object, err);
+        status = hf_cli_answer(endpoint, &body, code, out_object, err);
     hf_buf_release(&body);
     return status;
 }
 
-enum hf_status hf_cli_get(struct hf_cli *cli, const char *path, json_t **out_object,
-                          struct hf_error *err)
+enum hf_status hf_cli_send(struct hf_cli *cli, const struct hf_cli_request *request,
+                           json_t **out_object, struct hf_error *err)
 {
     enum hf_status status = HF_UNAVAILABLE;
     char leader[512];
@@ -92,14 +102,14 @@ enum hf_status hf_cli_get(struct hf_cli *cli, const char *path, json_t **out_obj
     curl_global_init(CURL_GLOBAL_DEFAULT);
     for (size_t i = 0; i < cli->endpoint_count; i++) {
         json_t *object = NULL;
-        status = client_one(cli, cli->endpoints[i], path, &object, err);
+        status = client_one(cli, cli->endpoints[i], request, &object, err);
         for (int hop = 0; status == HF_NOT_LEADER && hop < FOLLOW_MAX; hop++) {
             const char *to = hf_cli_text(object, "leader", "");
             if (to[0] == '\0')
                 break;
             snprintf(leader, sizeof leader, "http://%s", to);
             json_decref(object);
-            status = client_one(cli, leader, path, &object, err);
+            status = client_one(cli, leader, request, &object, err);
         }
         if (status == HF_OK) {
             *out_object = object;
@@ -108,6 +118,25 @@ enum hf_status hf_cli_get(struct hf_cli *cli, const char *path, json_t **out_obj
         json_decref(object);
         if (status != HF_UNAVAILABLE && status != HF_NOT_LEADER)
             return status;
+    }
+    return status;
+}
+
+enum hf_status hf_cli_get(struct hf_cli *cli, const char *path, json_t **out_object,
+                          struct hf_error *err)
+{
+    return hf_cli_send(cli, &(struct hf_cli_request){"GET", path, NULL}, out_object, err);
+}
+
+enum hf_status hf_cli_get_from(struct hf_cli *cli, const char *endpoint, const char *path,
+                               json_t **out_object, struct hf_error *err)
+{
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+    enum hf_status status =
+        client_one(cli, endpoint, &(struct hf_cli_request){"GET", path, NULL}, out_object, err);
+    if (status != HF_OK) {
+        json_decref(*out_object);
+        *out_object = NULL;
     }
     return status;
 }

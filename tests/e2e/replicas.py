@@ -3,14 +3,16 @@
 
 --how kill: kill -9 of the leading replica at random moments, started again once another one leads. --how term: an orderly
 end. --how pause: SIGSTOP for longer than its lease, then SIGCONT: what it answers after that must not be an acknowledgement
-of its own.
+of its own. --how drill: `holdfast drill`, which must find the same as this test does.
 
 Through all of it: no acknowledged commit is lost or overtaken, no session ends, no leadership of a JobManager changes. The
 gap is the longest time that each job waited for an answer around each kill.
 """
 import argparse
+import json
 import random
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -20,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lib import zookeeper  # noqa: E402
 from lib.failure import Failure, wait_until  # noqa: E402
 from lib.load import Connection, Job, Manager  # noqa: E402
+from lib.paths import BUILD  # noqa: E402
 from lib.replicas import Replicas  # noqa: E402
 from lib.rig import main_guard, write_json  # noqa: E402
 
@@ -29,7 +32,7 @@ BAD = ("lost_writes", "sessions_lost", "stale_acknowledgements")
 def arguments():
     parser = argparse.ArgumentParser(prog="replicas", description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=100, help="default 100")
-    parser.add_argument("--how", choices=("kill", "term", "pause"), default="kill")
+    parser.add_argument("--how", choices=("kill", "term", "pause", "drill"), default="kill")
     parser.add_argument("--election", choices=("zookeeper",), default="zookeeper")
     parser.add_argument("--nodes", type=int, default=3, help="of the ensemble; default 3")
     parser.add_argument("--replicas", type=int, default=3)
@@ -58,6 +61,7 @@ class Attack:
         self.dice = dice
         self.takeovers = []
         self.gaps = []
+        self.drills = []  # the gaps that `holdfast drill` measured, in ms
         self.stale = 0
 
     def _stale_answers(self, replica):
@@ -71,6 +75,18 @@ class Attack:
             self.stale += 1
         return code, answer
 
+    def _drill(self, leader):
+        done = subprocess.run([BUILD / "cli" / "holdfast", "drill", "--yes", "-o", "json", "--endpoint",
+                               ",".join(f"http://{address}" for address in self.replicas.endpoints)],
+                              capture_output=True, text=True, timeout=120)
+        try:
+            report = json.loads(done.stdout)
+        except ValueError:
+            raise Failure(f"holdfast drill ended with {done.returncode}: {done.stderr.strip()}") from None
+        if done.returncode or not report["ok"] or report["changed"] or report["before"]["leader"] != leader.address:
+            raise Failure(f"holdfast drill ended with {done.returncode}: {report}")
+        self.drills.append(report["gap_ms"])
+
     def once(self):
         leader = self.replicas.wait_leader()
         time.sleep(self.dice.uniform(0.1, 0.6))
@@ -82,10 +98,12 @@ class Attack:
             leader.process.kill()
         elif self.args.how == "term":
             leader.process.child.terminate()
+        elif self.args.how == "drill":
+            self._drill(leader)
         else:
             leader.process.pause()
         self.replicas.wait_leader(besides=leader)
-        self.takeovers.append((time.monotonic() - at) * 1000)
+        self.takeovers.append(self.drills[-1] if self.args.how == "drill" else (time.monotonic() - at) * 1000)
         # Two answers: the first may be to what was under way.
         wait_until(lambda: all(job.answers >= before + 2 or job.problems for job, before in zip(self.jobs, answers)), 60,
                    "every job to commit under the new leader", poll=0.005)
@@ -93,7 +111,7 @@ class Attack:
         if self.args.how == "pause":
             leader.process.resume()
             self._stale_answers(leader)
-        else:
+        elif self.args.how != "drill":
             leader.process.child.wait(30)
             leader.process.start()
         self.replicas.wait_ready()
@@ -126,6 +144,8 @@ def run(args, work, result):
         for job in jobs:
             if not job.problems:
                 job.check(connection)
+        if attack.drills:
+            result["drill_gap_ms"] = spread(attack.drills)
         result.update(
             commits=sum(job.acked for job in jobs), takeover_ms=spread(attack.takeovers), gap_ms=spread(attack.gaps),
             lost_writes=sum(len(job.problems) for job in jobs), sessions_lost=sum(len(manager.lost) for manager in managers),

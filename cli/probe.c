@@ -1,0 +1,282 @@
+#include "cli/probe.h"
+
+#include "base/bytes.h"
+#include "base/memory.h"
+
+#include <curl/curl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+/* ATTEMPT_MS: a replica that does not answer within it is left for the next one. */
+enum {
+    TTL_MS = 60 * 1000,
+    ATTEMPT_MS = 1000,
+    PAUSE_MS = 5,
+    GRANT_MS = 15 * 1000,
+    EVENTS_MAX = 65536
+};
+
+struct hf_probe {
+    CURLM *multi;
+    CURL *call;
+    CURL *stream;
+    struct curl_slist *plain;  /* headers */
+    struct curl_slist *fenced; /* ... with session and fence, once granted */
+    struct hf_buf events;
+    char sid[33];
+    char path[128]; /* of the cluster */
+    char leader_session[64];
+    char endpoint[300];
+    const char *endpoints[HF_CLI_ENDPOINTS_MAX];
+    size_t endpoint_count;
+    size_t next;
+    uint64_t writes;
+};
+
+uint64_t hf_probe_now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+const char *hf_probe_endpoint(const struct hf_probe *probe)
+{
+    return probe->endpoint;
+}
+
+static void next_endpoint(struct hf_probe *p)
+{
+    p->next = (p->next + 1) % p->endpoint_count;
+    snprintf(p->endpoint, sizeof p->endpoint, "%s", p->endpoints[p->next]);
+}
+
+/* Runs the transfers until `easy` is done; others (the stream) go on beside it. */
+static CURLcode transfer(struct hf_probe *p, CURL *easy)
+{
+    int running;
+    int left;
+    CURLMsg *message;
+
+    if (curl_multi_add_handle(p->multi, easy) != CURLM_OK)
+        return CURLE_OUT_OF_MEMORY;
+    for (;;) {
+        curl_multi_perform(p->multi, &running);
+        while ((message = curl_multi_info_read(p->multi, &left)) != NULL) {
+            if (message->msg != CURLMSG_DONE)
+                continue;
+            CURL *done = message->easy_handle;
+            CURLcode result = message->data.result;
+            curl_multi_remove_handle(p->multi, done);
+            if (done == easy)
+                return result;
+        }
+        curl_multi_poll(p->multi, NULL, 0, 100, NULL);
+    }
+}
+
+static void common(CURL *easy, const char *url, struct hf_buf *body)
+{
+    curl_easy_setopt(easy, CURLOPT_URL, url);
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, hf_cli_body);
+    curl_easy_setopt(easy, CURLOPT_WRITEDATA, body);
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)ATTEMPT_MS);
+}
+
+/* One attempt at the present endpoint. Moves to the leader, or to the next one, where it should. */
+static enum hf_status attempt(struct hf_probe *p, const char *method, const char *path,
+                              const char *body, struct hf_error *err)
+{
+    char url[1024];
+    struct hf_buf answer;
+    json_t *object = NULL;
+    long code = 0;
+
+    snprintf(url, sizeof url, "%s%s", p->endpoint, path);
+    hf_buf_init(&answer, 1024 * 1024);
+    common(p->call, url, &answer);
+    curl_easy_setopt(p->call, CURLOPT_TIMEOUT_MS, (long)ATTEMPT_MS);
+    if (body != NULL)
+        curl_easy_setopt(p->call, CURLOPT_POSTFIELDS, body);
+    else
+        curl_easy_setopt(p->call, CURLOPT_HTTPGET, 1L);
+    curl_easy_setopt(p->call, CURLOPT_CUSTOMREQUEST, method);
+    curl_easy_setopt(p->call, CURLOPT_HTTPHEADER, p->fenced != NULL ? p->fenced : p->plain);
+    CURLcode result = transfer(p, p->call);
+    enum hf_status status;
+    if (result == CURLE_OK) {
+        curl_easy_getinfo(p->call, CURLINFO_RESPONSE_CODE, &code);
+        status = hf_cli_answer(p->endpoint, &answer, code, &object, err);
+    } else {
+        status = hf_error_set(err, HF_UNAVAILABLE, "%s: %s", url, curl_easy_strerror(result));
+    }
+    const char *leader = hf_cli_text(object, "leader", "");
+    if (status == HF_NOT_LEADER && leader[0] != '\0')
+        snprintf(p->endpoint, sizeof p->endpoint, "http://%.255s", leader);
+    else if (status == HF_NOT_LEADER || result != CURLE_OK)
+        next_endpoint(p);
+    json_decref(object);
+    hf_buf_release(&answer);
+    return status;
+}
+
+/* Until it is done, refused for good, or too late. Every call of the protocol may be sent again. */
+static enum hf_status call(struct hf_probe *p, const char *method, const char *path,
+                           const char *body, uint64_t limit_ms, struct hf_error *err)
+{
+    uint64_t end = hf_probe_now_ms() + limit_ms;
+
+    for (;;) {
+        enum hf_status status = attempt(p, method, path, body, err);
+        if (status != HF_UNKNOWN && (status == HF_OK || !hf_status_retry(status)))
+            return status;
+        if (hf_probe_now_ms() >= end)
+            return status;
+        nanosleep(&(struct timespec){.tv_nsec = PAUSE_MS * 1000000L}, NULL);
+    }
+}
+
+/* ------------------------------------------------------------------------ leadership */
+
+/* Looks for "granted" among the lines that have arrived. */
+static bool granted(struct hf_probe *p)
+{
+    const char *start = (const char *)p->events.data;
+    const char *end;
+    bool found = false;
+
+    while (!found && p->events.size > 0 &&
+           (end = memchr(start, '\n',
+                         p->events.size - (size_t)(start - (const char *)p->events.data))) !=
+               NULL) {
+        json_t *event = json_loadb(start, (size_t)(end - start), 0, NULL);
+        char text[64];
+        if (strcmp(hf_cli_text(event, "event", ""), "granted") == 0) {
+            snprintf(p->leader_session, sizeof p->leader_session, "%s",
+                     hf_cli_text(event, "leader_session", ""));
+            snprintf(text, sizeof text, "Holdfast-Session: %s", p->sid);
+            p->fenced = curl_slist_append(NULL, text);
+            snprintf(text, sizeof text, "Holdfast-Fence: %" JSON_INTEGER_FORMAT,
+                     hf_cli_int(event, "fence"));
+            p->fenced = curl_slist_append(p->fenced, text);
+            p->fenced = curl_slist_append(p->fenced, "Content-Type: application/json");
+            found = true;
+        }
+        json_decref(event);
+        start = end + 1;
+    }
+    return found;
+}
+
+static enum hf_status lead(struct hf_probe *p, struct hf_error *err)
+{
+    char url[1024];
+    int running;
+    uint64_t end = hf_probe_now_ms() + GRANT_MS;
+
+    p->stream = curl_easy_init();
+    if (p->stream == NULL)
+        return hf_error_set(err, HF_NO_MEMORY, "no memory for a connection");
+    snprintf(url, sizeof url, "%s%s/sessions/%s/events?contend=true", p->endpoint, p->path, p->sid);
+    common(p->stream, url, &p->events);
+    if (curl_multi_add_handle(p->multi, p->stream) != CURLM_OK)
+        return hf_error_set(err, HF_NO_MEMORY, "no memory for a connection");
+    while (!granted(p)) {
+        if (hf_probe_now_ms() >= end)
+            return hf_error_set(err, HF_UNAVAILABLE,
+                                "%s: no leadership was granted to the probe within %d s",
+                                p->endpoint, GRANT_MS / 1000);
+        curl_multi_perform(p->multi, &running);
+        curl_multi_poll(p->multi, NULL, 0, 20, NULL);
+    }
+    return HF_OK;
+}
+
+enum hf_status hf_probe_write(struct hf_probe *p, uint64_t limit_ms, struct hf_error *err)
+{
+    char path[256];
+    char body[256];
+
+    snprintf(path, sizeof path, "%s/leader/probe", p->path);
+    snprintf(body, sizeof body, "{\"leader_session\":\"%s\",\"address\":\"write-%" PRIu64 "\"}",
+             p->leader_session, ++p->writes);
+    return call(p, "PUT", path, body, limit_ms, err);
+}
+
+/* -------------------------------------------------------------------- begin and end */
+
+static void probe_free(struct hf_probe *p)
+{
+    /* A handle that is not among them is no error. */
+    if (p->stream != NULL) {
+        curl_multi_remove_handle(p->multi, p->stream);
+        curl_easy_cleanup(p->stream);
+    }
+    if (p->call != NULL)
+        curl_easy_cleanup(p->call);
+    if (p->multi != NULL)
+        curl_multi_cleanup(p->multi);
+    curl_slist_free_all(p->plain);
+    curl_slist_free_all(p->fenced);
+    hf_buf_release(&p->events);
+    hf_free(p);
+}
+
+static enum hf_status probe_start(struct hf_probe *p, struct hf_error *err)
+{
+    uint8_t random[16];
+    char path[256];
+    char body[256];
+
+    p->multi = curl_multi_init();
+    p->call = curl_easy_init();
+    p->plain = curl_slist_append(NULL, "Content-Type: application/json");
+    if (p->multi == NULL || p->call == NULL || p->plain == NULL)
+        return hf_error_set(err, HF_NO_MEMORY, "no memory for a connection");
+    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
+        return hf_error_set(err, HF_INTERNAL, "the system gives no random numbers");
+    hf_hex_encode(random, sizeof random, p->sid);
+    snprintf(p->path, sizeof p->path, "/v1/clusters/" HF_PROBE_NAMESPACE "/probe-%.12s", p->sid);
+    snprintf(path, sizeof path, "%s/sessions", p->path);
+    snprintf(body, sizeof body, "{\"session\":\"%s\",\"holder\":\"holdfast drill\",\"ttl_ms\":%d}",
+             p->sid, TTL_MS);
+    enum hf_status status = call(p, "POST", path, body, GRANT_MS, err);
+    return status == HF_OK ? lead(p, err) : status;
+}
+
+enum hf_status hf_probe_open(struct hf_probe **out, struct hf_cli *cli, struct hf_error *err)
+{
+    struct hf_probe *p = hf_calloc(1, sizeof *p);
+
+    if (p == NULL)
+        return hf_error_set(err, HF_NO_MEMORY, "no memory for a probe");
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+    hf_buf_init(&p->events, EVENTS_MAX);
+    memcpy(p->endpoints, cli->endpoints, sizeof p->endpoints);
+    p->endpoint_count = cli->endpoint_count;
+    snprintf(p->endpoint, sizeof p->endpoint, "%s", p->endpoints[0]);
+    enum hf_status status = probe_start(p, err);
+    if (status != HF_OK) {
+        probe_free(p);
+        return status;
+    }
+    *out = p;
+    return HF_OK;
+}
+
+enum hf_status hf_probe_close(struct hf_probe *p, struct hf_error *err)
+{
+    char path[256];
+
+    enum hf_status status = call(p, "DELETE", p->path, NULL, GRANT_MS, err);
+    snprintf(path, sizeof path, "%s/sessions/%s", p->path, p->sid);
+    if (status == HF_OK)
+        status = call(p, "DELETE", path, NULL, GRANT_MS, err);
+    probe_free(p);
+    return status;
+}

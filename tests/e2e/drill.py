@@ -1,0 +1,118 @@
+#!/usr/bin/env python3
+"""`holdfast drill CLUSTER` on a real Flink: the leading JobManager loses its session, and the standby takes over.
+
+What the drill reports is held against both JobManagers' own logs; the job must go on from its newest checkpoint, twice in
+a row (there and back again), with no JobManager ended by it. Without --yes and without a terminal nothing may happen.
+"""
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from lib import flink, maven  # noqa: E402
+from lib.failover import wait_checkpoints  # noqa: E402
+from lib.failure import Failure  # noqa: E402
+from lib.paths import BUILD  # noqa: E402
+from lib.rig import Rig, main_guard, write_json  # noqa: E402
+
+#: Between what the drill saw and what a JobManager logged: polling, and the log's own delay.
+SLACK_MS = 1500
+
+
+def arguments():
+    parser = argparse.ArgumentParser(prog="drill", description=__doc__.splitlines()[0])
+    parser.add_argument("--flink", metavar="VERSION", default="1.20", help="Flink line or full version; default 1.20")
+    parser.add_argument("--json", metavar="FILE", help="write the reports to FILE")
+    parser.add_argument("--work", metavar="DIR", help="work in DIR and keep it; default: a temporary folder")
+    return parser.parse_args()
+
+
+def require(holds, otherwise):
+    if not holds:
+        raise Failure(otherwise)
+
+
+def drill(rig, *options):
+    return subprocess.run([BUILD / "cli" / "holdfast", "drill", rig.flink.cluster_id, "--endpoint", rig.ha.url, *options],
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
+
+
+def refusals(rig, leader):
+    """What must not start a drill, and be said."""
+    asked = drill(rig)
+    require(asked.returncode == 2 and "--yes" in asked.stderr, f"asked nobody, and went on: {asked}")
+    require("1 standby" in asked.stderr and "1 running" in asked.stderr, f"the plan is not shown: {asked.stderr}")
+    unknown = subprocess.run([BUILD / "cli" / "holdfast", "drill", "--yes", "nobody", "--endpoint", rig.ha.url],
+                             capture_output=True, text=True, timeout=60)
+    require(unknown.returncode == 4 and "default/nobody" in unknown.stderr, f"a drill of nobody: {unknown}")
+    alone = subprocess.run([BUILD / "cli" / "holdfast", "drill", "--yes", "--endpoint", rig.ha.url],
+                           capture_output=True, text=True, timeout=60)
+    require(alone.returncode == 5 and "alone" in alone.stderr, f"a drill of one replica: {alone}")
+    require(leader.leads(), "a drill that was refused took the leadership")
+
+
+def once(rig, leader, other):
+    start, others = leader.lines.mark(), other.lines.mark()
+    began = time.time()
+    done = drill(rig, "--yes", "-o", "json")
+    require(done.returncode == 0, f"ended with {done.returncode}: {done.stdout} {done.stderr}")
+    report = json.loads(done.stdout)
+    rig.say(f"leadership after {report['granted_ms']} ms, dispatcher after {report['dispatcher_ms']} ms, a checkpoint of "
+            f"the job after {report['jobs_ms']} ms")
+    require(report["ok"] and report["jobs"] == 1, f"{report}")
+    require(report["holder_before"] != report["holder_after"], f"the same JobManager came back: {report}")
+    granted = other.lines.wait_for(rig.ha.granted, 60, "the standby's grant", others, other)[0]
+    logged_ms = (granted.time - began) * 1000
+    require(abs(logged_ms - report["granted_ms"]) <= SLACK_MS, f"granted after {logged_ms:.0f} ms by the log: {report}")
+    restored = other.lines.wait_for(flink.RESTORED, flink.JOB_TIMEOUT, "the restore", granted.index, other)
+    before = [int(match[1]) for _, match in leader.lines.find(flink.COMPLETED)]
+    require(int(restored[1][2]) >= max(before) - 1, f"restored {restored[1][2]}, completed was {max(before)}")
+    leader.lines.wait_for(rig.ha.lost, 60, "the word that it does not lead any more", start, leader)
+    leader.require_alive()
+    wait_checkpoints(other, 2, granted.index)
+    return report
+
+
+def run(args, result):
+    options = {"execution.checkpointing.interval": "500 ms"}
+    with Rig("drill", args.flink, "holdfast", args.work, options, {}) as rig:
+        cluster = rig.flink
+        for _ in range(2):
+            cluster.start_jobmanager()
+        cluster.start_taskmanager()
+        leader = cluster.wait_leader()
+        for jm in cluster.living():
+            jm.wait_rest()
+        rig.ha.wait_standby(cluster.cluster_id)
+        cluster.wait_slots(1)
+        job = cluster.submit(maven.job_jar(), "--name", "drill")
+        cluster.wait_running(job)
+        wait_checkpoints(leader, 2)
+        refusals(rig, leader)
+        other = next(jm for jm in cluster.living() if jm is not leader)
+        result["reports"] = [once(rig, leader, other)]
+        rig.ha.wait_standby(cluster.cluster_id)
+        result["reports"].append(once(rig, other, leader))
+        cluster.cancel(job)
+        errors = cluster.task_errors()
+        require(not errors, f"the job lost state: {errors[:1]}")
+
+
+def main():
+    args = arguments()
+    result = {"flink_version": maven.flink_version(args.flink), "ok": False}
+    try:
+        run(args, result)
+        result["ok"] = True
+    finally:
+        if args.json:
+            write_json(args.json, result)
+    print("drill: everything held")
+    return 0
+
+
+if __name__ == "__main__":
+    main_guard("drill", main)
