@@ -88,6 +88,8 @@ struct hf_journal {
     struct hf_buf seal; /* frozen bytes for slot seal_at */
     struct hf_position seal_at;
     struct hf_hash seal_hash;
+    bool seal_stands; /* our seal was read in slot `at` */
+    bool settled;     /* what was read is durable */
 
     /* the history so far */
     struct hf_position position; /* of the last confirmed record */
@@ -123,6 +125,8 @@ static void pump(struct hf_journal *j, const struct hf_journal_event *ev,
                  struct hf_journal_effects *fx);
 static void takeover_start(struct hf_journal *j, const struct hf_journal_event *ev,
                            struct hf_journal_effects *fx);
+static void open_epoch(struct hf_journal *j, const struct hf_journal_event *ev,
+                       struct hf_journal_effects *fx);
 static void replay(struct hf_journal *j, const struct hf_journal_event *ev,
                    struct hf_journal_effects *fx);
 
@@ -130,8 +134,9 @@ static void replay(struct hf_journal *j, const struct hf_journal_event *ev,
 
 const char *hf_journal_state_name(enum hf_journal_state state)
 {
-    static const char *const names[] = {"follower",   "listing",  "loading", "replaying", "sealing",
-                                        "rechecking", "settling", "opening", "leading",   "halted"};
+    static const char *const names[] = {"follower", "listing", "loading",    "replaying",
+                                        "settling", "sealing", "rechecking", "opening",
+                                        "leading",  "halted"};
 
     hf_assert((size_t)state < HF_COUNT_OF(names));
     return names[state];
@@ -282,6 +287,8 @@ static void reign_drop(struct hf_journal *j, struct hf_journal_effects *fx)
     hf_txn_release(&j->opening_txn);
     hf_buf_release(&j->seal);
     j->seal_at = (struct hf_position){0, 0};
+    j->seal_stands = false;
+    j->settled = false;
     reads_drop(j);
     truncation_drop(j);
     hf_keyspace_unref(j->confirmed);
@@ -383,6 +390,8 @@ static void takeover_start(struct hf_journal *j, const struct hf_journal_event *
     list_snapshots(j, fx, HF_JOURNAL_LISTING);
 }
 
+/* Before the seal, not after it: a loss of power could else take back a seal that was read, and keep
+ * ours, which follows it (docs/model/settle.pml, SETTLE=2). */
 static void settle(struct hf_journal *j, struct hf_journal_effects *fx)
 {
     j->state = HF_JOURNAL_SETTLING;
@@ -426,7 +435,7 @@ static void listed(struct hf_journal *j, const struct hf_journal_event *ev,
         if (hf_position_compare(newest, j->base) != 0)
             takeover_start(j, ev, fx);
         else
-            settle(j, fx);
+            open_epoch(j, ev, fx);
         return;
     }
     j->base = newest;
@@ -606,6 +615,7 @@ static enum hf_status replay_slot(struct hf_journal *j, const struct slot_read *
         status = replay_batch(j, &record, err);
     if (status != HF_OK)
         return status;
+    j->settled = false;
     if (record.kind == HF_RECORD_DATA) {
         j->chain = record.hash;
         j->position = j->at;
@@ -636,7 +646,10 @@ static void replay(struct hf_journal *j, const struct hf_journal_event *ev,
         hf_log_name(at, name);
         if (read->status == HF_NOT_FOUND) {
             reads_drop(j);
-            seal_create(j, ev, fx);
+            if (j->settled)
+                seal_create(j, ev, fx);
+            else
+                settle(j, fx);
             return;
         }
         enum hf_status status = read->status;
@@ -655,7 +668,8 @@ static void replay(struct hf_journal *j, const struct hf_journal_event *ev,
             return;
         }
         if (is_seal && hf_position_compare(at, j->at) == 0) {
-            sealed(j, fx);
+            j->seal_stands = true;
+            settle(j, fx);
             return;
         }
         j->backoff_ms = 0;
@@ -667,6 +681,20 @@ static void replay(struct hf_journal *j, const struct hf_journal_event *ev,
         }
     }
     replay_read_ahead(j, fx);
+}
+
+static void settled(struct hf_journal *j, const struct hf_journal_event *ev,
+                    struct hf_journal_effects *fx)
+{
+    if (ev->status != HF_OK) {
+        takeover_retry(j, ev);
+        return;
+    }
+    j->settled = true;
+    if (j->seal_stands)
+        sealed(j, fx);
+    else
+        seal_create(j, ev, fx);
 }
 
 static void seal_created(struct hf_journal *j, const struct hf_journal_event *ev,
@@ -705,7 +733,7 @@ static void open_epoch(struct hf_journal *j, const struct hf_journal_event *ev,
     if (hf_txn_status(&j->opening_txn) != HF_OK ||
         hf_txn_apply(hf_buf_bytes(&j->opening_txn.ops), &j->pending, j->pending_revision + 1,
                      &at) != HF_OK) {
-        j->state = HF_JOURNAL_SETTLING;
+        j->state = HF_JOURNAL_RECHECKING;
         takeover_retry(j, ev);
         return;
     }
@@ -731,10 +759,7 @@ static void takeover_call_done(struct hf_journal *j, const struct hf_journal_eve
         seal_created(j, ev, fx);
         break;
     case HF_JOURNAL_SETTLING:
-        if (ev->status == HF_OK)
-            open_epoch(j, ev, fx);
-        else
-            takeover_retry(j, ev);
+        settled(j, ev, fx);
         break;
     default:
         hf_assert(!"no call is awaited in this state");

@@ -9,9 +9,9 @@
  *   listing    list snap/                          ◄────────────┐
  *   loading    the newest snapshot F                            │
  *   replaying  slots after F, in order; a seal opens the next epoch
+ *   settling   what was read is made durable (file stores)      │
  *   sealing    first free slot: put-if-absent of our seal       │
  *   rechecking list snap/ again; newest is not F ───────────────┘
- *   settling   what was read is made durable (file stores)
  *   opening    the first record of our own epoch
  *   leading    one record under way, what arrives meanwhile goes into the next
  *
@@ -58,9 +58,9 @@ enum hf_journal_state {
     HF_JOURNAL_LISTING,
     HF_JOURNAL_LOADING,
     HF_JOURNAL_REPLAYING,
+    HF_JOURNAL_SETTLING,
     HF_JOURNAL_SEALING,
     HF_JOURNAL_RECHECKING,
-    HF_JOURNAL_SETTLING,
     HF_JOURNAL_OPENING,
     HF_JOURNAL_LEADING,
     HF_JOURNAL_HALTED, /* damaged or foreign data: a person must look */

@@ -1,4 +1,4 @@
-/* The folder store when the power fails: what a takeover reads must be made durable before it serves
+/* The folder store when the power fails: what a takeover reads must be made durable before it seals
  * (store/journal.c: settle; backends/blob_file.c; docs/decisions/0007-settle-by-syncfs.md).
  *
  * Every name has what is seen in the folder (slot) and what the disk has (disk). A put makes the name
@@ -9,8 +9,8 @@
  *
  * One process at a time has the folder. Putting is not atomic with anything; nothing is removed.
  *
- * Checked: after the loss of power, recovery finds every acknowledged transaction, and never a seal
- * whose epoch was opened by another history (process Replica, "foreign").                          */
+ * Checked: after the loss of power, recovery finds every acknowledged transaction, and behind a seal
+ * only what follows that very seal: an object of another history stops the real recovery.          */
 #ifndef LIVES
 #define LIVES 4   /* processes, one after the other                                            */
 #endif
@@ -26,7 +26,8 @@
 
 /* Rules; any other value is a deliberate defect. */
 #ifndef SETTLE
-#define SETTLE 1  /* 0: a takeover serves what it has read without a flush of the file system  */
+#define SETTLE 1  /* 0: a takeover serves what it has read without a flush of the file system
+                     2: it flushes after it has sealed, not before                             */
 #endif
 #ifndef FLUSH
 #define FLUSH 1   /* 0: a put is answered before the flush of its folder                       */
@@ -43,7 +44,7 @@
 byte slot[EPOCHS*SLOTS], disk[EPOCHS*SLOTS];
 short acked = 0;     /* transactions acknowledged to anybody     */
 byte last_op = 0;
-byte before[EPOCHS]; /* the seal that its owner saw in front of its epoch, when it began to serve */
+byte before[EPOCHS]; /* the seal after which the first object of the next epoch was put          */
 bit power = 1;       /* the power may still fail (once)          */
 
 /* Of every name that was not flushed, either state is found: names are taken one by one. */
@@ -60,6 +61,10 @@ inline power_fails() {
     x = 0; power = 0
 }
 
+inline settle() {
+    d_step { x = 0; do :: x < EPOCHS*SLOTS -> disk[x] = slot[x]; x++ :: else -> break od; x = 0 }
+}
+
 inline flush_epoch(epoch) {
     x = 0; do :: x < SLOTS -> disk[(epoch)*SLOTS + x] = slot[(epoch)*SLOTS + x]; x++ :: else -> break od; x = 0
 }
@@ -71,7 +76,8 @@ inline audit() {
         do
         :: e < EPOCHS && i <= SLOTS && AT(e,i) != 0 ->
             if :: IS_SEAL(AT(e,i)) ->
-                   assert(before[e] == 0 || before[e] == AT(e,i)); /* the epoch after it is another's */
+                   /* What stands in the epoch after it follows another seal. */
+                   assert(e + 1 == EPOCHS || AT(e + 1, 1) == 0 || before[e] == AT(e,i));
                    e++; i = 1
                :: else -> found = found | (1 << AT(e,i)); i++ fi
         :: else -> break
@@ -83,19 +89,30 @@ inline audit() {
 
 active proctype Replica()
 {
-    byte life, e, i, x, written, op; short found; bit poisoned;
+    byte life, e, i, x, written, op, seen; short found; bit poisoned;
 
 start:
     audit();
-    d_step { life++; poisoned = 0; op = 0; written = 0; e = 0; i = 1 }
+    d_step { life++; poisoned = 0; op = 0; written = 0; seen = 0; e = 0; i = 1 }
     if :: life > LIVES -> goto done :: else fi;
 
     do /* replay what is seen */
-    :: atomic { e < EPOCHS && i <= SLOTS && IS_SEAL(AT(e,i)) -> e++; i = 1 }
+    :: atomic { e < EPOCHS && i <= SLOTS && IS_SEAL(AT(e,i)) -> seen = AT(e,i); e++; i = 1 }
     :: atomic { e < EPOCHS && i <= SLOTS && AT(e,i) != 0 && !IS_SEAL(AT(e,i)) -> i++ }
-    :: atomic { e < EPOCHS && i <= SLOTS && AT(e,i) == 0 -> AT(e,i) = MY_SEAL; break } /* link */
+    :: atomic { e < EPOCHS && i <= SLOTS && AT(e,i) == 0 -> break }
     :: atomic { e >= EPOCHS || i > SLOTS -> goto done } /* the end of the model */
     od;
+#if SETTLE == 1
+    if
+    :: settle()
+    :: goto start
+    :: atomic { power -> power_fails(); goto start }
+    fi;
+#endif
+    atomic { /* link */
+        AT(e,i) = MY_SEAL;
+        if :: i == 1 && e > 0 -> before[e - 1] = seen :: else fi
+    }
     if
     :: d_step { flush_epoch(e) }
 #if !FLUSH
@@ -104,18 +121,19 @@ start:
     :: goto start /* killed before the flush */
     :: atomic { power -> power_fails(); goto start }
     fi;
-#if SETTLE
+#if SETTLE == 2
     if
-    :: d_step { x = 0; do :: x < EPOCHS*SLOTS -> disk[x] = slot[x]; x++ :: else -> break od; x = 0 }
+    :: settle()
     :: goto start
     :: atomic { power -> power_fails(); goto start }
     fi;
 #endif
-    atomic { before[e] = AT(e,i); e++; i = 1; if :: e >= EPOCHS -> goto done :: else fi }
+    atomic { seen = AT(e,i); e++; i = 1; if :: e >= EPOCHS -> goto done :: else fi }
 
     do /* leading */
     :: atomic { written < APPENDS && i <= SLOTS && !poisoned -> /* link */
-        written++; last_op++; assert(last_op < SEAL); op = last_op; AT(e,i) = op }
+        written++; last_op++; assert(last_op < SEAL); op = last_op; AT(e,i) = op;
+        if :: i == 1 -> before[e - 1] = seen :: else fi }
         if
         :: d_step { flush_epoch(e); acked = acked | (1 << op); i++; op = 0 } /* flush, answer */
 #if !FLUSH

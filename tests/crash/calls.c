@@ -54,13 +54,18 @@ void calls_turn(void)
     uv_run(&calls_loop, UV_RUN_ONCE);
 }
 
+void calls_guard(void)
+{
+    uv_timer_start(&guard, guard_cb, GUARD_MS, 0);
+    uv_unref((uv_handle_t *)&guard);
+}
+
 enum hf_status calls_open(const char *folder, unsigned workers, uint64_t ballast_bytes,
                           struct hf_blob **out_blob, struct hf_error *err)
 {
     struct hf_blob_file_options options = {.workers = workers, .ballast_bytes = ballast_bytes};
 
-    uv_timer_start(&guard, guard_cb, GUARD_MS, 0);
-    uv_unref((uv_handle_t *)&guard);
+    calls_guard();
     return hf_blob_file_open(out_blob, &calls_loop, folder, &options, err);
 }
 

@@ -10,6 +10,8 @@ void calls_begin(void);
 /* A fresh folder, in memory where there is room: the flushes are the model's anyway. Static buffer. */
 const char *calls_folder(void);
 void calls_end(void);
+/* The bound begins anew. */
+void calls_guard(void);
 /* Runs one turn of the loop, waiting for something to happen. */
 void calls_turn(void);
 

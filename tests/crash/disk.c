@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,6 +71,9 @@ struct model {
 
 static struct {
     pthread_mutex_t lock;
+    pthread_cond_t pause_ended;
+    size_t pause_at;
+    bool is_paused;
     struct hf_file_calls real;
     char folder[PATH_MAX_HERE];
     unsigned defects;
@@ -86,7 +90,9 @@ static struct {
     int fault;
     bool fault_happened;
     size_t fault_position;
-} disk = {.lock = PTHREAD_MUTEX_INITIALIZER};
+} disk = {.lock = PTHREAD_MUTEX_INITIALIZER,
+          .pause_ended = PTHREAD_COND_INITIALIZER,
+          .pause_at = SIZE_MAX};
 
 static struct {
     struct model model;
@@ -128,21 +134,29 @@ static struct step *step_add(enum step_kind kind, const char *path)
     return step;
 }
 
-/* 0: go on; else the errno to fail with. `is_write`: may be cut short instead. */
-static int call_begin(bool *is_short)
+enum call_kind { CALL_OPEN, CALL_MOVES_BYTES, CALL_OTHER };
+
+/* 0: go on; else the errno to fail with. One that moves bytes may be cut short instead. */
+static int call_begin(enum call_kind kind, bool *is_short)
 {
+    if (disk.fault_calls == disk.pause_at) {
+        disk.pause_at = SIZE_MAX;
+        disk.is_paused = true;
+        while (disk.is_paused)
+            pthread_cond_wait(&disk.pause_ended, &disk.lock);
+    }
     if (disk.dead || disk.step_count >= disk.kill_at) {
         disk.dead = true;
         return EIO;
     }
+    if ((disk.fault == DISK_SHORT && kind != CALL_MOVES_BYTES) ||
+        (disk.fault == EMFILE && kind != CALL_OPEN))
+        return 0;
     size_t number = disk.fault_calls++;
     if (number < disk.fault_at || number - disk.fault_at > disk.fault_more)
         return 0;
-    if (disk.fault == DISK_SHORT) {
-        if (is_short == NULL)
-            return 0;
+    if (disk.fault == DISK_SHORT)
         *is_short = true;
-    }
     if (!disk.fault_happened)
         disk.fault_position = disk.step_count;
     disk.fault_happened = true;
@@ -168,7 +182,7 @@ static int done(int result)
 static int disk_open(const char *path, int flags, mode_t mode)
 {
     pthread_mutex_lock(&disk.lock);
-    int error = call_begin(NULL);
+    int error = call_begin(CALL_OPEN, NULL);
     if (error != 0)
         return fail(error);
     int fd = disk.real.open(path, flags, mode);
@@ -189,7 +203,7 @@ static ssize_t disk_write(int fd, const void *data, size_t size)
     bool is_short = false;
 
     pthread_mutex_lock(&disk.lock);
-    int error = call_begin(&is_short);
+    int error = call_begin(CALL_MOVES_BYTES, &is_short);
     if (error != 0)
         return fail(error);
     ssize_t n = disk.real.write(fd, data, is_short && size > 1 ? size / 2 : size);
@@ -211,7 +225,7 @@ static ssize_t disk_pread(int fd, void *data, size_t size, off_t offset)
     bool is_short = false;
 
     pthread_mutex_lock(&disk.lock);
-    int error = call_begin(&is_short);
+    int error = call_begin(CALL_MOVES_BYTES, &is_short);
     pthread_mutex_unlock(&disk.lock);
     if (error != 0) {
         errno = error;
@@ -229,7 +243,7 @@ static bool holds_folders(const char *path)
 static int disk_fsync(int fd)
 {
     pthread_mutex_lock(&disk.lock);
-    int error = call_begin(NULL);
+    int error = call_begin(CALL_OTHER, NULL);
     if (error != 0)
         return fail(error);
     if (disk.fd_file[fd] != A_FOLDER)
@@ -247,7 +261,7 @@ static int disk_fsync(int fd)
 static int disk_link(const char *from, const char *to)
 {
     pthread_mutex_lock(&disk.lock);
-    int error = call_begin(NULL);
+    int error = call_begin(CALL_OTHER, NULL);
     if (error != 0)
         return fail(error);
     int result = disk.real.link(from, to);
@@ -267,7 +281,7 @@ static int disk_link(const char *from, const char *to)
 static int disk_unlink(const char *path)
 {
     pthread_mutex_lock(&disk.lock);
-    int error = call_begin(NULL);
+    int error = call_begin(CALL_OTHER, NULL);
     if (error != 0)
         return fail(error);
     int result = disk.real.unlink(path);
@@ -279,7 +293,7 @@ static int disk_unlink(const char *path)
 static int disk_mkdir(const char *path, mode_t mode)
 {
     pthread_mutex_lock(&disk.lock);
-    int error = call_begin(NULL);
+    int error = call_begin(CALL_OTHER, NULL);
     if (error != 0)
         return fail(error);
     int result = disk.real.mkdir(path, mode);
@@ -292,7 +306,7 @@ static int disk_syncfs(int fd)
 {
     (void)fd;
     pthread_mutex_lock(&disk.lock);
-    int error = call_begin(NULL);
+    int error = call_begin(CALL_OTHER, NULL);
     if (error != 0)
         return fail(error);
     step_add(disk.defects & DISK_KEEPS_SETTLED ? STEP_NOTHING : STEP_SYNCFS, "");
@@ -322,6 +336,36 @@ void disk_install(const char *folder, unsigned defects)
         .mkdir = disk_mkdir,
         .syncfs = disk_syncfs,
     };
+}
+
+static int adopt_one(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+    const char *name = below(path);
+    (void)at;
+
+    if (name[0] == '\0' || strcmp(name, "tmp") == 0 || strcmp(name, "lock") == 0)
+        return 0;
+    if (kind == FTW_D) {
+        step_add(STEP_MKDIR, name);
+        return 0;
+    }
+    step_add(STEP_MAKE, name)->file = ++disk.files;
+    struct step *step = step_add(STEP_WRITE, name);
+    step->file = disk.files;
+    step->size = (size_t)st->st_size;
+    step->data = malloc(step->size + 1);
+    int fd = open(path, O_RDONLY);
+    if (fd < 0 || read(fd, step->data, step->size) != (ssize_t)step->size)
+        abort();
+    close(fd);
+    return 0;
+}
+
+void disk_adopt(void)
+{
+    if (nftw(disk.folder, adopt_one, 16, FTW_PHYS) != 0)
+        abort();
+    step_add(STEP_SYNCFS, "");
 }
 
 void disk_remove(void)
@@ -369,6 +413,29 @@ void disk_revive(void)
 {
     disk.dead = false;
     disk.kill_at = SIZE_MAX;
+}
+
+void disk_pause_at(size_t n)
+{
+    disk_faults_clear();
+    disk.pause_at = n;
+}
+
+bool disk_is_paused(void)
+{
+    pthread_mutex_lock(&disk.lock);
+    bool is_paused = disk.is_paused;
+    pthread_mutex_unlock(&disk.lock);
+    return is_paused;
+}
+
+void disk_pause_end(void)
+{
+    pthread_mutex_lock(&disk.lock);
+    disk.pause_at = SIZE_MAX;
+    disk.is_paused = false;
+    pthread_cond_broadcast(&disk.pause_ended);
+    pthread_mutex_unlock(&disk.lock);
 }
 
 void disk_fault_at(size_t n, unsigned more, int fault)

@@ -30,6 +30,8 @@ enum disk_defect {
 enum disk_fault { DISK_SHORT = -1 }; /* else an errno */
 
 void disk_install(const char *folder, unsigned defects);
+/* What lies in the folder already is kept: a machine that has come up again. */
+void disk_adopt(void);
 /* The calls of libc again; forgets everything. */
 void disk_remove(void);
 
@@ -44,8 +46,14 @@ bool disk_is_dead(void);
 /* A new process. The page cache is as the dead one left it. */
 void disk_revive(void);
 
-/* Call n, and `more` after it, fail with the errno, or write short. Counted from the last
- * disk_install or disk_faults_clear. */
+/* Call n, counted from the last disk_faults_clear, waits until disk_pause_end: its process sleeps. The
+ * calls of others go on. */
+void disk_pause_at(size_t n);
+bool disk_is_paused(void);
+void disk_pause_end(void);
+
+/* Call n, and `more` after it, fail with the errno, or write or read short. Counted from here, of those
+ * that can: with EMFILE the calls that open, with DISK_SHORT those that write or read. */
 void disk_fault_at(size_t n, unsigned more, int fault);
 bool disk_fault_happened(void);
 /* The position at which it did. */

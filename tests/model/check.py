@@ -44,6 +44,7 @@ CHECKS = [
     ("log", "READS=3", BROKEN, "a proof with older puts unconfirmed: a stale read"),
     ("settle", "", HOLDS, "the folder store and the loss of power"),
     ("settle", "SETTLE=0", BROKEN, "what a takeover read is served before it is durable"),
+    ("settle", "SETTLE=2", BROKEN, "flushed after the seal only: an epoch that follows a seal which is lost"),
     ("settle", "FLUSH=0", BROKEN, "answered before the flush of the folder"),
     ("settle", "POISON=0", BROKEN, "goes on after a failed flush of a folder"),
     ("lease", "", HOLDS, "sessions over a change of leader: proof by the log or by the election lease"),
