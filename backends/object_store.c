@@ -356,10 +356,9 @@ static bool op_make_url(struct op *op)
         hf_s3_encode(&op->path, store->prefix, true);
         hf_s3_encode(&op->path, op->name, true);
     }
-    store->dialect->query(&op->query_text, op->query, op->query_count);
-    hf_buf_append_u8(&op->path, 0);
-    hf_buf_append_u8(&op->query_text, 0);
-    if (op->path.failed != HF_OK || op->query_text.failed != HF_OK)
+    /* Without its query the upload of a part would be a put of the object. */
+    if (!store->dialect->query(&op->query_text, op->query, op->query_count) ||
+        !hf_buf_append_u8(&op->path, 0) || !hf_buf_append_u8(&op->query_text, 0))
         return false;
     return hf_buf_append_format(&op->url, "%s%s%s%s", store->base_url, (char *)op->path.data,
                                 op->query_count > 0 ? "?" : "", (char *)op->query_text.data) &&
