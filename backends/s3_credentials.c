@@ -360,6 +360,7 @@ static void credentials_turn_cb(uv_timer_t *turn)
 
 static void refresh_end(struct hf_s3_credentials *c, enum hf_status status)
 {
+    hf_assert(c->source < SOURCE_COUNT);
     c->refreshing = false;
     c->status = status;
     if (status == HF_OK) {

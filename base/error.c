@@ -4,6 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#undef hf_error_set
+#undef hf_error_wrap
+
 enum hf_status hf_error_set(struct hf_error *err, enum hf_status status, const char *format, ...)
 {
     va_list args;

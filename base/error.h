@@ -25,4 +25,9 @@ enum hf_status hf_error_set(struct hf_error *err, enum hf_status status, const c
 enum hf_status hf_error_wrap(struct hf_error *err, enum hf_status status, const char *format, ...)
     HF_PRINTF(3, 4);
 
+#ifdef __clang_analyzer__ /* it does not see from another file that the status comes back */
+#define hf_error_set(err, status, ...) ((hf_error_set)(err, status, __VA_ARGS__), (status))
+#define hf_error_wrap(err, status, ...) ((hf_error_wrap)(err, status, __VA_ARGS__), (status))
+#endif
+
 #endif

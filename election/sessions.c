@@ -379,6 +379,7 @@ static bool grant_next(struct hf_sessions *s, uint64_t now_ms, struct hf_session
         s->dirty = cluster->dirty_next;
         cluster->dirty = false;
         if (cluster->sessions == 0 && !cluster->granting) {
+            hf_assert(s->clusters != NULL); /* it is one of them */
             HASH_DEL(s->clusters, cluster);
             hf_free(cluster->path);
             hf_free(cluster);
