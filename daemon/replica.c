@@ -30,10 +30,10 @@ struct hf_replica {
     struct hf_replica_observer observer;
     uv_timer_t timer;
     struct hf_journal_effects effects;
+    struct hf_journal_effects told; /* flags and submissions that the observer has not seen yet */
     bool stepping;
     uint64_t failed[HF_JOURNAL_CALLS_MAX]; /* calls that there was no memory for: their ids */
     size_t failed_count;
-    struct hf_submission_list arrived; /* submitted from within a step's callbacks */
     uint64_t calls_under_way;
     bool closing;
     void (*closed)(void *arg);
@@ -258,6 +258,18 @@ static void replica_maybe_closed(struct hf_replica *r)
         uv_close((uv_handle_t *)&r->timer, closed_cb);
 }
 
+static void done_append(struct hf_submission_list *list, struct hf_submission *submission)
+{
+    submission->next = NULL;
+    if (list->last == NULL)
+        list->first = submission;
+    else
+        list->last->next = submission;
+    list->last = submission;
+    list->count++;
+}
+
+/* One step of the journal and its calls. What the observer is to be told waits in r->told. */
 static void step_once(struct hf_replica *r, struct hf_journal_event *ev)
 {
     struct hf_journal_effects *fx = &r->effects;
@@ -276,16 +288,22 @@ static void step_once(struct hf_replica *r, struct hf_journal_event *ev)
                     hf_journal_state_name(after));
     for (size_t i = 0; i < fx->call_count; i++)
         call_start(r, &fx->calls[i]);
-    if (fx->confirmed_changed && r->observer.changed != NULL)
-        r->observer.changed(r->observer.arg);
     while ((submission = hf_submission_list_take(&fx->done)) != NULL)
-        r->observer.done(r->observer.arg, submission);
-    if (fx->stepped_down)
-        r->observer.stepped_down(r->observer.arg, &fx->error);
-    if (fx->became_leader)
-        r->observer.became_leader(r->observer.arg);
-    if (fx->halted)
-        r->observer.halted(r->observer.arg, &fx->error);
+        done_append(&r->told.done, submission);
+    r->told.confirmed_changed |= fx->confirmed_changed;
+    r->told.stepped_down |= fx->stepped_down;
+    r->told.became_leader |= fx->became_leader;
+    r->told.halted |= fx->halted;
+    if (fx->stepped_down || fx->halted)
+        r->told.error = fx->error;
+}
+
+static bool flag_take(bool *flag)
+{
+    bool was = *flag;
+
+    *flag = false;
+    return was;
 }
 
 static void step_failed(struct hf_replica *r)
@@ -302,20 +320,30 @@ static void step_failed(struct hf_replica *r)
     step_once(r, &ev);
 }
 
-/* Callbacks submit more; those wait until the present effects are used up. */
+/* Callbacks submit more, and build it on the pending state: a submission is stepped at once, so that
+ * the next callback sees it there. Only the news of it waits its turn. */
 static void replica_step(struct hf_replica *r, struct hf_journal_event *ev)
 {
+    struct hf_journal_effects *told = &r->told;
     struct hf_submission *submission;
 
     hf_assert(!r->stepping);
     r->stepping = true;
     step_once(r, ev);
     for (;;) {
-        if (r->failed_count > 0) {
+        if (flag_take(&told->confirmed_changed)) {
+            if (r->observer.changed != NULL)
+                r->observer.changed(r->observer.arg);
+        } else if ((submission = hf_submission_list_take(&told->done)) != NULL) {
+            r->observer.done(r->observer.arg, submission);
+        } else if (flag_take(&told->stepped_down)) {
+            r->observer.stepped_down(r->observer.arg, &told->error);
+        } else if (flag_take(&told->became_leader)) {
+            r->observer.became_leader(r->observer.arg);
+        } else if (flag_take(&told->halted)) {
+            r->observer.halted(r->observer.arg, &told->error);
+        } else if (r->failed_count > 0) {
             step_failed(r);
-        } else if ((submission = hf_submission_list_take(&r->arrived)) != NULL) {
-            struct hf_journal_event next = {.kind = HF_JOURNAL_SUBMIT, .submit = submission};
-            step_once(r, &next);
         } else {
             break;
         }
@@ -369,18 +397,12 @@ void hf_replica_unelected(struct hf_replica *r)
 
 void hf_replica_submit(struct hf_replica *r, struct hf_submission *submission)
 {
-    if (r->stepping) {
-        submission->next = NULL;
-        if (r->arrived.last == NULL)
-            r->arrived.first = submission;
-        else
-            r->arrived.last->next = submission;
-        r->arrived.last = submission;
-        r->arrived.count++;
-        return;
-    }
     struct hf_journal_event ev = {.kind = HF_JOURNAL_SUBMIT, .submit = submission};
-    replica_step(r, &ev);
+
+    if (r->stepping)
+        step_once(r, &ev);
+    else
+        replica_step(r, &ev);
 }
 
 const struct hf_journal *hf_replica_journal(const struct hf_replica *r)

@@ -15,6 +15,13 @@ DAEMON = os.environ.get("HOLDFASTD", os.path.join(ROOT, "build/release/daemon/ho
 CLI = os.environ.get("HOLDFAST_CLI", os.path.join(ROOT, "build/release/cli/holdfast"))
 
 
+def request(method, path, body=None, headers=None):
+    """The bytes of a request, for bare connections."""
+    text = b"" if body is None else json.dumps(body).encode()
+    head = {"Host": "x", "Content-Length": len(text), **({"Content-Type": "application/json"} if text else {}), **(headers or {})}
+    return (f"{method} {path} HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in head.items()) + "\r\n").encode() + text
+
+
 class Daemon:
     def __init__(self, store=None, **settings):
         self.folder = tempfile.mkdtemp(prefix="holdfast-rpc-")
@@ -94,6 +101,10 @@ class Daemon:
         if answer.getheader("Content-Type") == "application/json":
             data = json.loads(data)
         return answer.status, data, dict(answer.getheaders())
+
+    def link(self):
+        """A bare connection."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=15)
 
     def raw(self, data, timeout=5, half_close=False):
         """Sends bytes, returns all that comes back until the daemon closes or falls silent."""

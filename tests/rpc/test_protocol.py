@@ -1,12 +1,14 @@
 """The protocol against a real daemon: docs/protocol.md, section by section."""
 import hashlib
 import os
+import re
+import signal
 import sys
 import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from harness import CLI, Daemon, JobManager, Stream  # noqa: E402
+from harness import CLI, Daemon, JobManager, Stream, request  # noqa: E402
 import subprocess  # noqa: E402
 
 JOB = "0123456789abcdef" * 2
@@ -62,6 +64,46 @@ class Protocol(unittest.TestCase):
         event = again.next("granted")
         self.assertEqual(event["fence"], jm.fence)
         self.assertEqual(event["leader_session"], jm.leader_session)
+
+    def test_sessions_that_are_closed_together_leave_no_leader(self):
+        # The heir is closed while its grant is being written: its end has to undo the grant.
+        cluster = self.id().split(".")[-1]
+        for _ in range(10):
+            managers = [JobManager(self.daemon, cluster=cluster).wait_granted()]
+            managers += [JobManager(self.daemon, cluster=cluster) for _ in range(3)]
+            self.daemon.process.send_signal(signal.SIGSTOP)
+            try:
+                links = [self.daemon.link() for _ in range(1 + len(managers))]
+                links[0].sendall(request("GET", "/v1/clusters"))
+                for link, manager in zip(links[1:], managers):
+                    link.sendall(request("DELETE", f"{manager.base}/sessions/{manager.sid}"))
+            finally:
+                self.daemon.process.send_signal(signal.SIGCONT)
+            for link in links:
+                link.recv(65536)
+                link.close()
+            left = self.expect(self.daemon.call("GET", f"/v1/clusters/default/{cluster}/leader"), 200)
+            self.assertEqual((left["holder"], left["leader_session"]), (None, None))
+
+    def test_pipelined_reservations_never_share_an_id(self):
+        # Answers of one record let the next requests of their connections in, all in one turn of the loop.
+        jm = self.leader()
+        head = {"Holdfast-Session": jm.sid, "Holdfast-Fence": str(jm.fence)}
+        one = request("POST", f"{jm.base}/jobs/{JOB}/counter/reserve", {"count": 1}, head)
+        count = 20
+        links = [self.daemon.link() for _ in range(8)]
+        for link in links:
+            link.sendall(one * count)
+        ids = []
+        for link in links:
+            text = b""
+            while text.count(b'"from"') < count:
+                piece = link.recv(65536)
+                self.assertTrue(piece, text[-200:])
+                text += piece
+            ids += re.findall(rb'"from":\s*(\d+)', text)
+            link.close()
+        self.assertEqual(len(ids), len(set(ids)))
 
     def test_a_second_stream_replaces_the_first(self):
         jm = self.leader()
