@@ -18,18 +18,19 @@ import (
 
 // daemon is one holdfastd that is killed and started again, always at the same address.
 type daemon struct {
-	name   string
-	binary string
-	config string
-	log    string
-	listen string
-	proxy  *proxy
-	mutex  sync.Mutex // of the process: start, kill, pause
-	child  *exec.Cmd
-	exited chan struct{}
-	paused bool
-	wanted atomic.Bool // it should be running
-	died   func(error) // called when it is not
+	name     string
+	binary   string
+	config   string
+	log      string
+	listen   string
+	proxy    *proxy
+	election []*proxy   // to the servers of its election
+	mutex    sync.Mutex // of the process: start, kill, pause
+	child    *exec.Cmd
+	exited   chan struct{}
+	paused   bool
+	wanted   atomic.Bool // it should be running
+	died     func(error) // called when it is not
 }
 
 // launcher starts all children on one thread that lives as long as the program: the kernel ends a child when the thread
@@ -65,7 +66,7 @@ func newDaemon(work, name, binary string, settings []string) (*daemon, error) {
 	if err := os.WriteFile(d.config, []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
 		return nil, err
 	}
-	d.proxy, err = newProxy(listen)
+	d.proxy, err = newProxy(listen, true)
 	return d, err
 }
 
@@ -181,4 +182,20 @@ func (d *daemon) leads() bool {
 		State string `json:"state"`
 	}
 	return json.NewDecoder(answer.Body).Decode(&status) == nil && status.State == "leading"
+}
+
+// quorumProxies puts a proxy before each server of the election, so that one replica alone can lose them.
+func quorumProxies(servers string) (proxies []*proxy, settings []string, err error) {
+	if servers == "" {
+		return nil, nil, nil
+	}
+	var names []string
+	for _, server := range strings.Split(servers, ",") {
+		p, err := newProxy(server, false)
+		if err != nil {
+			return nil, nil, err
+		}
+		proxies, names = append(proxies, p), append(names, p.listener.Addr().String())
+	}
+	return proxies, []string{"election: zookeeper", "election.zookeeper.quorum: " + strings.Join(names, ",")}, nil
 }

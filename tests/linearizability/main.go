@@ -148,7 +148,9 @@ func (w *world) report() map[string]interface{} {
 		"seed": w.seed, "replicas": len(w.daemons), "seconds": int(time.Since(w.begun).Seconds()),
 		"operations": w.stats.operations.Load(), "ambiguous": w.stats.ambiguous.Load(), "clients": w.clients.Load(),
 		"kills": w.stats.kills.Load(), "pauses": w.stats.pauses.Load(), "cuts": w.stats.cuts.Load(),
-		"partitions": w.stats.partitions.Load(), "full_disks": w.stats.full.Load(), "second_daemons": w.stats.seconds.Load(),
+		"partitions": w.stats.partitions.Load(), "partitions_from_election": w.stats.isolated.Load(),
+		"server_pauses": w.stats.serverPauses.Load(), "daemons_that_became_leader": w.stats.leaders.Load(),
+		"full_disks": w.stats.full.Load(), "second_daemons": w.stats.seconds.Load(),
 		"request_faults": faults, "refusals": w.stats.statuses.of, "clusters_checked": w.checked,
 		"violations": w.violations, "undecided": w.undecided, "planted_and_found": w.planted, "problems": len(w.problems), "first_problems": firstOf(w.problems, 10),
 		"longest_without_answer_ms": w.stats.longestAnswer.Load() / 1e6,
@@ -197,8 +199,10 @@ func run() error {
 	binary := flag.String("daemon", "", "holdfastd")
 	replicas := flag.Int("replicas", 1, "how many")
 	work := flag.String("work", "", "folder for logs and histories")
-	store := flag.String("store", "", "folder of the store")
-	disk := flag.Bool("disk", false, "the store's folder is on a small disk of its own, which may be filled")
+	store := flag.String("store", "", "URL of the store; it must be empty")
+	disk := flag.String("disk", "", "folder on the small disk of the store's own, which may be filled")
+	zookeeper := flag.String("zookeeper", "", "the election's servers, host:port,host:port: each replica gets proxies of its own to them")
+	servers := flag.String("servers", "", "process ids of servers that are stopped and continued, separated by ','")
 	settings := flag.String("settings", "", "more settings of the daemons, separated by ';'")
 	seed := flag.Int64("seed", 0, "default: a new one, printed")
 	slots := flag.Int("clusters", 4, "clusters at a time")
@@ -224,16 +228,21 @@ func run() error {
 		w.seed = time.Now().UnixNano() % (1 << 31)
 	}
 	fmt.Printf("seed %d\n", w.seed)
-	common := []string{"store: file://" + *store, "session.ttl-min: 1s", "timeout.request: 1s", "store.snapshot-records: 400",
+	common := []string{"store: " + *store, "session.ttl-min: 1s", "timeout.request: 1s", "store.snapshot-records: 400",
 		"store.ballast: 1MiB", "log.level: info"}
 	if *settings != "" {
 		common = append(common, strings.Split(*settings, ";")...)
 	}
 	for i := 0; i < *replicas; i++ {
-		d, err := newDaemon(w.work, fmt.Sprintf("replica-%d", i), *binary, common)
+		election, quorum, err := quorumProxies(*zookeeper)
 		if err != nil {
 			return err
 		}
+		d, err := newDaemon(w.work, fmt.Sprintf("replica-%d", i), *binary, append(quorum, common...))
+		if err != nil {
+			return err
+		}
+		d.election = election
 		d.died = func(err error) { w.problem("%v", err) }
 		w.daemons = append(w.daemons, d)
 	}
@@ -253,7 +262,10 @@ func run() error {
 		}
 	}
 	w.until = time.Now().Add(time.Duration(*minutes * float64(time.Minute)))
-	n := newNemesis(w, *store, *disk)
+	n, err := newNemesis(w, *disk, *servers)
+	if err != nil {
+		return err
+	}
 	if *calm {
 		w.faultShare = 0
 		n.acts = nil
@@ -263,7 +275,7 @@ func run() error {
 		if err := d.stop(); err != nil {
 			w.problem("%v", err)
 		}
-		if err := problemsInLogs(d); err != nil {
+		if err := w.readLog(d); err != nil {
 			w.problem("%v", err)
 		}
 	}

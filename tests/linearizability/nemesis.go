@@ -5,6 +5,7 @@ import (
 	"math/rand"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -14,22 +15,35 @@ import (
 type nemesis struct {
 	world *world
 	dice  *rand.Rand
-	store string // folder of the store
+	disk  string
+	pids  []int // of servers
 	acts  []func()
 }
 
-// newNemesis: disk says that the store has a small disk of its own.
-func newNemesis(w *world, store string, disk bool) *nemesis {
-	n := &nemesis{world: w, dice: rand.New(rand.NewSource(w.seed)), store: store}
+// newNemesis: disk is a folder on the small disk of the store's own, or empty.
+func newNemesis(w *world, disk, servers string) (*nemesis, error) {
+	n := &nemesis{world: w, dice: rand.New(rand.NewSource(w.seed)), disk: disk}
 	n.acts = []func(){n.kill, n.kill, n.kill, n.killAtAnswer, n.killAtAnswer, n.killAtAnswer, n.stopContinue, n.stopContinue,
 		n.cut, n.cut, n.silence}
-	if disk {
+	if disk != "" {
 		n.acts = append(n.acts, n.fill)
 	}
-	if len(w.daemons) == 1 { // replicas share the store: that is what they are for
+	if servers != "" {
+		for _, text := range strings.Split(servers, ",") {
+			pid, err := strconv.Atoi(text)
+			if err != nil {
+				return nil, err
+			}
+			n.pids = append(n.pids, pid)
+		}
+		n.acts = append(n.acts, n.pauseServer)
+	}
+	if len(w.daemons[0].election) > 0 {
+		n.acts = append(n.acts, n.isolate, n.isolate)
+	} else if len(w.daemons) == 1 { // replicas share the store: that is what they are for
 		n.acts = append(n.acts, n.second)
 	}
-	return n
+	return n, nil
 }
 
 func (n *nemesis) between(low, high time.Duration) time.Duration {
@@ -130,9 +144,38 @@ func (n *nemesis) silence() {
 	p.setMode(passing)
 }
 
+// isolate takes the election's servers from one replica, which keeps its clients and the store.
+func (n *nemesis) isolate() {
+	d := n.victim()
+	mode := []int32{silent, refusing}[n.dice.Intn(2)]
+	for _, p := range d.election {
+		p.setMode(mode)
+		if mode == refusing {
+			p.cutAll()
+		}
+	}
+	n.world.stats.isolated.Add(1)
+	n.world.pause(n.between(500*time.Millisecond, 2*ttl))
+	for _, p := range d.election {
+		p.setMode(passing)
+	}
+}
+
+// pauseServer stops a server of the election or of the store for a while.
+func (n *nemesis) pauseServer() {
+	pid := n.pids[n.dice.Intn(len(n.pids))]
+	if syscall.Kill(pid, syscall.SIGSTOP) != nil {
+		n.world.problem("server %d is not there", pid)
+		return
+	}
+	n.world.stats.serverPauses.Add(1)
+	n.world.pause(n.between(100*time.Millisecond, ttl))
+	syscall.Kill(pid, syscall.SIGCONT)
+}
+
 // fill leaves no room on the disk of the store for a while.
 func (n *nemesis) fill() {
-	path := filepath.Join(filepath.Dir(n.store), "filler")
+	path := filepath.Join(n.disk, "filler")
 	filler, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		n.world.problem("no filler: %v", err)
@@ -184,13 +227,16 @@ func (n *nemesis) second() {
 	}
 }
 
-// problemsInLogs: what no daemon may say of itself.
-func problemsInLogs(d *daemon) error {
+// readLog counts how often the daemon became leader, and finds what no daemon may say of itself.
+func (w *world) readLog(d *daemon) error {
 	text, err := os.ReadFile(d.log)
 	if err != nil {
 		return err
 	}
 	for _, line := range strings.Split(string(text), "\n") {
+		if strings.Contains(line, " event=daemon.serving ") {
+			w.stats.leaders.Add(1)
+		}
 		for _, bad := range []string{"assertion", "AddressSanitizer", "runtime error:", "LeakSanitizer"} {
 			if strings.Contains(line, bad) {
 				return fmt.Errorf("%s: %s", d.name, line)

@@ -39,7 +39,7 @@ type proxy struct {
 	mode     atomic.Int32
 	mutex    sync.Mutex
 	changed  *sync.Cond
-	fresh    map[string]*link // accepted, by the client's address, until dial takes it
+	fresh    map[string]*link // accepted, by the client's address, until dial takes it; nil: nobody dials
 	links    map[*link]bool
 }
 
@@ -58,12 +58,16 @@ type link struct {
 	once   sync.Once
 }
 
-func newProxy(target string) (*proxy, error) {
+// newProxy: dialled says that all connections are made by dial.
+func newProxy(target string, dialled bool) (*proxy, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	p := &proxy{listener: listener, target: target, fresh: map[string]*link{}, links: map[*link]bool{}}
+	p := &proxy{listener: listener, target: target, links: map[*link]bool{}}
+	if dialled {
+		p.fresh = map[string]*link{}
+	}
 	p.changed = sync.NewCond(&p.mutex)
 	go p.accept()
 	return p, nil
@@ -77,8 +81,11 @@ func (p *proxy) accept() {
 		}
 		l := &link{proxy: p, client: conn, up: make(chan bool, 1)}
 		p.mutex.Lock()
-		p.fresh[conn.RemoteAddr().String()], p.links[l] = l, true
-		p.changed.Broadcast()
+		p.links[l] = true
+		if p.fresh != nil {
+			p.fresh[conn.RemoteAddr().String()] = l
+			p.changed.Broadcast()
+		}
 		p.mutex.Unlock()
 		go l.run()
 	}
