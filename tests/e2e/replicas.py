@@ -6,7 +6,8 @@ end. --how pause: SIGSTOP for longer than its lease, then SIGCONT: what it answe
 of its own. --how drill: `holdfast drill`, which must find the same as this test does.
 
 Through all of it: no acknowledged commit is lost or overtaken, no session ends, no leadership of a JobManager changes. The
-gap is the longest time that each job waited for an answer around each kill.
+gap is the longest time that each job waited for an answer around each kill. With --flink a real Flink cluster stands beside
+the load: its job completes checkpoints all the time and is never restarted.
 """
 import argparse
 import json
@@ -19,21 +20,24 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from lib import zookeeper  # noqa: E402
+from lib import flink, maven  # noqa: E402
+from lib.failover import wait_checkpoints  # noqa: E402
 from lib.failure import Failure, wait_until  # noqa: E402
+from lib.installation import ELECTIONS, STORES, Installation, ReplicatedHoldfast  # noqa: E402
 from lib.load import Connection, Job, Manager  # noqa: E402
 from lib.paths import BUILD  # noqa: E402
-from lib.replicas import Replicas  # noqa: E402
-from lib.rig import main_guard, write_json  # noqa: E402
+from lib.rig import Rig, main_guard, write_json  # noqa: E402
 
-BAD = ("lost_writes", "sessions_lost", "stale_acknowledgements")
+BAD = ("lost_writes", "sessions_lost", "stale_acknowledgements", "flink_restarts")
 
 
 def arguments():
     parser = argparse.ArgumentParser(prog="replicas", description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=100, help="default 100")
     parser.add_argument("--how", choices=("kill", "term", "pause", "drill"), default="kill")
-    parser.add_argument("--election", choices=("zookeeper",), default="zookeeper")
+    parser.add_argument("--election", choices=sorted(ELECTIONS), default="zookeeper")
+    parser.add_argument("--store", choices=sorted(STORES), default="file")
+    parser.add_argument("--flink", metavar="VERSION", help="a real Flink cluster beside the load, whose job must not restart")
     parser.add_argument("--nodes", type=int, default=3, help="of the ensemble; default 3")
     parser.add_argument("--replicas", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=64)
@@ -117,16 +121,42 @@ class Attack:
         self.replicas.wait_ready()
 
 
-def run(args, work, result):
-    dice = random.Random(result["seed"])
-    ensemble = zookeeper.Ensemble(work, args.nodes).start()
-    election = {"election": "zookeeper", "election.zookeeper.quorum": ensemble.quorum,
-                "election.zookeeper.session-timeout": f"{args.session_ms}ms",
-                "election.proof-of-death": "false" if args.no_proof_of_death else "true"}
-    replicas = Replicas(work, args.replicas, f"file://{work}/store", election)
+class Bystander:
+    """A Flink cluster on the same replicas, whose job must not notice."""
+
+    def __init__(self, rig):
+        self.rig = rig
+        cluster = rig.flink
+        for _ in range(2):
+            cluster.start_jobmanager()
+        cluster.start_taskmanager()
+        self.leader = cluster.wait_leader()
+        for jm in cluster.living():
+            jm.wait_rest()
+        rig.ha.wait_standby(cluster.cluster_id)
+        cluster.wait_slots(1)
+        self.job = cluster.submit(maven.job_jar(), "--name", "bystander")
+        cluster.wait_running(self.job)
+        wait_checkpoints(self.leader, 2)
+        self.start = self.leader.lines.mark()
+
+    def end(self, result):
+        """Checkpoints still complete; then counts what must not have happened."""
+        wait_checkpoints(self.leader, 2, self.leader.lines.mark())
+        restarts = self.leader.lines.find(r"Job .* switched from state \w+ to (RESTARTING|FAILING|FAILED)", self.start)
+        lost = self.leader.lines.find(self.rig.ha.lost, self.start)
+        result["flink_version"] = self.rig.version
+        result["flink_checkpoints"] = len(self.leader.lines.find(flink.COMPLETED, self.start))
+        result["flink_restarts"] = len(restarts) + len(lost)
+        result["problems"] += [line.text for line, _ in (restarts + lost)[:5]]
+        self.rig.flink.cancel(self.job)
+
+
+def attack_all(args, replicas, result):
+    """Load, kills, and the account of both."""
     managers, jobs = [], []
+    dice = random.Random(result["seed"])
     try:
-        replicas.start()
         managers = [Manager(replicas.endpoints, f"c{number}").start() for number in range(args.clusters)]
         jobs = [Job(managers[number % len(managers)]).start() for number in range(args.jobs)]
         attack = Attack(args, replicas, jobs, dice)
@@ -157,13 +187,28 @@ def run(args, work, result):
             manager.stop()
         for job in jobs:
             job.ended.set()
-        replicas.stop()
-        ensemble.stop()
+
+
+def run(args, work, result):
+    options = {"election": args.election, "store": args.store, "replicas": args.replicas, "nodes": args.nodes,
+               "session_ms": args.session_ms, "proof_of_death": not args.no_proof_of_death}
+    if args.flink is None:
+        installation = Installation(work, **options)
+        try:
+            attack_all(args, installation.start().replicas, result)
+        finally:
+            installation.stop()
+        return
+    flink_options = {"execution.checkpointing.interval": "500 ms"}
+    with Rig("replicas", args.flink, ReplicatedHoldfast, work / "flink", flink_options, options) as rig:
+        bystander = Bystander(rig)
+        attack_all(args, rig.ha.replicas, result)
+        bystander.end(result)
 
 
 def main():
     args = arguments()
-    result = {"how": args.how, "election": args.election, "replicas": args.replicas, "jobs": args.jobs, "kills": 0,
+    result = {"how": args.how, "election": args.election, "store": args.store, "replicas": args.replicas, "jobs": args.jobs, "kills": 0,
               "seed": args.seed if args.seed is not None else random.SystemRandom().randrange(2 ** 31)}
     print(f"seed {result['seed']}", flush=True)
     with tempfile.TemporaryDirectory(prefix="holdfast-replicas-") as temporary:
@@ -171,10 +216,10 @@ def main():
         work.mkdir(parents=True, exist_ok=True)
         run(args, work, result)
     print(f"{result['kills']} x {args.how}: takeover {result['takeover_ms']}, gap per job {result['gap_ms']} ms, "
-          f"{result['commits']} commits, " + ", ".join(f"{key} {result[key]}" for key in BAD))
+          f"{result['commits']} commits, " + ", ".join(f"{key} {result[key]}" for key in BAD if key in result))
     if args.json:
         write_json(args.json, result)
-    bad = [key for key in BAD if result[key]]
+    bad = [key for key in BAD if result.get(key)]
     if bad or result["kills"] < args.kills:
         raise Failure(f"{', '.join(bad) or 'ended early'}: {result['problems'][:3]}")
 

@@ -22,7 +22,8 @@ class Rig:
         self.name = name
         self.version = maven.flink_version(flink)
         self.quiet = quiet
-        self._ha_kind = ha
+        #: "holdfast", "zookeeper", or a class of the same shape as Holdfastd.
+        self._ha_kind = {"holdfast": Holdfastd, "zookeeper": ZooKeeper}.get(ha, ha)
         self._keep = work is not None
         self._given = work
         self._options = options
@@ -59,12 +60,11 @@ class Rig:
         self.say(f"Flink {self.version}: jars (downloaded on first use)")
         maven.flink_lib(self.version)
         maven.job_jar()
-        if self._ha_kind == "holdfast":
+        if self._ha_kind is not ZooKeeper:
             maven.plugin_jar()
-        self.say(f"starting {'holdfastd' if self._ha_kind == 'holdfast' else 'ZooKeeper'}; "
+        self.say(f"starting {'ZooKeeper' if self._ha_kind is ZooKeeper else 'holdfastd'}; "
                  f"everything of this run is in {self.work}")
-        kind = Holdfastd if self._ha_kind == "holdfast" else ZooKeeper
-        self.ha = kind(self.work, **self._ha_options)
+        self.ha = self._ha_kind(self.work, **self._ha_options)
         self.ha.start()
         self.flink = Flink(self.work, self.version, self.ha, self._options, **self._flink_kw)
 
@@ -82,8 +82,7 @@ class Rig:
             signal.signal(signal.SIGINT, previous)
         failed = kind is not None and not issubclass(kind, (KeyboardInterrupt, SystemExit))
         if self._keep or failed:
-            service = "holdfastd" if self._ha_kind == "holdfast" else "zookeeper"
-            self.say(f"logs: {self.work}/logs and {self.work}/{service}")
+            self.say(f"logs: {self.work}/logs and the other folders in {self.work}")
         else:
             shutil.rmtree(self.work, ignore_errors=True)
 

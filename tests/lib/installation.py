@@ -1,0 +1,118 @@
+"""Several holdfastd with what they stand on: an election service and a store; for Flink and without it."""
+import shutil
+from pathlib import Path
+
+from . import http, maven, zookeeper
+from .failure import wait_until
+from .holdfastd import Holdfastd
+from .replicas import Replicas
+
+
+def _zookeeper(work, options):
+    ensemble = zookeeper.Ensemble(work, options["nodes"]).start()
+    return ensemble, {"election": "zookeeper", "election.zookeeper.quorum": ensemble.quorum,
+                      "election.zookeeper.session-timeout": f"{options['session_ms']}ms"}
+
+
+def _file(work, _options):
+    return None, {"store": f"file://{work}/store"}
+
+
+#: Name -> function (work, options) that starts the service: (what has a stop(), or None; settings of the replicas).
+ELECTIONS = {"zookeeper": _zookeeper}
+STORES = {"file": _file}
+
+OPTIONS = {"election": "zookeeper", "store": "file", "replicas": 3, "nodes": 3, "session_ms": 6000, "proof_of_death": True}
+
+
+class Installation:
+    """options: see OPTIONS; nodes: of a ZooKeeper ensemble, session_ms: how long a silent leader keeps its lease."""
+
+    def __init__(self, work, **options):
+        unknown = set(options) - set(OPTIONS)
+        if unknown:
+            raise ValueError(f"no options of an installation: {unknown}")
+        self.work = Path(work)
+        self.options = {**OPTIONS, **options}
+        self.services = []
+        self.replicas = None
+
+    def start(self):
+        settings = {"election.proof-of-death": "true" if self.options["proof_of_death"] else "false"}
+        try:
+            for kinds, name in ((STORES, self.options["store"]), (ELECTIONS, self.options["election"])):
+                service, more = kinds[name](self.work, self.options)
+                if service is not None:
+                    self.services.append(service)
+                settings.update(more)
+            store = settings.pop("store")
+            self.replicas = Replicas(self.work, self.options["replicas"], store, settings).start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self):
+        if self.replicas is not None:
+            self.replicas.stop()
+        for service in reversed(self.services):
+            service.stop()
+        self.services = []
+
+
+class ReplicatedHoldfast(Holdfastd):
+    """An installation as the coordinator of a Flink cluster, for Rig(ha=ReplicatedHoldfast)."""
+
+    def __init__(self, work, flink_options=None, **options):
+        super().__init__(work, flink_options)
+        self.installation = Installation(work, **options)
+        self._leader = None
+
+    @property
+    def replicas(self):
+        return self.installation.replicas
+
+    @property
+    def url(self):
+        """Of the replica that led when it was last asked for."""
+        return f"http://{self._leader or self.replicas.endpoints[0]}"
+
+    def start(self):
+        self.work.mkdir(parents=True, exist_ok=True)
+        self.installation.start()
+        return self
+
+    def wait_ready(self, timeout=30):
+        self.replicas.wait_ready(timeout)
+
+    def kill(self):
+        raise NotImplementedError("kill one of .replicas")
+
+    def restart(self):
+        raise NotImplementedError("start one of .replicas")
+
+    def stop(self):
+        self.installation.stop()
+
+    def class_path(self):
+        return [shutil.copy(maven.plugin_jar(), self.work / "holdfast-flink.jar")]
+
+    def flink_options(self):
+        endpoints = ",".join(f"http://{address}" for address in self.replicas.endpoints)
+        return {**super().flink_options(), "holdfast.endpoints": endpoints, **self._flink_options}
+
+    def get(self, path):
+        """From whoever leads; None when nobody does at the moment, or the answer is not a 200."""
+        for address in [self._leader, *self.replicas.endpoints]:
+            if address is None:
+                continue
+            status, answer = http.call("GET", f"http://{address}{path}", timeout=5)
+            if status == 200:
+                self._leader = address
+                return answer
+        return None
+
+    def wait_leader(self, besides=None):
+        leader = wait_until(lambda: self.replicas.wait_leader(besides=besides), 60, "a replica to lead")
+        self._leader = leader.address
+        return leader
