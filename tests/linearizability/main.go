@@ -262,7 +262,7 @@ func run() error {
 		}
 	}
 	w.until = time.Now().Add(time.Duration(*minutes * float64(time.Minute)))
-	n, err := newNemesis(w, *disk, *servers)
+	n, err := newNemesis(w, *disk, *servers, strings.HasPrefix(*store, "file:"))
 	if err != nil {
 		return err
 	}

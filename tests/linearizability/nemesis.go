@@ -20,8 +20,8 @@ type nemesis struct {
 	acts  []func()
 }
 
-// newNemesis: disk is a folder on the small disk of the store's own, or empty.
-func newNemesis(w *world, disk, servers string) (*nemesis, error) {
+// newNemesis: disk is a folder on the small disk of the store's own, or empty; oneOnly: the store refuses a second daemon.
+func newNemesis(w *world, disk, servers string, oneOnly bool) (*nemesis, error) {
 	n := &nemesis{world: w, dice: rand.New(rand.NewSource(w.seed)), disk: disk}
 	n.acts = []func(){n.kill, n.kill, n.kill, n.killAtAnswer, n.killAtAnswer, n.killAtAnswer, n.stopContinue, n.stopContinue,
 		n.cut, n.cut, n.silence}
@@ -40,7 +40,7 @@ func newNemesis(w *world, disk, servers string) (*nemesis, error) {
 	}
 	if len(w.daemons[0].election) > 0 {
 		n.acts = append(n.acts, n.isolate, n.isolate)
-	} else if len(w.daemons) == 1 { // replicas share the store: that is what they are for
+	} else if len(w.daemons) == 1 && oneOnly {
 		n.acts = append(n.acts, n.second)
 	}
 	return n, nil
