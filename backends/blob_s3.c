@@ -9,6 +9,8 @@ static void s3_hash_body(struct hf_object_try *attempt)
     struct hf_hash hash = hf_hash_of(attempt->body);
 
     hf_hex_encode(hash.bytes, HF_HASH_SIZE, attempt->body_hash);
+    if (attempt->call == HF_OBJECT_REMOVE_MANY)
+        (void)hf_s3_md5(attempt->body, attempt->body_md5);
 }
 
 static void header_add(struct hf_object_try *attempt, const char *name, const char *value)
@@ -30,6 +32,8 @@ static bool s3_sign(struct hf_object_try *attempt, const struct hf_s3_keys *keys
         header_add(attempt, "if-none-match", "*");
     if (attempt->range[0] != '\0')
         header_add(attempt, "range", attempt->range);
+    if (attempt->body_md5[0] != '\0')
+        header_add(attempt, "content-md5", attempt->body_md5);
     if (attempt->call == HF_OBJECT_CREATE || attempt->call == HF_OBJECT_INITIATE)
         header_add(attempt, "content-type", "application/octet-stream");
     if (keys->access_key[0] == '\0')

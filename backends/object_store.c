@@ -41,9 +41,25 @@ enum {
     ETAG_MAX = 128,
     UPLOAD_ID_MAX = 1024,
     LIST_ROUNDS_MAX = 1000, /* pages without a name of ours */
+    BATCH_MAX = 250,        /* removals in one request; servers take 1000 */
 };
 
-enum op_state { OP_WAITS_FOR_KEYS, OP_SLEEPS, OP_IS_SENT, OP_HAS_ENDED };
+enum op_state {
+    OP_COLLECTS,        /* a removal, until the loop turns: those of one turn are sent as one */
+    OP_IS_IN_BATCH,     /* a removal, sent by another operation */
+    OP_WAITS_FOR_CHECK, /* of the bucket */
+    OP_WAITS_FOR_KEYS,
+    OP_SLEEPS,
+    OP_IS_SENT,
+    OP_HAS_ENDED,
+};
+
+enum fitness {
+    FITNESS_IS_UNKNOWN,
+    FITNESS_IS_ASKED,
+    IS_FIT,
+    IS_UNFIT, /* put-if-absent does not work here: nothing is sent any more */
+};
 
 struct store;
 struct writer;
@@ -97,6 +113,10 @@ struct op {
     char *prefix;
     char *after;
     unsigned rounds;
+    /* removals */
+    struct op *batch; /* of a member */
+    struct hf_buf form;
+    bool is_removed;
 };
 
 struct store {
@@ -121,6 +141,9 @@ struct store {
     uint64_t retry_ms;
     size_t part_bytes;
     bool has_told_versioned;
+    enum fitness fitness;
+    struct hf_error unfit; /* why */
+    bool has_no_batches;   /* the server does not know them */
     bool closing;
     unsigned parts_open; /* client and credentials, while closing */
     void (*closed)(void *arg);
@@ -142,9 +165,11 @@ struct writer {
 };
 
 static const char *const call_names[HF_OBJECT_CALLS] = {
-    "create", "read", "size", "list", "remove", "initiate", "part", "complete", "abort"};
+    "create",     "read",     "size", "list",     "remove", "remove-many",
+    "versioning", "initiate", "part", "complete", "abort"};
 
 static void op_try(struct op *op);
+static void removals_start(struct store *store);
 static void store_timer_cb(uv_timer_t *timer);
 
 static struct store *store_of(struct hf_blob *blob)
@@ -170,7 +195,8 @@ static void store_want_timer(struct store *store)
     uint64_t due_ms = store->answers != NULL ? now_ms : UINT64_MAX;
 
     for (struct op *op = store->first; op != NULL; op = op->next) {
-        if (op->state == OP_HAS_ENDED || (op->state == OP_SLEEPS && op->due_ms <= now_ms))
+        if (op->state == OP_HAS_ENDED || op->state == OP_COLLECTS ||
+            (op->state == OP_SLEEPS && op->due_ms <= now_ms))
             due_ms = now_ms;
         else if (op->state == OP_SLEEPS && op->due_ms < due_ms)
             due_ms = op->due_ms;
@@ -214,6 +240,7 @@ static void op_free(struct op *op)
     hf_buf_release(&op->query_text);
     hf_buf_release(&op->url);
     hf_buf_release(&op->attempt.authorization);
+    hf_buf_release(&op->form);
     hf_free(op->prefix);
     hf_free(op->after);
     hf_free(op);
@@ -251,6 +278,7 @@ static void store_timer_cb(uv_timer_t *timer)
     uint64_t now_ms = hf_clock_now_ms();
 
     store->answers = NULL;
+    removals_start(store);
     while (answers != NULL) {
         struct hf_blob_req *next = answers->impl;
         hf_blob_req_finish(answers, answers->error.status, NULL);
@@ -304,8 +332,13 @@ static void op_failed(struct op *op, enum hf_status status, bool again)
 static struct op *op_new(struct store *store, enum hf_object_call call, struct hf_blob_req *req,
                          const char *name)
 {
-    static const char *const methods[HF_OBJECT_CALLS] = {"PUT",  "GET", "HEAD", "GET",   "DELETE",
-                                                         "POST", "PUT", "POST", "DELETE"};
+    static const char *const methods[HF_OBJECT_CALLS] = {
+        [HF_OBJECT_CREATE] = "PUT",     [HF_OBJECT_READ] = "GET",
+        [HF_OBJECT_SIZE] = "HEAD",      [HF_OBJECT_LIST] = "GET",
+        [HF_OBJECT_REMOVE] = "DELETE",  [HF_OBJECT_REMOVE_MANY] = "POST",
+        [HF_OBJECT_VERSIONING] = "GET", [HF_OBJECT_INITIATE] = "POST",
+        [HF_OBJECT_PART] = "PUT",       [HF_OBJECT_COMPLETE] = "POST",
+        [HF_OBJECT_ABORT] = "DELETE"};
     struct op *op = hf_calloc(1, sizeof *op);
 
     if (op == NULL)
@@ -320,6 +353,7 @@ static struct op *op_new(struct store *store, enum hf_object_call call, struct h
     hf_buf_init(&op->query_text, HF_HTTP_URL_MAX);
     hf_buf_init(&op->url, HF_HTTP_URL_MAX);
     hf_buf_init(&op->attempt.authorization, HF_S3_AUTHORIZATION_MAX);
+    hf_buf_init(&op->form, BATCH_MAX * (HF_OBJECT_PREFIX_MAX + HF_BLOB_NAME_MAX + 64));
     hf_buf_init(&op->http.response, ANSWER_MAX);
     op->fields[0] = (struct hf_http_field){"etag", op->etag, sizeof op->etag, false};
     op->fields[1] =
@@ -352,7 +386,7 @@ static bool op_make_url(struct op *op)
     hf_buf_append_string(&op->path, store->root);
     hf_buf_append_u8(&op->path, '/');
     op->key_at = op->path.size;
-    if (op->call != HF_OBJECT_LIST) {
+    if (op->name[0] != '\0') {
         hf_s3_encode(&op->path, store->prefix, true);
         hf_s3_encode(&op->path, op->name, true);
     }
@@ -434,6 +468,8 @@ static void op_wait_cb(struct hf_s3_wait *wait, enum hf_status status, const str
     op_failed(op, status, status == HF_UNAVAILABLE);
 }
 
+static void op_wait_for_check(struct op *op);
+
 /* Ends nothing within the call: what cannot be sent is answered by the timer. */
 static void op_try(struct op *op)
 {
@@ -443,6 +479,10 @@ static void op_try(struct op *op)
         hf_error_set(&op->error, HF_CANCELED, "%s: closed", op->store->dialect->name);
         op_set_end(op, HF_CANCELED);
         store_want_timer(op->store);
+        return;
+    }
+    if (op->store->fitness != IS_FIT && op->call != HF_OBJECT_VERSIONING) {
+        op_wait_for_check(op);
         return;
     }
     keys = hf_s3_credentials_now(op->store->credentials);
@@ -464,6 +504,7 @@ static void op_start(struct op *op, struct hf_bytes body)
 {
     op->body = body;
     op->attempt.body = body;
+    op->attempt.call = op->call;
     op->store->dialect->hash_body(&op->attempt);
     op_try(op);
 }
@@ -498,12 +539,13 @@ static void op_set_refusal(struct op *op, enum hf_status status)
     const struct hf_s3_error *said = &op->said;
     const char *region = said->region[0] != '\0' ? said->region : op->region;
 
-    hf_error_set(&op->error, status, "%s: %s %s%s%s at %s: %d%s%s%s%s%s%s%s%s%s",
+    hf_error_set(&op->error, status, "%s: %s %s%s%s at %s: %d%s%s%s%s%s%s%s%s%s%s%s",
                  op->store->dialect->name, call_names[op->call], op->store->bucket,
                  op->name[0] != '\0' ? "/" : "", op->name, op->store->host, op->http.code,
                  said->code[0] != '\0' ? " " : "", said->code, said->message[0] != '\0' ? ": " : "",
                  said->message, advice_for(op->store->dialect, op->http.code, said->code),
                  region[0] != '\0' ? "; region: " : "", region,
+                 said->endpoint[0] != '\0' ? "; endpoint: " : "", said->endpoint,
                  op->request_id[0] != '\0' ? "; request " : "", op->request_id);
 }
 
@@ -566,7 +608,8 @@ static void op_refused(struct op *op)
     int code = op->http.code;
     bool keys_are_bad = said_is(op, "XAdminUserNotFound") || said_is(op, "ExpiredToken") ||
                         said_is(op, "InvalidToken") || said_is(op, "InvalidAccessKeyId") ||
-                        said_is(op, "TokenRefreshRequired");
+                        said_is(op, "TokenRefreshRequired") ||
+                        said_is(op, "SecurityTokenExpired") || said_is(op, "InvalidSecurityToken");
 
     if (code == 507 || said_is(op, "XMinioStorageFull") || said_is(op, "QuotaExceeded") ||
         said_is(op, "InsufficientStorage")) {
@@ -604,18 +647,6 @@ static void op_good(struct op *op)
     op_deliver(op);
 }
 
-static void op_tell_versioned(struct op *op)
-{
-    if (op->store->has_told_versioned || op->version_id[0] == '\0' ||
-        strcmp(op->version_id, "null") == 0)
-        return;
-    op->store->has_told_versioned = true;
-    hf_log_warn("objects.bucket_is_versioned",
-                "store=%s bucket=%s advice=\"removed objects are kept as versions and cost; switch "
-                "versioning off or add a lifecycle rule for old versions\"",
-                op->store->dialect->name, op->store->bucket);
-}
-
 static bool number_parse(const char *text, const char **out_end, uint64_t *out)
 {
     char *end;
@@ -641,6 +672,139 @@ static void op_odd_answer(struct op *op, const char *what)
     hf_error_set(&op->error, HF_UNAVAILABLE, "%s: %s %s/%s at %s: %s", op->store->dialect->name,
                  call_names[op->call], op->store->bucket, op->name, op->store->host, what);
     op_failed(op, HF_UNAVAILABLE, true);
+}
+
+/* ------------------------------------------------------ is the bucket fit for us? */
+
+static void store_set_unfit(struct store *store, enum hf_status status)
+{
+    store->fitness = IS_UNFIT;
+    hf_error_set(&store->unfit, status,
+                 "%s: bucket %s keeps versions of objects, and there put-if-absent is not "
+                 "enforced: use a bucket without versioning (a suspended one has it still)",
+                 store->dialect->name, store->bucket);
+    hf_log_error("objects.bucket_is_versioned", "store=%s bucket=%s", store->dialect->name,
+                 store->bucket);
+}
+
+/* True when the answer shows that the bucket has become unfit. */
+static bool op_tell_versioned(struct op *op)
+{
+    struct store *store = op->store;
+
+    if (op->version_id[0] == '\0')
+        return false;
+    if (store->dialect->is_unfit_with_versions) {
+        if (store->fitness != IS_UNFIT)
+            store_set_unfit(store, HF_UNAVAILABLE);
+        return true;
+    }
+    if (store->has_told_versioned || strcmp(op->version_id, "null") == 0)
+        return false;
+    store->has_told_versioned = true;
+    hf_log_warn("objects.bucket_is_versioned",
+                "store=%s bucket=%s advice=\"removed objects are kept as versions and cost; switch "
+                "versioning off or add a lifecycle rule for old versions\"",
+                store->dialect->name, store->bucket);
+    return false;
+}
+
+static bool versioning_take_cb(void *arg, const char *path, const char *text, struct hf_error *err)
+{
+    (void)err;
+    if (strcmp(path, "VersioningConfiguration/Status") == 0 && text[0] != '\0')
+        *(bool *)arg = true;
+    else if (strcmp(path, "VersioningConfiguration") != 0 &&
+             strncmp(path, "VersioningConfiguration/", 24) != 0)
+        return false;
+    return true;
+}
+
+static void versioning_judge(struct op *op)
+{
+    struct store *store = op->store;
+    int code = op->http.code;
+    bool is_versioned = false;
+    struct hf_error error = {0};
+
+    if (code == 200) {
+        enum hf_status status = hf_s3_xml_parse(hf_buf_bytes(&op->http.response),
+                                                versioning_take_cb, &is_versioned, &error);
+        if (status == HF_NO_MEMORY) {
+            op->error = error;
+            op_failed(op, status, false);
+        } else if (status != HF_OK) {
+            op_odd_answer(op, "what came does not tell whether the bucket has versioning");
+        } else {
+            if (is_versioned)
+                store_set_unfit(store, HF_INVALID);
+            else
+                store->fitness = IS_FIT;
+            op_good(op);
+        }
+    } else if (said_is(op, "AccessDenied") || code == 405 || code == 501) {
+        /* Who may not ask finds out by the probe, and by what the puts answer. */
+        op_set_refusal(op, HF_UNAVAILABLE);
+        hf_log_warn("objects.versioning_not_told", "store=%s bucket=%s error=%s",
+                    store->dialect->name, store->bucket, hf_log_quote(op->error.text).text);
+        store->fitness = IS_FIT;
+        op_good(op);
+    } else {
+        op_refused(op);
+    }
+}
+
+/* Goes on with those that wait. Ends nothing within the call. */
+static void versioning_done_cb(struct op *op, enum hf_status status)
+{
+    struct store *store = op->store;
+    struct hf_error error = op->error;
+
+    op_free(op);
+    if (store->fitness == FITNESS_IS_ASKED)
+        store->fitness = FITNESS_IS_UNKNOWN;
+    for (op = store->first; op != NULL; op = op->next) {
+        if (op->state != OP_WAITS_FOR_CHECK)
+            continue;
+        if (status == HF_OK) {
+            op_try(op);
+            continue;
+        }
+        op->error = error;
+        op_set_end(op, status);
+    }
+    store_want_timer(store);
+}
+
+static void op_wait_for_check(struct op *op)
+{
+    struct store *store = op->store;
+    struct op *check;
+
+    op->state = OP_WAITS_FOR_CHECK;
+    switch (store->fitness) {
+    case IS_FIT:
+    case FITNESS_IS_ASKED:
+        return;
+    case IS_UNFIT:
+        op->error = store->unfit;
+        op_set_end(op, store->unfit.status);
+        store_want_timer(store);
+        return;
+    case FITNESS_IS_UNKNOWN:
+        break;
+    }
+    check = op_new(store, HF_OBJECT_VERSIONING, NULL, "");
+    if (check == NULL) {
+        hf_error_set(&op->error, HF_NO_MEMORY, "%s: no memory for a request", store->dialect->name);
+        op_set_end(op, HF_NO_MEMORY);
+        store_want_timer(store);
+        return;
+    }
+    store->fitness = FITNESS_IS_ASKED;
+    check->done = versioning_done_cb;
+    check->query[check->query_count++] = (struct hf_s3_pair){"versioning", ""};
+    op_start(check, (struct hf_bytes){0});
 }
 
 /* The bytes are there; are they the ones? */
@@ -763,6 +927,7 @@ static void complete_judge(struct op *op)
 }
 
 static void list_take(struct op *op);
+static void batch_take(struct op *op);
 
 static void op_judge(struct op *op)
 {
@@ -772,7 +937,13 @@ static void op_judge(struct op *op)
     op->said = (struct hf_s3_error){0};
     if (!is_good)
         hf_s3_error_parse(hf_buf_bytes(&op->http.response), &op->said);
-    op_tell_versioned(op);
+    if (op_tell_versioned(op)) {
+        /* The condition was not looked at: what was written may stand where another's was. */
+        op->maybe_done = true;
+        op->error = op->store->unfit;
+        op_failed(op, HF_UNAVAILABLE, false);
+        return;
+    }
     switch (op->call) {
     case HF_OBJECT_CREATE:
     case HF_OBJECT_COMPLETE:
@@ -804,6 +975,15 @@ static void op_judge(struct op *op)
         /* Gone is what was wanted. */
         if (code == 404 && (said_is(op, "NoSuchKey") || said_is(op, "NoSuchUpload")))
             is_good = true;
+        break;
+    case HF_OBJECT_VERSIONING:
+        versioning_judge(op);
+        return;
+    case HF_OBJECT_REMOVE_MANY:
+        if (is_good) {
+            batch_take(op);
+            return;
+        }
         break;
     case HF_OBJECT_INITIATE:
     case HF_OBJECT_PART:
@@ -1046,10 +1226,139 @@ static void store_remove(struct hf_blob *blob, struct hf_blob_req *req, const ch
         return;
     }
     op->done = op_answer;
+    op->state = OP_COLLECTS;
+    store_want_timer(store);
+}
+
+static void removal_start_alone(struct op *op)
+{
+    op->batch = NULL;
     op_start(op, (struct hf_bytes){0});
 }
 
-/* What S3 shows is durable. */
+struct removed {
+    struct op *batch;
+    size_t prefix_size;
+};
+
+static bool batch_take_cb(void *arg, const char *path, const char *text, struct hf_error *err)
+{
+    const struct removed *removed = arg;
+    struct store *store = removed->batch->store;
+
+    (void)err;
+    if (strcmp(path, "DeleteResult/Deleted/Key") != 0 ||
+        strncmp(text, store->prefix, removed->prefix_size) != 0)
+        return true;
+    for (struct op *op = store->first; op != NULL; op = op->next) {
+        if (op->state == OP_IS_IN_BATCH && op->batch == removed->batch &&
+            strcmp(op->name, text + removed->prefix_size) == 0)
+            op->is_removed = true;
+    }
+    return true;
+}
+
+/* Whoever is not told as removed goes alone, and finds out why. */
+static void batch_take(struct op *op)
+{
+    struct removed removed = {op, strlen(op->store->prefix)};
+    struct hf_error error = {0};
+
+    if (hf_s3_xml_parse(hf_buf_bytes(&op->http.response), batch_take_cb, &removed, &error) != HF_OK)
+        hf_log_warn("objects.batch_not_understood", "store=%s error=%s", op->store->dialect->name,
+                    hf_log_quote(error.text).text);
+    op_good(op);
+}
+
+/* Ends nothing within the call. */
+static void batch_done_cb(struct op *batch, enum hf_status status)
+{
+    struct store *store = batch->store;
+    struct hf_error error = batch->error;
+    int code = batch->http.code;
+    /* Perhaps the server, or the keys' policy, knows single removals only. */
+    bool may_go_alone = status == HF_OK || status == HF_NO_MEMORY || code == 400 || code == 403 ||
+                        code == 405 || code == 411 || code == 501;
+
+    if (status != HF_OK && (code == 400 || code == 405 || code == 411 || code == 501))
+        store->has_no_batches = true;
+    for (struct op *op = store->first; op != NULL; op = op->next) {
+        if (op->state != OP_IS_IN_BATCH || op->batch != batch)
+            continue;
+        if (op->is_removed) {
+            op_set_end(op, HF_OK);
+        } else if (may_go_alone) {
+            removal_start_alone(op);
+        } else {
+            op->error = error;
+            op_set_end(op, status);
+        }
+    }
+    op_free(batch);
+    store_want_timer(store);
+}
+
+/* Names need no escapes in XML. */
+static bool batch_add(struct op *batch, struct op *op)
+{
+    op->state = OP_IS_IN_BATCH;
+    op->batch = batch;
+    return hf_buf_append_format(&batch->form, "<Object><Key>%s%s</Key></Object>",
+                                batch->store->prefix, op->name);
+}
+
+/* Of at least two removals that wait: BATCH_MAX of them, or all. */
+static void batch_start(struct store *store)
+{
+    struct op *batch = op_new(store, HF_OBJECT_REMOVE_MANY, NULL, "");
+    unsigned count = 0;
+
+    if (batch == NULL) {
+        for (struct op *op = store->first; op != NULL; op = op->next) {
+            if (op->state == OP_COLLECTS)
+                removal_start_alone(op);
+        }
+        return;
+    }
+    batch->done = batch_done_cb;
+    batch->http.response.limit = LIST_ANSWER_MAX;
+    batch->query[batch->query_count++] = (struct hf_s3_pair){"delete", ""};
+    hf_buf_append_string(&batch->form, "<Delete><Quiet>false</Quiet>");
+    for (struct op *op = store->first; op != NULL && count < BATCH_MAX; op = op->next) {
+        if (op->state == OP_COLLECTS) {
+            batch_add(batch, op);
+            count++;
+        }
+    }
+    if (hf_buf_append_string(&batch->form, "</Delete>")) {
+        op_start(batch, hf_buf_bytes(&batch->form));
+        return;
+    }
+    batch_done_cb(batch, HF_NO_MEMORY);
+}
+
+/* What was to be removed since the loop turned. Ends nothing within the call. */
+static void removals_start(struct store *store)
+{
+    for (;;) {
+        unsigned count = 0;
+        struct op *one = NULL;
+        for (struct op *op = store->first; op != NULL; op = op->next) {
+            if (op->state == OP_COLLECTS) {
+                one = op;
+                count++;
+            }
+        }
+        if (count == 0)
+            return;
+        if (count > 1 && !store->has_no_batches)
+            batch_start(store);
+        else
+            removal_start_alone(one);
+    }
+}
+
+/* What is shown is durable. */
 static void store_settle(struct hf_blob *blob, struct hf_blob_req *req)
 {
     hf_assert(!store_of(blob)->closing);
@@ -1424,7 +1733,7 @@ static void store_close(struct hf_blob *blob, void (*closed)(void *arg), void *a
     store->closed = closed;
     store->closed_arg = arg;
     for (struct op *op = store->first; op != NULL; op = op->next) {
-        if (op->state == OP_SLEEPS) {
+        if (op->state == OP_SLEEPS || op->state == OP_COLLECTS) {
             hf_error_set(&op->error, HF_CANCELED, "%s: closed", op->store->dialect->name);
             op_set_end(op, HF_CANCELED);
         }
@@ -1558,6 +1867,7 @@ enum hf_status hf_object_store_open(struct hf_blob **out_blob, uv_loop_t *loop,
     store->base.ops = &store->ops;
     store->dialect = options->dialect;
     store->loop = loop;
+    store->fitness = options->dialect->is_unfit_with_versions ? FITNESS_IS_UNKNOWN : IS_FIT;
     store->request_ms = options->request_ms != 0 ? options->request_ms : REQUEST_MS_DEFAULT;
     store->retry_ms = options->retry_ms != 0 ? options->retry_ms : RETRY_MS_DEFAULT;
     if (part_bytes < HF_OBJECT_PART_MIN || part_bytes > PART_BYTES_MAX) {

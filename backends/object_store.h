@@ -41,6 +41,8 @@ enum hf_object_call {
     HF_OBJECT_SIZE,
     HF_OBJECT_LIST,
     HF_OBJECT_REMOVE,
+    HF_OBJECT_REMOVE_MANY, /* removals of one turn of the loop, together */
+    HF_OBJECT_VERSIONING,  /* whether the bucket keeps versions */
     HF_OBJECT_INITIATE,
     HF_OBJECT_PART,
     HF_OBJECT_COMPLETE,
@@ -69,6 +71,7 @@ struct hf_object_try {
     struct hf_s3_pair headers[HF_OBJECT_HEADERS_MAX]; /* host goes without saying to none */
     size_t header_count;
     char body_hash[2 * HF_HASH_SIZE + 1]; /* of hash_body, kept from try to try */
+    char body_md5[HF_S3_MD5_TEXT_SIZE];   /* the same */
     char time[40];
     struct hf_buf authorization;
 };
@@ -86,7 +89,10 @@ struct hf_object_dialect {
     const char *version_field; /* of an answer in a versioned bucket */
     const char *region_field;
 
-    /* Sets try->body_hash: once for each body. */
+    /* In a bucket with versions, or that had them, the condition is not looked at: it is refused. */
+    bool is_unfit_with_versions;
+
+    /* Sets body_hash and body_md5 as needed: once for each body. */
     void (*hash_body)(struct hf_object_try *attempt);
     /* Appends the pairs as this dialect signs and sends them. */
     bool (*query)(struct hf_buf *out, const struct hf_s3_pair *pairs, size_t count);

@@ -10,7 +10,6 @@ enum {
     CANONICAL_MAX = 128 * 1024,
     SECRET_MAX = 1024,
     SHA1_SIZE = 20,
-    MD5_SIZE = 16,
 };
 
 bool hf_oss_query(struct hf_buf *out, const struct hf_s3_pair *pairs, size_t count)
@@ -43,18 +42,6 @@ void hf_oss_date(uint64_t seconds, char out[HF_OSS_DATE_SIZE])
     snprintf(out, HF_OSS_DATE_SIZE, "%.3s, %.2s %.3s %.4s %.2s:%.2s:%.2s GMT",
              days + seconds / 86400 % 7 * 3, time + 6, months + (size_t)(month - 1) * 3, time,
              time + 9, time + 11, time + 13);
-}
-
-bool hf_oss_md5(struct hf_bytes bytes, char out[HF_OSS_MD5_TEXT_SIZE])
-{
-    uint8_t digest[EVP_MAX_MD_SIZE];
-    unsigned size = 0;
-
-    out[0] = '\0';
-    if (EVP_Digest(bytes.data, bytes.size, digest, &size, EVP_md5(), NULL) != 1 || size != MD5_SIZE)
-        return false;
-    EVP_EncodeBlock((unsigned char *)out, digest, MD5_SIZE);
-    return true;
 }
 
 /* ---------------------------------------------------------------- what both versions need */

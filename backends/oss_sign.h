@@ -11,8 +11,7 @@
 #include "backends/s3_sign.h"
 
 enum {
-    HF_OSS_DATE_SIZE = 30,     /* "Sun, 06 Nov 1994 08:49:37 GMT" and the end */
-    HF_OSS_MD5_TEXT_SIZE = 25, /* Base64 and the end */
+    HF_OSS_DATE_SIZE = 30, /* "Sun, 06 Nov 1994 08:49:37 GMT" and the end */
 };
 
 #define HF_OSS_UNSIGNED_PAYLOAD "UNSIGNED-PAYLOAD"
@@ -36,9 +35,6 @@ bool hf_oss_query(struct hf_buf *out, const struct hf_s3_pair *pairs, size_t cou
 
 /* Seconds since 1970 as a Date header has them. */
 void hf_oss_date(uint64_t seconds, char out[HF_OSS_DATE_SIZE]);
-
-/* A Content-MD5 header. False where MD5 is forbidden (a FIPS provider). */
-bool hf_oss_md5(struct hf_bytes bytes, char out[HF_OSS_MD5_TEXT_SIZE]);
 
 /* The value of the Authorization header, as a string in out, which is emptied before. False when
  * there is no memory, or out's limit is passed. Version 1 takes keys that are the same encoded and

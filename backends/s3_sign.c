@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -10,6 +11,7 @@ enum {
     HMAC_BLOCK = 64,
     CANONICAL_MAX = 128 * 1024,
     SECRET_MAX = 1024,
+    MD5_SIZE = 16,
 };
 
 /* ------------------------------------------------------------------ encoding and time */
@@ -147,6 +149,18 @@ bool hf_s3_time_parse(const char *text, uint64_t *out_seconds)
 }
 
 /* --------------------------------------------------------------------------- signing */
+
+bool hf_s3_md5(struct hf_bytes bytes, char out[HF_S3_MD5_TEXT_SIZE])
+{
+    uint8_t digest[EVP_MAX_MD_SIZE];
+    unsigned size = 0;
+
+    out[0] = '\0';
+    if (EVP_Digest(bytes.data, bytes.size, digest, &size, EVP_md5(), NULL) != 1 || size != MD5_SIZE)
+        return false;
+    EVP_EncodeBlock((unsigned char *)out, digest, MD5_SIZE);
+    return true;
+}
 
 struct hf_hash hf_s3_hmac(struct hf_bytes key, struct hf_bytes message)
 {

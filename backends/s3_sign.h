@@ -14,6 +14,7 @@ enum {
     HF_S3_TIME_SIZE = 17, /* "20150830T123600Z" and the end */
     HF_S3_SIGN_PAIRS_MAX = 24,
     HF_S3_AUTHORIZATION_MAX = 1024,
+    HF_S3_MD5_TEXT_SIZE = 25, /* Base64 and the end */
 };
 
 /* Payload hash of requests over TLS whose body is not to be hashed. */
@@ -57,6 +58,9 @@ bool hf_s3_time_parse(const char *text, uint64_t *out_seconds);
  * there is no memory, or out's limit (HF_S3_AUTHORIZATION_MAX is enough for sane names) is passed.
  */
 HF_MUST_USE bool hf_s3_sign(const struct hf_s3_signing *signing, struct hf_buf *out);
+
+/* A Content-MD5 header. False, and "", where MD5 is forbidden (a FIPS provider). */
+bool hf_s3_md5(struct hf_bytes bytes, char out[HF_S3_MD5_TEXT_SIZE]);
 
 struct hf_hash hf_s3_hmac(struct hf_bytes key, struct hf_bytes message);
 

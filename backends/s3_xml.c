@@ -143,6 +143,8 @@ static bool error_take_cb(void *arg, const char *path, const char *text, struct 
         text_take(out->message, sizeof out->message, text);
     else if (strcmp(name, "Region") == 0)
         text_take(out->region, sizeof out->region, text);
+    else if (strcmp(name, "Endpoint") == 0)
+        text_take(out->endpoint, sizeof out->endpoint, text);
     return true;
 }
 

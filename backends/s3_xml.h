@@ -29,6 +29,7 @@ struct hf_s3_error {
     char code[64];
     char message[256];
     char region[64];
+    char endpoint[128]; /* where the bucket is */
 };
 void hf_s3_error_parse(struct hf_bytes document, struct hf_s3_error *out);
 

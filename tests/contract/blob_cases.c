@@ -575,6 +575,35 @@ void contract_removes_and_takes_an_absent_name_as_removed(struct contract *c)
     check_object(c, "log/1/1", text("another"));
 }
 
+void contract_removes_many_names_at_once(struct contract *c)
+{
+    enum { MORE_THAN_A_REQUEST_TAKES = 300 };
+    static struct call calls[MORE_THAN_A_REQUEST_TAKES];
+    char name[64];
+
+    for (int i = 0; i < MORE_THAN_A_REQUEST_TAKES; i++) {
+        snprintf(name, sizeof name, "log/%d/record", i);
+        if (i % 3 != 0)
+            start_create(c, &calls[i], name, text("x"));
+    }
+    for (int i = 0; i < MORE_THAN_A_REQUEST_TAKES; i++) {
+        if (i % 3 != 0)
+            cr_assert_eq(call_wait(c, &calls[i]), HF_OK, "%s", calls[i].req.error.text);
+    }
+    create_ok(c, "log/7/stays", text("x"));
+    for (int i = 0; i < MORE_THAN_A_REQUEST_TAKES; i++) {
+        snprintf(name, sizeof name, "log/%d/record", i);
+        hf_blob_remove(c->blob, call_begin(c, &calls[i]), name, call_cb);
+        memset(name, '?', sizeof name - 1);
+        call_begun(c);
+    }
+    for (int i = 0; i < MORE_THAN_A_REQUEST_TAKES; i++)
+        cr_assert_eq(call_wait(c, &calls[i]), HF_OK, "%s", calls[i].req.error.text);
+    check_list(c, "log/", "", 1, (const char *const[]){"log/7/stays"});
+    for (int i = 0; i < MORE_THAN_A_REQUEST_TAKES; i++)
+        hf_blob_req_release(&calls[i].req);
+}
+
 void contract_settles(struct contract *c)
 {
     struct call call = {0};

@@ -25,6 +25,7 @@
     X(instance, reads_ranges)                                  \
     X(instance, says_not_found_for_an_absent_name)             \
     X(instance, removes_and_takes_an_absent_name_as_removed)   \
+    X(instance, removes_many_names_at_once)                    \
     X(instance, settles)                                       \
     X(instance, answers_every_call_in_flight_once_when_closed) \
     X(instance, shows_a_written_object_after_commit_only)      \

@@ -227,16 +227,16 @@ HF_TEST(oss_sign, writes_dates_and_digests)
         {1735689599, "Tue, 31 Dec 2024 23:59:59 GMT"},
     };
     char date[HF_OSS_DATE_SIZE];
-    char md5[HF_OSS_MD5_TEXT_SIZE];
+    char md5[HF_S3_MD5_TEXT_SIZE];
 
     for (size_t i = 0; i < HF_COUNT_OF(dates); i++) {
         hf_oss_date(dates[i].seconds, date);
         cr_assert_str_eq(date, dates[i].date);
     }
     /* RFC 1321's, in Base64. */
-    cr_assert(hf_oss_md5((struct hf_bytes){0}, md5));
+    cr_assert(hf_s3_md5((struct hf_bytes){0}, md5));
     cr_assert_str_eq(md5, "1B2M2Y8AsgTpgAmY7PhCfg==");
-    cr_assert(hf_oss_md5(HF_BYTES_OF_STRING("message digest"), md5));
+    cr_assert(hf_s3_md5(HF_BYTES_OF_STRING("message digest"), md5));
     cr_assert_str_eq(md5, "+WtpfXy3k41SWi8xqvFh0A==");
 }
 
