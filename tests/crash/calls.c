@@ -13,6 +13,7 @@ enum { GUARD_MS = 60 * 1000 };
 
 uv_loop_t calls_loop;
 static uv_timer_t guard;
+static uv_async_t wake;
 static struct hf_blob_req req;
 static bool answered;
 static enum hf_status answer;
@@ -24,12 +25,24 @@ static void guard_cb(uv_timer_t *timer)
     cr_assert_fail("nothing happened for %d s", GUARD_MS / 1000);
 }
 
+static void wake_cb(uv_async_t *handle)
+{
+    (void)handle;
+}
+
+void calls_wake(void)
+{
+    uv_async_send(&wake);
+}
+
 void calls_begin(void)
 {
     cr_assert_eq(uv_loop_init(&calls_loop), 0);
     uv_timer_init(&calls_loop, &guard);
     uv_timer_start(&guard, guard_cb, GUARD_MS, 0);
     uv_unref((uv_handle_t *)&guard);
+    cr_assert_eq(uv_async_init(&calls_loop, &wake, wake_cb), 0);
+    uv_unref((uv_handle_t *)&wake);
 }
 
 const char *calls_folder(void)
@@ -44,6 +57,7 @@ void calls_end(void)
     hf_blob_req_release(&req);
     memset(&req, 0, sizeof req);
     uv_close((uv_handle_t *)&guard, NULL);
+    uv_close((uv_handle_t *)&wake, NULL);
     uv_run(&calls_loop, UV_RUN_DEFAULT);
     cr_assert_eq(uv_loop_close(&calls_loop), 0);
 }

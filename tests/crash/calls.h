@@ -14,6 +14,8 @@ void calls_end(void);
 void calls_guard(void);
 /* Runs one turn of the loop, waiting for something to happen. */
 void calls_turn(void);
+/* Ends the wait of a turn; from any thread. */
+void calls_wake(void);
 
 /* Like hf_blob_file_open. */
 enum hf_status calls_open(const char *folder, unsigned workers, uint64_t ballast_bytes,

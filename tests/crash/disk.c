@@ -74,6 +74,7 @@ static struct {
     pthread_cond_t pause_ended;
     size_t pause_at;
     bool is_paused;
+    void (*asleep)(void);
     struct hf_file_calls real;
     char folder[PATH_MAX_HERE];
     unsigned defects;
@@ -142,6 +143,7 @@ static int call_begin(enum call_kind kind, bool *is_short)
     if (disk.fault_calls == disk.pause_at) {
         disk.pause_at = SIZE_MAX;
         disk.is_paused = true;
+        disk.asleep();
         while (disk.is_paused)
             pthread_cond_wait(&disk.pause_ended, &disk.lock);
     }
@@ -415,9 +417,10 @@ void disk_revive(void)
     disk.kill_at = SIZE_MAX;
 }
 
-void disk_pause_at(size_t n)
+void disk_pause_at(size_t n, void (*asleep)(void))
 {
     disk_faults_clear();
+    disk.asleep = asleep;
     disk.pause_at = n;
 }
 

@@ -46,9 +46,9 @@ bool disk_is_dead(void);
 /* A new process. The page cache is as the dead one left it. */
 void disk_revive(void);
 
-/* Call n, counted from the last disk_faults_clear, waits until disk_pause_end: its process sleeps. The
- * calls of others go on. */
-void disk_pause_at(size_t n);
+/* The call after n more waits until disk_pause_end: its process sleeps. The calls of others go on.
+ * asleep is called on the thread of the call. */
+void disk_pause_at(size_t n, void (*asleep)(void));
 bool disk_is_paused(void);
 void disk_pause_end(void);
 

@@ -41,6 +41,7 @@ struct recovered {
 static struct txn txns[TXNS_MAX];
 static unsigned txn_count;
 static struct recovered *recovered;
+static bool recovers_shared;
 static size_t recoveries;
 static char text[900];
 
@@ -217,6 +218,7 @@ void history_begin(void)
     memset(txns, 0, sizeof txns);
     txn_count = 0;
     recoveries = 0;
+    recovers_shared = false;
     if (recovered == NULL)
         recovered = calloc(RECOVERED_MAX, sizeof *recovered);
     else
@@ -228,6 +230,11 @@ void history_end(void)
 {
     free(recovered);
     recovered = NULL;
+}
+
+void history_recover_shared(void)
+{
+    recovers_shared = true;
 }
 
 void history_adopt(unsigned count)
@@ -355,13 +362,13 @@ static bool answers_hold(const struct recovered *r, size_t position)
 /* The new process has to lead, and a further transaction to be taken. */
 static void recover(struct recovered *r, const char *folder)
 {
-    const struct member_options alone = {.workers = 1};
+    const struct member_options options = {.workers = 1, .shared = recovers_shared};
     struct member m;
     uint64_t revision;
 
     recoveries++;
-    member_start(&m, folder, &alone);
-    if (calls_temporaries(folder) != 0) {
+    member_start(&m, folder, &options);
+    if (calls_temporaries(folder) != recovers_shared) { /* the lock that shows that it lives */
         found_wrong(r, "tmp/ holds files after a start", 0);
     } else if (!member_elect(&m)) {
         snprintf(r->wrong, sizeof r->wrong, "does not lead: %.120s", m.why.text);

@@ -44,6 +44,8 @@ void member_stop(struct member *m);
 /* A new history. */
 void history_begin(void);
 void history_end(void);
+/* The folder is one that several share. */
+void history_recover_shared(void);
 /* So many transactions were sent before a loss of power: what the first leader shows is kept, and was
  * from the start; the others are gone. */
 void history_adopt(unsigned count);

@@ -5,8 +5,7 @@
  * lead and to write. It must show every transaction that was acknowledged, or that a process before
  * it has shown; none that was refused; each once, in order, and nothing else (member.h). */
 #include "tests/crash/calls.h"
-#include "tests/crash/disk.h"
-#include "tests/crash/member.h"
+#include "tests/crash/trial.h"
 #include "tests/lib/hf_test.h"
 
 #include <errno.h>
@@ -16,85 +15,26 @@
 
 static const struct member_options one_worker = {.workers = 1, .ballast_bytes = 1 << 20};
 
-static char folder[256];
-static char state_folder[300];
-static char wrong[900];
-
-static void begin(unsigned defects)
-{
-    snprintf(folder, sizeof folder, "%s", calls_folder());
-    snprintf(state_folder, sizeof state_folder, "%s-state", folder);
-    wrong[0] = '\0';
-    calls_begin();
-    history_begin();
-    disk_install(folder, defects);
-}
-
-static void end(void)
-{
-    disk_remove();
-    history_end();
-    calls_end();
-    hf_test_folder_remove(folder);
-}
-
-static bool check_state(void *arg, size_t position, uint64_t hash)
-{
-    (void)arg;
-    snprintf(wrong, sizeof wrong, "%s", history_check(state_folder, position, hash));
-    return wrong[0] == '\0';
-}
-
-/* All members have been stopped. */
-static void examine(size_t from, enum disk_depth depth, struct disk_counts *counts)
-{
-    size_t last = disk_position();
-
-    disk_plain_calls();
-    disk_states(from, last, depth, check_state, NULL, counts);
-}
-
-static void print(const char *what, const struct disk_counts *counts, size_t recovered)
-{
-    printf("crash points of %s: %zu, states: %zu, of them recovered: %zu\n", what,
-           counts->positions, counts->different, recovered);
-}
-
-/* A reign: single records, full ones, and what goes with them: snapshots, truncation. */
-static bool reign(struct member *m, unsigned singles)
-{
-    bool goes_on = member_elect(m);
-
-    if (goes_on) {
-        snprintf(wrong, sizeof wrong, "%s", history_check_member(m));
-        cr_assert_str_empty(wrong);
-    }
-    for (unsigned i = 0; i < singles && goes_on; i++)
-        goes_on = member_commit(m);
-    goes_on = goes_on && member_commit_some(m, 5) && member_commit(m);
-    return goes_on && member_prove(m, 12);
-}
-
 HF_TEST(crash_journal, a_loss_of_power_after_any_call_of_three_reigns_keeps_what_was_acknowledged)
 {
     struct disk_counts counts = {0};
     struct hf_journal_stats stats = {0};
     struct member m;
 
-    begin(0);
+    trial_begin(0);
     for (unsigned i = 0; i < 3; i++) {
-        member_start(&m, folder, &one_worker);
-        cr_assert(reign(&m, 6));
+        member_start(&m, trial.folder, &one_worker);
+        cr_assert(trial_reign(&m, 6));
         hf_journal_stats(hf_replica_journal(m.replica), &stats);
         member_stop(&m);
     }
     cr_assert_eq(history_count(HF_OK), history_sent());
     cr_assert_geq(stats.snapshots, 1);
     cr_assert_geq(stats.records_removed, 4);
-    examine(0, DISK_THOROUGHLY, &counts);
-    cr_assert_str_empty(wrong);
-    print("three reigns", &counts, history_recoveries());
-    end();
+    trial_examine(0, DISK_THOROUGHLY, &counts);
+    cr_assert_str_empty(trial.wrong);
+    trial_print("three reigns", &counts, history_recoveries());
+    trial_end();
 }
 
 /* Several workers: what a record, a snapshot and truncation do falls together in other ways. */
@@ -105,17 +45,17 @@ HF_TEST(crash_journal, the_same_with_calls_under_way_side_by_side)
     for (unsigned round = 0; round < 4; round++) {
         struct disk_counts counts = {0};
         struct member m;
-        begin(0);
+        trial_begin(0);
         for (unsigned i = 0; i < 2; i++) {
-            member_start(&m, folder, &four);
-            cr_assert(reign(&m, 8));
+            member_start(&m, trial.folder, &four);
+            cr_assert(trial_reign(&m, 8));
             member_stop(&m);
         }
         cr_assert_eq(history_count(HF_OK), history_sent());
-        examine(0, DISK_BRIEFLY, &counts);
-        cr_assert_str_empty(wrong);
-        print("reigns with four workers", &counts, history_recoveries());
-        end();
+        trial_examine(0, DISK_BRIEFLY, &counts);
+        cr_assert_str_empty(trial.wrong);
+        trial_print("reigns with four workers", &counts, history_recoveries());
+        trial_end();
     }
 }
 
@@ -124,7 +64,7 @@ HF_TEST(crash_journal, the_same_with_calls_under_way_side_by_side)
 enum { SECOND_MAX = 100 };
 
 struct second {
-    char folders[SECOND_MAX][sizeof state_folder + 16];
+    char folders[SECOND_MAX][sizeof trial.state_folder + 16];
     size_t count;
     uint64_t last;
 };
@@ -138,7 +78,7 @@ static bool keep_state(void *arg, size_t position, uint64_t hash)
         return true;
     second->last = hash;
     char *kept = second->folders[second->count];
-    snprintf(kept, sizeof second->folders[0], "%s-%zu", state_folder, second->count);
+    snprintf(kept, sizeof second->folders[0], "%s-%zu", trial.state_folder, second->count);
     second->count++;
     disk_lay_out(kept);
     return true;
@@ -152,34 +92,34 @@ HF_TEST(crash_journal, a_second_loss_of_power_during_the_recovery_takes_nothing_
     struct member m;
     size_t recovered = 0;
 
-    begin(0);
-    member_start(&m, folder, &one_worker);
-    cr_assert(reign(&m, 3));
+    trial_begin(0);
+    member_start(&m, trial.folder, &one_worker);
+    cr_assert(trial_reign(&m, 3));
     member_stop(&m);
     unsigned sent = history_sent();
     size_t last = disk_position();
     disk_plain_calls();
     second.count = 0;
     disk_states(0, last, DISK_BRIEFLY, keep_state, &second, &first);
-    end();
+    trial_end();
     cr_assert_gt(second.count, 20);
     for (size_t i = 0; i < second.count; i++) {
-        begin(0);
-        hf_test_folder_remove(folder);
-        cr_assert_eq(rename(second.folders[i], folder), 0);
+        trial_begin(0);
+        hf_test_folder_remove(trial.folder);
+        cr_assert_eq(rename(second.folders[i], trial.folder), 0);
         disk_adopt();
         size_t from = disk_position();
         history_adopt(sent);
-        member_start(&m, folder, &one_worker);
-        cr_assert(reign(&m, 3), "%s", m.why.text);
+        member_start(&m, trial.folder, &one_worker);
+        cr_assert(trial_reign(&m, 3), "%s", m.why.text);
         member_stop(&m);
-        examine(from, DISK_BRIEFLY, &counts);
-        cr_assert_str_empty(wrong);
+        trial_examine(from, DISK_BRIEFLY, &counts);
+        cr_assert_str_empty(trial.wrong);
         recovered += history_recoveries();
-        end();
+        trial_end();
     }
     printf("states left by a loss of power, each with a reign from there: %zu\n", second.count);
-    print("reigns after a loss of power", &counts, recovered);
+    trial_print("reigns after a loss of power", &counts, recovered);
 }
 
 /* The process is killed at call k; the next one recovers, goes on, and the power fails at any call. */
@@ -188,30 +128,30 @@ static bool sweep_kills(unsigned defects, struct disk_counts *counts, size_t *re
     bool was_killed = true;
     unsigned kills = 0;
 
-    for (size_t k = 0; was_killed && wrong[0] == '\0'; k++) {
+    for (size_t k = 0; was_killed && trial.wrong[0] == '\0'; k++) {
         struct member m;
-        begin(defects);
+        trial_begin(defects);
         disk_kill_at(k);
-        member_start(&m, folder, &one_worker);
-        reign(&m, 5);
+        member_start(&m, trial.folder, &one_worker);
+        trial_reign(&m, 5);
         member_stop(&m);
         was_killed = disk_is_dead();
         disk_revive();
-        member_start(&m, folder, &one_worker);
-        cr_assert(reign(&m, 2), "killed at call %zu: %s", k, m.why.text);
+        member_start(&m, trial.folder, &one_worker);
+        cr_assert(trial_reign(&m, 2), "killed at call %zu: %s", k, m.why.text);
         member_stop(&m);
-        examine(k, DISK_BRIEFLY, counts);
+        trial_examine(k, DISK_BRIEFLY, counts);
         if (defects == 0)
-            cr_assert_str_empty(wrong, "killed at call %zu: %s", k, wrong);
+            cr_assert_str_empty(trial.wrong, "killed at call %zu: %s", k, trial.wrong);
         *recovered += history_recoveries();
         kills += was_killed;
-        end();
+        trial_end();
     }
     if (defects == 0) {
         cr_assert_gt(kills, 60);
         printf("kills: %u\n", kills);
     }
-    return wrong[0] == '\0';
+    return trial.wrong[0] == '\0';
 }
 
 HF_TEST(crash_journal, a_kill_at_any_call_and_then_a_loss_of_power_keep_what_was_shown)
@@ -219,9 +159,9 @@ HF_TEST(crash_journal, a_kill_at_any_call_and_then_a_loss_of_power_keep_what_was
     struct disk_counts counts = {0};
     size_t recovered = 0;
 
-    wrong[0] = '\0';
+    trial.wrong[0] = '\0';
     cr_assert(sweep_kills(0, &counts, &recovered));
-    print("kill, recovery, loss of power", &counts, recovered);
+    trial_print("kill, recovery, loss of power", &counts, recovered);
 }
 
 /* Call k fails, `more` after it as well. A process that has poisoned its store is started again, as the
@@ -236,26 +176,26 @@ static void sweep_faults(const char *name, int fault, unsigned more)
 
     for (bool happened = true; happened; k++) {
         struct member m;
-        begin(0);
+        trial_begin(0);
         disk_fault_at(k, more, fault);
-        member_start(&m, folder, &one_worker);
-        reign(&m, 5);
+        member_start(&m, trial.folder, &one_worker);
+        trial_reign(&m, 5);
         member_stop(&m);
         happened = disk_fault_happened();
         size_t from = happened ? disk_fault_position() : disk_position();
         disk_faults_clear();
-        member_start(&m, folder, &one_worker);
-        cr_assert(reign(&m, 1), "%s at call %zu: %s", name, k, m.why.text);
+        member_start(&m, trial.folder, &one_worker);
+        cr_assert(trial_reign(&m, 1), "%s at call %zu: %s", name, k, m.why.text);
         member_stop(&m);
         refused += history_count(HF_FULL);
         unknown += history_count(HF_UNKNOWN);
-        examine(from, DISK_BRIEFLY, &counts);
-        cr_assert_str_empty(wrong, "%s at call %zu: %s", name, k, wrong);
+        trial_examine(from, DISK_BRIEFLY, &counts);
+        cr_assert_str_empty(trial.wrong, "%s at call %zu: %s", name, k, trial.wrong);
         recovered += history_recoveries();
-        end();
+        trial_end();
     }
     printf("%s at %zu calls: transactions refused %u, unknown %u\n", name, k - 1, refused, unknown);
-    print(name, &counts, recovered);
+    trial_print(name, &counts, recovered);
     cr_assert_gt(k, 12);
 }
 
@@ -294,10 +234,10 @@ HF_TEST(crash_journal, each_flush_is_missed_when_it_is_dropped)
     for (size_t i = 0; i < sizeof defects / sizeof defects[0]; i++) {
         struct disk_counts counts = {0};
         size_t recovered = 0;
-        wrong[0] = '\0';
+        trial.wrong[0] = '\0';
         cr_assert_not(sweep_kills(defects[i].defect, &counts, &recovered),
                       "without the %s nothing was lost", defects[i].name);
         printf("without the %s, found in state %zu: %s\n", defects[i].name, counts.different,
-               wrong);
+               trial.wrong);
     }
 }
