@@ -110,8 +110,11 @@ struct election {
     struct hf_http_request watch;
     struct hf_http_header watch_headers[2];
     char watch_version[HF_KUBE_VERSION_MAX + 1]; /* from a bookmark; "": as seen */
+    char due_version[HF_KUBE_VERSION_MAX + 1];   /* that it has to tell of; "": none */
+    uint64_t due_ms;                             /* by then */
     bool is_watching;                            /* the request is under way */
     bool sees;                                   /* and was accepted */
+    bool is_left;                                /* canceled because nobody stands any more */
     bool is_refused;                             /* as logged */
     uint64_t watch_started_ms;
     uint64_t watch_next_ms;
@@ -171,13 +174,14 @@ static void tell_lost(struct election *e, enum hf_status status, const char *why
         e->base.observer.lost(e->base.observer.arg, &reason);
 }
 
-static void tell_leader(struct election *e)
+static void tell_leader_as(struct election *e, bool leads)
 {
     char address[HF_LEASE_ADDRESS_MAX + 1] = "";
 
     if (e->is_closing)
         return;
-    if (e->stands && e->seen.object != NULL)
+    /* What is ours by the record only was lost, or is about to be given up. */
+    if (e->stands && e->seen.object != NULL && (leads || !is_ours(e)))
         hf_kube_holder_address(e->seen.holder, address, sizeof address);
     if (strcmp(address, e->leader_told) == 0)
         return;
@@ -185,10 +189,17 @@ static void tell_leader(struct election *e)
     e->base.observer.leader_changed(e->base.observer.arg, address);
 }
 
+static void tell_leader(struct election *e)
+{
+    tell_leader_as(e, e->holds);
+}
+
 static void tell_granted(struct election *e)
 {
-    tell_leader(e);
-    if (e->holds || !e->stands || e->is_closing)
+    if (e->holds)
+        return;
+    tell_leader_as(e, true);
+    if (!e->stands || e->is_closing) /* it was told, and resigned */
         return;
     e->holds = true;
     e->base.observer.granted(e->base.observer.arg);
@@ -472,12 +483,11 @@ static void read_done(struct election *e, struct hf_kube_lease *lease, uint64_t 
         e->watch_next_ms = now;
     }
     trouble_end(e, now);
-    if (lease != NULL && e->sees && e->seen.version[0] != '\0' &&
-        strcmp(lease->version, e->seen.version) != 0 && now - e->sent_ms < e->retry_period_ms &&
-        now >= e->free_at_ms) {
-        hf_log_warn("election.watch_silent", "lease=%s/%s", e->lease_namespace, e->lease_name);
-        hf_http_cancel(&e->watch);
-        e->sees = false;
+    /* The watch has to tell of it as well, if it still works. */
+    if (lease != NULL && e->sees && e->due_version[0] == '\0' && e->seen.version[0] != '\0' &&
+        hf_kube_lease_is_later(lease, &e->seen)) {
+        memcpy(e->due_version, lease->version, sizeof e->due_version);
+        e->due_ms = now + 2 * e->retry_period_ms;
     }
     e->must_read = false;
     e->is_in_doubt = false;
@@ -556,6 +566,7 @@ static void watch_event(struct election *e, const char *type, struct hf_kube_lea
     uint64_t now = hf_clock_now_ms();
     bool is_deleted = strcmp(type, "DELETED") == 0;
 
+    e->due_version[0] = '\0';
     if (e->seen.version[0] != '\0' && !hf_kube_lease_is_later(lease, &e->seen))
         return;
     if (e->call == CALL_CLAIM || e->call == CALL_RELEASE) {
@@ -618,6 +629,7 @@ static void watch_head_cb(struct hf_http_request *request)
 
     if (request->code == 200) {
         e->sees = true;
+        e->due_version[0] = '\0';
         e->is_refused = false;
         trouble_end(e, hf_clock_now_ms());
     }
@@ -632,9 +644,14 @@ static void watch_done(struct hf_http_request *request, enum hf_status status)
 
     e->is_watching = false;
     e->sees = false;
+    e->due_version[0] = '\0';
     if (e->is_finishing)
         return;
-    if (!was_seeing && status == HF_OK && request->code == 403) {
+    if (e->is_left) {
+        e->is_left = false;
+        e->watch_pause_ms = 0;
+        e->watch_next_ms = now;
+    } else if (!was_seeing && status == HF_OK && request->code == 403) {
         if (!e->is_refused) {
             refusal(&why, "GET with watch", request);
             hf_log_warn("election.watch_refused", "lease=%s/%s error=%s then=%s",
@@ -700,6 +717,14 @@ static void watch_start(struct election *e, uint64_t now)
 /* When to look at the watch again; UINT64_MAX: when it ends. */
 static uint64_t watch_step(struct election *e, uint64_t now)
 {
+    if (e->sees && e->due_version[0] != '\0') {
+        if (now < e->due_ms)
+            return e->due_ms;
+        hf_log_warn("election.watch_silent", "lease=%s/%s", e->lease_namespace, e->lease_name);
+        e->due_version[0] = '\0';
+        e->sees = false;
+        hf_http_cancel(&e->watch);
+    }
     if (e->is_watching || !e->stands || e->seen.object == NULL || e->must_read)
         return UINT64_MAX;
     if (now < e->watch_next_ms)
@@ -715,11 +740,10 @@ static void left(struct election *e)
     e->is_leaving = false;
     e->is_in_doubt = false;
     e->valid_until_ms = 0;
-    if (e->is_watching && !e->is_finishing)
+    if (e->is_watching && !e->is_finishing) {
+        e->is_left = true;
         hf_http_cancel(&e->watch);
-    tell_lost(e, HF_CANCELED, "resigned");
-    if (!e->stands)
-        tell_leader(e);
+    }
 }
 
 /* Gives up what may be ours, for a while. Each of these returns when it is to be asked again. */
@@ -727,6 +751,10 @@ static uint64_t leave(struct election *e, uint64_t now)
 {
     if (!e->is_leaving)
         return UINT64_MAX;
+    tell_lost(e, HF_CANCELED, "resigned");
+    tell_leader(e);
+    if (e->stands) /* again: the observer said so */
+        return now;
     if (now >= e->leave_until_ms && e->call != CALL_NONE)
         hf_http_cancel(&e->request);
     if (e->call != CALL_NONE)
