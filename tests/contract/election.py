@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The contract of an election backend, with real servers and candidates that are killed and paused.
 
-    election.py --election zookeeper [--build FOLDER] [TEST ...]
+    election.py --election standalone|zookeeper|kubernetes [--build FOLDER] [TEST ...]
 
 Candidates are processes (candidate.c). After each test: at no grant did another candidate still claim to lead.
 """
@@ -466,11 +466,17 @@ class Load(ZooKeeperTest):
 
 def main():
     parser = argparse.ArgumentParser(prog="election", description=__doc__.splitlines()[0])
-    parser.add_argument("--election", choices=("zookeeper",), default="zookeeper")
+    parser.add_argument("--election", choices=("standalone", "zookeeper", "kubernetes"), default="zookeeper")
     parser.add_argument("--build", type=Path, default=BUILD, help="build folder")
     parser.add_argument("tests", nargs="*", metavar="TEST", help="a class, or Class.test_name; default: all")
     args = parser.parse_args()
     world.build = args.build.resolve()
+    if args.election == "standalone":  # nothing to kill or to pause
+        sys.exit(subprocess.run([world.build / "tests" / "contract" / "test_election", "-j1"], check=False).returncode)
+    if args.election == "kubernetes":
+        import kubernetes
+        kubernetes.world.build = world.build
+        unittest.main(kubernetes, argv=["election", *args.tests], verbosity=2)
     unittest.main(argv=["election", *args.tests], verbosity=2)
 
 
