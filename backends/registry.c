@@ -3,6 +3,7 @@
 #include "backends/blob_file.h"
 #include "backends/blob_hdfs.h"
 #include "backends/blob_memory.h"
+#include "backends/blob_oss.h"
 #include "backends/blob_s3.h"
 #include "backends/election_kubernetes.h"
 #include "backends/election_standalone.h"
@@ -36,26 +37,41 @@ static enum hf_status open_memory(struct hf_blob **out_blob, uv_loop_t *loop, co
     return hf_blob_memory_open(out_blob, loop, err);
 }
 
+struct place {
+    char bucket[256];
+    char prefix[HF_OBJECT_PREFIX_MAX + 2];
+};
+
+/* "//bucket/prefix", with or without a '/' behind. */
+static enum hf_status place_take(struct place *place, const char *scheme, const char *rest,
+                                 struct hf_error *err)
+{
+    if (strncmp(rest, "//", 2) != 0)
+        return hf_error_set(err, HF_INVALID, "store: '%s:%.200s' is not %s://bucket/prefix", scheme,
+                            rest, scheme);
+    rest += 2;
+    size_t size = strcspn(rest, "/");
+    snprintf(place->bucket, sizeof place->bucket, "%.*s",
+             (int)(size < sizeof place->bucket ? size : 0), rest);
+    snprintf(place->prefix, sizeof place->prefix, "%s", rest[size] == '/' ? rest + size + 1 : "");
+    size = strlen(place->prefix);
+    if (size > 0 && place->prefix[size - 1] == '/')
+        place->prefix[size - 1] = '\0';
+    return HF_OK;
+}
+
 static enum hf_status open_s3(struct hf_blob **out_blob, uv_loop_t *loop, const char *rest,
                               const struct hf_registry_options *options, struct hf_error *err)
 {
     const struct hf_config *config = options->config;
     struct hf_blob_s3_options s3 = {0};
-    char bucket[256];
-    char prefix[HF_OBJECT_PREFIX_MAX + 2];
+    struct place place;
 
-    /* s3://bucket/prefix, with or without a '/' behind. */
-    if (strncmp(rest, "//", 2) != 0)
-        return hf_error_set(err, HF_INVALID, "store: 's3:%.200s' is not s3://bucket/prefix", rest);
-    rest += 2;
-    size_t size = strcspn(rest, "/");
-    snprintf(bucket, sizeof bucket, "%.*s", (int)(size < sizeof bucket ? size : 0), rest);
-    snprintf(prefix, sizeof prefix, "%s", rest[size] == '/' ? rest + size + 1 : "");
-    size = strlen(prefix);
-    if (size > 0 && prefix[size - 1] == '/')
-        prefix[size - 1] = '\0';
-    s3.bucket = bucket;
-    s3.prefix = prefix;
+    enum hf_status status = place_take(&place, "s3", rest, err);
+    if (status != HF_OK)
+        return status;
+    s3.bucket = place.bucket;
+    s3.prefix = place.prefix;
     if (config != NULL) {
         s3.endpoint = config->s3_endpoint;
         s3.region = config->s3_region;
@@ -76,6 +92,42 @@ static enum hf_status open_s3(struct hf_blob **out_blob, uv_loop_t *loop, const 
         s3.part_bytes = config->s3_part_size;
     }
     return hf_blob_s3_open(out_blob, loop, &s3, err);
+}
+
+static enum hf_status open_oss(struct hf_blob **out_blob, uv_loop_t *loop, const char *rest,
+                               const struct hf_registry_options *options, struct hf_error *err)
+{
+    const struct hf_config *config = options->config;
+    struct hf_blob_oss_options oss = {0};
+    struct place place;
+
+    enum hf_status status = place_take(&place, "oss", rest, err);
+    if (status != HF_OK)
+        return status;
+    oss.bucket = place.bucket;
+    oss.prefix = place.prefix;
+    if (config != NULL) {
+        oss.endpoint = config->oss_endpoint;
+        oss.region = config->oss_region;
+        oss.internal = config->oss_internal != 0;
+        oss.style = config->oss_address_style;
+        oss.signature = config->oss_signature;
+        oss.credentials.source = config->oss_credentials;
+        oss.credentials.access_key = config->oss_access_key;
+        oss.credentials.secret_key = config->oss_secret_key;
+        oss.credentials.session_token = config->oss_security_token;
+        oss.credentials.file = config->oss_credentials_file;
+        oss.credentials.profile = config->oss_profile;
+        oss.credentials.sts_endpoint = config->oss_sts_endpoint;
+        oss.credentials.metadata_endpoint = config->oss_metadata_endpoint;
+        oss.ca_file = config->oss_ca_file;
+        oss.proxy = config->oss_proxy;
+        oss.connections_max = (unsigned)config->oss_connections;
+        oss.request_ms = config->oss_timeout;
+        oss.retry_ms = config->oss_retry_time;
+        oss.part_bytes = config->oss_part_size;
+    }
+    return hf_blob_oss_open(out_blob, loop, &oss, err);
 }
 
 static enum hf_status open_hdfs(struct hf_blob **out_blob, uv_loop_t *loop, const char *rest,
@@ -106,10 +158,8 @@ static const struct {
     enum hf_status (*open)(struct hf_blob **out_blob, uv_loop_t *loop, const char *rest,
                            const struct hf_registry_options *options, struct hf_error *err);
 } blob_table[] = {
-    {"file", open_file},
-    {"memory", open_memory},
-    {"s3", open_s3},
-    {"hdfs", open_hdfs},
+    {"file", open_file}, {"memory", open_memory}, {"s3", open_s3},
+    {"oss", open_oss},   {"hdfs", open_hdfs},
 };
 
 static const struct {
@@ -135,8 +185,8 @@ enum hf_status hf_registry_blob_open(struct hf_blob **out_blob, uv_loop_t *loop,
     }
     return hf_error_set(err, HF_INVALID,
                         "store: '%.200s' names no store that this build knows; use file:///path, "
-                        "s3://bucket/prefix or hdfs://nameservice/folder (or memory:, which "
-                        "forgets everything at its end)",
+                        "s3://bucket/prefix, oss://bucket/prefix or hdfs://nameservice/folder (or "
+                        "memory:, which forgets everything at its end)",
                         url);
 }
 

@@ -20,7 +20,8 @@ struct hf_registry_options {
 
 enum { HF_REGISTRY_BALLAST_DEFAULT = 16 * 1024 * 1024 };
 
-/* url: file:///path (a bare /path is one too), s3://bucket/prefix or memory:. HF_INVALID for a
+/* url: file:///path (a bare /path is one too), s3://bucket/prefix,
+ * oss://bucket/prefix, hdfs://nameservice/folder or memory:. HF_INVALID for a
  * scheme that is not known or was not built; else what the backend says. May block; call it before
  * the loop runs. */
 HF_MUST_USE enum hf_status hf_registry_blob_open(struct hf_blob **out_blob, uv_loop_t *loop,

@@ -93,6 +93,48 @@ enum {
       "how long a call is tried again")                                                            \
     X(BYTES, s3_part_size, "s3.part-size", 8 * HF_MIB, 5 * HF_MIB, 256 * HF_MIB,                   \
       "larger objects are uploaded in parts of this size, each held in memory")                    \
+    X(STRING, oss_endpoint, "oss.endpoint", "", 0, 255,                                            \
+      "host or https://host:port of an oss:// store; empty: OSS_ENDPOINT, else Aliyun "            \
+      "in oss.region")                                                                             \
+    X(STRING, oss_region, "oss.region", "", 0, 63,                                                 \
+      "region that requests are signed for; empty: OSS_REGION, else that of oss.endpoint")         \
+    X(BOOL, oss_internal, "oss.internal", false, 0, 1,                                             \
+      "without oss.endpoint: the one inside Aliyun's network")                                     \
+    X(STRING, oss_address_style, "oss.address-style", "virtual", 0, 15,                            \
+      "virtual: bucket.host; cname: the host is the bucket's own; path: host/bucket, "             \
+      "for test servers")                                                                          \
+    X(STRING, oss_signature, "oss.signature", "v4", 0, 7,                                          \
+      "v4, or v1 where a private cloud knows no other")                                            \
+    X(STRING, oss_credentials, "oss.credentials", "auto", 0, 63,                                   \
+      "auto, static, environment, file, web-identity (RRSA), instance (RAM role) or "              \
+      "anonymous")                                                                                 \
+    X(STRING, oss_access_key, "oss.access-key", "", 0, 255,                                        \
+      "access key id of static credentials")                                                       \
+    X(SECRET, oss_secret_key, "oss.secret-key", "", 0, 511,                                        \
+      "its secret")                                                                                \
+    X(SECRET, oss_security_token, "oss.security-token", "", 0, 1023,                               \
+      "its STS token, if any")                                                                     \
+    X(STRING, oss_credentials_file, "oss.credentials-file", "", 0, 1023,                           \
+      "file of profiles, read again every minute; empty: "                                         \
+      "ALIBABA_CLOUD_CREDENTIALS_FILE, else ~/.alibabacloud/credentials")                          \
+    X(STRING, oss_profile, "oss.profile", "", 0, 63,                                               \
+      "profile in that file; empty: ALIBABA_CLOUD_PROFILE, else default")                          \
+    X(STRING, oss_sts_endpoint, "oss.sts-endpoint", "", 0, 255,                                    \
+      "where an OIDC token is exchanged for keys; empty: Aliyun in oss.region")                    \
+    X(STRING, oss_metadata_endpoint, "oss.metadata-endpoint", "", 0, 255,                          \
+      "metadata service of the machine; empty: http://100.100.100.200")                            \
+    X(STRING, oss_ca_file, "oss.ca-file", "", 0, 1023,                                             \
+      "PEM file of the authorities to trust; empty: the system's")                                 \
+    X(STRING, oss_proxy, "oss.proxy", "", 0, 255,                                                  \
+      "URL of a proxy; empty: what https_proxy, http_proxy and no_proxy say")                      \
+    X(UINT, oss_connections, "oss.connections", 32, 1, 1024,                                       \
+      "connections to the server at a time")                                                       \
+    X(MSEC, oss_timeout, "oss.timeout", 10 * HF_SEC, 100, 600 * HF_SEC,                            \
+      "one request; large bodies get a second more for each MiB")                                  \
+    X(MSEC, oss_retry_time, "oss.retry-time", 10 * HF_SEC, 100, 600 * HF_SEC,                      \
+      "how long a call is tried again")                                                            \
+    X(BYTES, oss_part_size, "oss.part-size", 8 * HF_MIB, 5 * HF_MIB, 256 * HF_MIB,                 \
+      "larger objects are uploaded in parts of this size, each held in memory")                    \
     X(STRING, election, "election", "standalone", 1, 63, "who decides which replica leads")        \
     X(BOOL, election_proof_of_death, "election.proof-of-death", true, 0, 1,                        \
       "a leader whose address refuses connections is replaced before its lease runs out")          \
@@ -164,7 +206,11 @@ enum {
     X("high-availability.zookeeper.path.root", "election.zookeeper.path.root")                    \
     X("high-availability.zookeeper.client.session-timeout", "election.zookeeper.session-timeout") \
     X("high-availability.zookeeper.client.acl", "election.zookeeper.acl")                         \
-    X("zookeeper.sasl.service-name", "election.zookeeper.sasl.service-name")
+    X("zookeeper.sasl.service-name", "election.zookeeper.sasl.service-name")                      \
+    X("fs.oss.endpoint", "oss.endpoint")                                                          \
+    X("fs.oss.accessKeyId", "oss.access-key")                                                     \
+    X("fs.oss.accessKeySecret", "oss.secret-key")                                                 \
+    X("fs.oss.securityToken", "oss.security-token")
 /* clang-format on */
 
 struct hf_config {
