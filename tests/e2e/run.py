@@ -4,6 +4,9 @@
 Two JobManagers, one TaskManager, a stateful job with a checkpoint every second. The leading JobManager gets kill -9;
 the standby must lead within a second, restore the newest acknowledged checkpoint and go on making new ones. With
 --once the job is cancelled at the end and every file it leaves is accounted for.
+
+With --replicas 3 Holdfast itself fails over, too: its leading replica is killed, ended in order, and put to sleep beyond its
+lease. The JobManager goes on leading, and the job goes on, without a restart.
 """
 import argparse
 import os
@@ -16,11 +19,14 @@ from lib import checkpoints, flink, maven  # noqa: E402
 from lib.failover import Takeover, task_count, wait_checkpoints  # noqa: E402
 from lib.failure import Failure, wait_until  # noqa: E402
 from lib.holdfastd import History  # noqa: E402
+from lib.installation import ELECTIONS, ReplicatedHoldfast  # noqa: E402
 from lib.paths import BUILD  # noqa: E402
 from lib.rig import Rig, main_guard, write_json  # noqa: E402
 
 RETAINED = 2
 FAILOVER_LIMIT_MS = 1000
+#: How long a replica that says nothing keeps its lease; one whose process is dead is replaced at once.
+LEASE_MS = 4000
 
 
 def arguments():
@@ -31,6 +37,8 @@ def arguments():
                         help=f"Flink line ({', '.join(maven.FLINK_LINES)}) or full version; default 1.20")
     parser.add_argument("--ha", choices=("holdfast", "zookeeper"), default="holdfast",
                         help="zookeeper: the same with Flink's own HA, to compare")
+    parser.add_argument("--replicas", type=int, default=1, help="of holdfastd; more than 1 elect their leader; default 1")
+    parser.add_argument("--election", choices=sorted(ELECTIONS), help="of the replicas; default zookeeper")
     parser.add_argument("--work", metavar="DIR", help="work in DIR and keep it; default: a temporary folder")
     parser.add_argument("--check-arguments", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -38,6 +46,12 @@ def arguments():
         maven.flink_version(args.flink)
     except Failure as failure:
         parser.error(str(failure))
+    if args.replicas < 1 or args.replicas > 9:
+        parser.error("--replicas is a number from 1 to 9")
+    if args.election and args.replicas == 1:
+        parser.error("--election needs --replicas 2 or more")
+    if args.replicas > 1 and args.ha != "holdfast":
+        parser.error("--replicas are Holdfast's; they do not go with --ha " + args.ha)
     if args.json and not args.once:
         parser.error("--json goes with --once")
     if args.json and args.json != "-" and not os.path.isdir(os.path.dirname(os.path.abspath(args.json))):
@@ -105,6 +119,35 @@ def check_retention(rig, job, result):
     rig.say(f"retained: {', '.join(map(str, seen['listed']))} (configured: {RETAINED})")
 
 
+def replicas_fail_over(rig, result):
+    """The leading replica is killed, ended in order, and put to sleep; Flink must not notice."""
+    leader = rig.flink.wait_leader()
+    start = leader.lines.mark()
+    result["replica_failover_ms"] = {}
+    for how, words in (("kill", "kill -9 of"), ("term", "SIGTERM for"), ("pause", "SIGSTOP, for longer than its lease, of")):
+        replica = rig.ha.wait_leader()
+        rig.say(f"{words} {replica.name}, the leading replica (pid {replica.process.child.pid})")
+        at = time.monotonic()
+        {"kill": replica.process.kill, "term": replica.process.child.terminate, "pause": replica.process.pause}[how]()
+        other = rig.ha.wait_leader(besides=replica)
+        result["replica_failover_ms"][how] = round((time.monotonic() - at) * 1000)
+        rig.say(f"{other.name} leads after {result['replica_failover_ms'][how]} ms, epoch {other.status()['epoch']}")
+        wait_checkpoints(leader, 2, leader.lines.mark())
+        if how == "pause":
+            replica.process.resume()
+        else:
+            replica.process.child.wait(30)
+            replica.process.start()
+        rig.ha.wait_ready()
+        require(not replica.leads(), f"{replica.name} leads again")
+        rig.say(f"the job made checkpoints under it; {replica.name} is back, as a standby of {other.name}")
+    lost = leader.lines.find(rig.ha.lost, start)
+    restarts = leader.lines.find(r"Job .* switched from state \w+ to (RESTARTING|FAILING|FAILED)", start)
+    require(not lost, f"{leader.name} lost its leadership: {lost[:1]}")
+    require(not restarts, f"the job was restarted: {restarts[:1]}")
+    rig.say(f"{leader.name} led all the time, and the job was not restarted")
+
+
 def finish(rig, job, watcher, history, result):
     """Cancels the job and accounts for every file it leaves."""
     rig.say("cancelling the job")
@@ -140,11 +183,13 @@ def stay(rig, job):
     print(f"\n  Flink     {leader.url}/#/job/running/{job}")
     if rig.ha.kind == "holdfast":
         print(f"  Holdfast  {rig.ha.url}/v1/status\n")
-        print(f"  {BUILD}/cli/holdfast --endpoint {rig.ha.url} leaders")
+        print(f"  {BUILD}/cli/holdfast --endpoint {rig.ha.endpoints} leaders")
+        if "," in rig.ha.endpoints:
+            print(f"  {BUILD}/cli/holdfast --endpoint {rig.ha.endpoints} drill")
     print(f"  kill -9 {leader.pid}      # the leading JobManager: see the other one take over")
     print(f"  logs: {rig.work}/logs\n\n  Ctrl-C stops everything.\n", flush=True)
     while True:
-        rig.ha.process.require_alive()
+        rig.ha.require_alive()
         if not rig.flink.living():
             raise Failure("no JobManager is left")
         now = rig.flink.leader()
@@ -156,7 +201,11 @@ def stay(rig, job):
 
 def tour(args, result):
     options = {"execution.checkpointing.interval": "1 s", "execution.checkpointing.num-retained": str(RETAINED)}
-    with Rig("run", args.flink, args.ha, args.work, options) as rig:
+    ha, ha_options = args.ha, {}
+    if args.replicas > 1:
+        ha = ReplicatedHoldfast
+        ha_options = {"replicas": args.replicas, "election": args.election or "zookeeper", "session_ms": LEASE_MS}
+    with Rig("run", args.flink, ha, args.work, options, ha_options) as rig:
         result["flink_version"] = rig.version
         leader = start_cluster(rig)
         job = rig.flink.submit(maven.job_jar(), "--name", "tour")
@@ -169,6 +218,8 @@ def tour(args, result):
         rig.say(f"job {job} runs and makes checkpoints")
         fail_over(rig, job, leader, result)
         check_retention(rig, job, result)
+        if args.replicas > 1:
+            replicas_fail_over(rig, result)
         if args.once:
             finish(rig, job, watcher, history, result)
         else:

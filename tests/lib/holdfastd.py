@@ -32,6 +32,14 @@ class Holdfastd:
     def url(self):
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def endpoints(self):
+        """All of them, for clients."""
+        return self.url
+
+    def require_alive(self):
+        self.process.require_alive()
+
     def start(self):
         binary = BUILD / "daemon" / "holdfastd"
         if not binary.exists():
@@ -75,7 +83,7 @@ class Holdfastd:
 
     def flink_options(self):
         return {"high-availability.type": "io.holdfast.flink.HoldfastHaServicesFactory",
-                "holdfast.endpoints": self.url, **self._flink_options}
+                "holdfast.endpoints": self.endpoints, **self._flink_options}
 
     def get(self, path):
         """The answer's JSON, or None when it is not a 200."""

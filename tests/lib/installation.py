@@ -3,7 +3,7 @@ import shutil
 from pathlib import Path
 
 from . import http, maven, zookeeper
-from .failure import wait_until
+from .failure import Failure, wait_until
 from .holdfastd import Holdfastd
 from .replicas import Replicas
 
@@ -77,6 +77,14 @@ class ReplicatedHoldfast(Holdfastd):
         """Of the replica that led when it was last asked for."""
         return f"http://{self._leader or self.replicas.endpoints[0]}"
 
+    @property
+    def endpoints(self):
+        return ",".join(f"http://{address}" for address in self.replicas.endpoints)
+
+    def require_alive(self):
+        if not any(replica.process.alive() for replica in self.replicas.all):
+            raise Failure("no replica is left")
+
     def start(self):
         self.work.mkdir(parents=True, exist_ok=True)
         self.installation.start()
@@ -96,10 +104,6 @@ class ReplicatedHoldfast(Holdfastd):
 
     def class_path(self):
         return [shutil.copy(maven.plugin_jar(), self.work / "holdfast-flink.jar")]
-
-    def flink_options(self):
-        endpoints = ",".join(f"http://{address}" for address in self.replicas.endpoints)
-        return {**super().flink_options(), "holdfast.endpoints": endpoints, **self._flink_options}
 
     def get(self, path):
         """From whoever leads; None when nobody does at the moment, or the answer is not a 200."""

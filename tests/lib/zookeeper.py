@@ -166,6 +166,9 @@ class ZooKeeper:
     def restart(self):
         self.process.start()
 
+    def require_alive(self):
+        self.process.require_alive()
+
     def kill(self):
         self.process.kill()
 
