@@ -18,7 +18,7 @@ from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from lib import checkpoints, flink, maven  # noqa: E402
+from lib import checkpoints, flink, maven, places  # noqa: E402
 from lib.failover import Takeover, completed, task_count, wait_checkpoints  # noqa: E402
 from lib.failure import Failure  # noqa: E402
 from lib.holdfastd import History  # noqa: E402
@@ -37,6 +37,8 @@ def arguments():
     parser.add_argument("--interval-ms", type=int, default=200, help="checkpoint interval; default 200")
     parser.add_argument("--seed", type=int, help="of the random moments; default: a new one, printed")
     parser.add_argument("--ha", choices=("holdfast", "zookeeper"), default="holdfast")
+    parser.add_argument("--store", choices=places.PLACES, default="file",
+                        help="where holdfastd and Flink keep their files: folders, an S3 server or an HDFS; default file")
     parser.add_argument("--work", metavar="DIR", help="work in DIR and keep it; default: a temporary folder")
     args = parser.parse_args()
     if args.kills < 1 or args.interval_ms < 10:
@@ -197,7 +199,7 @@ def run(args, result):
     options = {"execution.checkpointing.interval": f"{args.interval_ms} ms",
                "execution.checkpointing.num-retained": str(RETAINED), "state.backend.type": "rocksdb",
                "execution.checkpointing.incremental": "true"}
-    with Rig("campaign", args.flink, args.ha, args.work, options, managed="128m") as rig:
+    with Rig("campaign", args.flink, args.ha, args.work, options, store=args.store, managed="128m") as rig:
         campaign = Campaign(rig, args, result)
         campaign.start()
         rig.say(f"{args.kills} kills of the {args.target}, seed {result['seed']}")
@@ -214,7 +216,7 @@ def run(args, result):
 
 def main():
     args = arguments()
-    result = {"flink_version": maven.flink_version(args.flink), "ha": args.ha, "target": args.target,
+    result = {"flink_version": maven.flink_version(args.flink), "ha": args.ha, "store": args.store, "target": args.target,
               "interval_ms": args.interval_ms, "ok": False,
               "seed": args.seed if args.seed is not None else int.from_bytes(os.urandom(4), "big"),
               "kills": 0, "recovered": 0, "wrong_checkpoint": 0}

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from lib import checkpoints, flink, maven  # noqa: E402
+from lib import checkpoints, flink, maven, places  # noqa: E402
 from lib.failover import Takeover, task_count, wait_checkpoints  # noqa: E402
 from lib.failure import Failure, wait_until  # noqa: E402
 from lib.holdfastd import History  # noqa: E402
@@ -37,8 +37,13 @@ def arguments():
                         help=f"Flink line ({', '.join(maven.FLINK_LINES)}) or full version; default 1.20")
     parser.add_argument("--ha", choices=("holdfast", "zookeeper"), default="holdfast",
                         help="zookeeper: the same with Flink's own HA, to compare")
+<<<<<<< Updated upstream
     parser.add_argument("--replicas", type=int, default=1, help="of holdfastd; more than 1 elect their leader; default 1")
     parser.add_argument("--election", choices=sorted(ELECTIONS), help="of the replicas; default zookeeper")
+=======
+    parser.add_argument("--store", choices=places.PLACES, default="file",
+                        help="where holdfastd and Flink keep their files: folders, an S3 server or an HDFS; default file")
+>>>>>>> Stashed changes
     parser.add_argument("--work", metavar="DIR", help="work in DIR and keep it; default: a temporary folder")
     parser.add_argument("--check-arguments", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -162,7 +167,7 @@ def finish(rig, job, watcher, history, result):
                                       maven.flink_lib(rig.version)))
     result["state_errors"] = rig.flink.task_errors()
     # Jars and, with ZooKeeper, serialized graphs and checkpoints; only shown, because they are Flink's to delete.
-    result["ha_files_left"] = sum(path.is_file() for path in rig.flink.storage.rglob("*"))
+    result["ha_files_left"] = len(rig.place.tree("ha").listing()[0])
     rig.say(f"after the cancellation: {result['leaked_files']} leaked file(s), "
             f"{result['inflight_files']} of checkpoints in flight at the kill")
     require(result["leaked_files"] == 0, f"{result['leaked_files']} files leaked, the first: {result['leaked'][:1]}")
@@ -201,12 +206,17 @@ def stay(rig, job):
 
 def tour(args, result):
     options = {"execution.checkpointing.interval": "1 s", "execution.checkpointing.num-retained": str(RETAINED)}
+<<<<<<< Updated upstream
     ha, ha_options = args.ha, {}
     if args.replicas > 1:
         ha = ReplicatedHoldfast
         ha_options = {"replicas": args.replicas, "election": args.election or "zookeeper", "session_ms": LEASE_MS}
     with Rig("run", args.flink, ha, args.work, options, ha_options) as rig:
         result["flink_version"] = rig.version
+=======
+    with Rig("run", args.flink, args.ha, args.work, options, store=args.store) as rig:
+        result.update(flink_version=rig.version, store=args.store)
+>>>>>>> Stashed changes
         leader = start_cluster(rig)
         job = rig.flink.submit(maven.job_jar(), "--name", "tour")
         watcher = checkpoints.MetadataWatcher(rig.flink.checkpoint_folder(job), rig.work / "metadata").start()

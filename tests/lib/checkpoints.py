@@ -3,10 +3,8 @@
 "Leaked" are files left behind that an *acknowledged* checkpoint referred to, or that lie in its folder: somebody knew
 of them and should have deleted them. "In flight" are files no acknowledged checkpoint ever referred to: written for a
 checkpoint that a kill cut off. Which file belongs to which checkpoint stands in its _metadata alone, and that is gone
-when the account is made; so the watcher hard-links every _metadata aside while it can.
+when the account is made; so the watcher puts every _metadata aside while it can.
 """
-import os
-import re
 import subprocess
 import threading
 import time
@@ -14,16 +12,16 @@ from pathlib import Path
 
 from . import maven
 from .failure import Failure
+from .trees import chk_number, tree_of
 
 _POLL = 0.015
-_CHK = re.compile(r"^chk-(\d+)$")
 
 
 class MetadataWatcher:
-    """A thread that keeps a hard link to each chk-N/_metadata of one job."""
+    """A thread that keeps each chk-N/_metadata of one job, by a hard link where the folder is on this machine."""
 
     def __init__(self, folder, side):
-        self.folder = Path(folder)
+        self.tree = tree_of(folder)
         self.side = Path(side)
         self.side.mkdir(parents=True)
         self.inodes = {}
@@ -41,40 +39,33 @@ class MetadataWatcher:
 
     def _run(self):
         while not self._ended.is_set():
-            self._look()
+            try:
+                self._look()
+            except Failure:
+                pass  # of a server that is gone for a moment; the account names what was missed
             self._ended.wait(_POLL)
         self._look()
 
     def _look(self):
-        for number in chk_folders(self.folder):
-            source = self.folder / f"chk-{number}" / "_metadata"
+        for number in self.tree.numbers():
+            target = self.side / f"chk-{number}"
             try:
-                inode = os.stat(source).st_ino
-                # The link keeps the inode in use, so another inode is another checkpoint under the same number.
+                identity = self.tree.identity(number)
                 if number in self.inodes:
-                    if self.inodes[number] != inode:
+                    if self.inodes[number] != identity:
                         self.repeated.add(number)
                     continue
-                target = self.side / f"chk-{number}"
                 target.mkdir(exist_ok=True)
-                os.link(source, target / "_metadata")
-                self.inodes[number] = inode
+                self.tree.keep(number, target / "_metadata")
+                self.inodes[number] = identity
             except FileNotFoundError:
-                continue
-
-
-def chk_folders(folder):
-    """Numbers of the chk-N folders that are there."""
-    try:
-        names = os.listdir(folder)
-    except FileNotFoundError:
-        return []
-    return sorted(int(match[1]) for match in map(_CHK.match, names) if match)
+                if target.exists() and number not in self.inodes:
+                    target.rmdir()
 
 
 def complete_on_disk(folder):
     """Numbers of the checkpoints with a _metadata."""
-    return [number for number in chk_folders(folder) if (Path(folder) / f"chk-{number}" / "_metadata").exists()]
+    return tree_of(folder).complete()
 
 
 def settle(folder, quiet=5.0, timeout=60.0):
@@ -83,7 +74,7 @@ def settle(folder, quiet=5.0, timeout=60.0):
     end = time.monotonic() + timeout
     seen, since = None, time.monotonic()
     while time.monotonic() < end:
-        files, _ = _listing(folder)
+        files, _ = tree_of(folder).listing()
         if not files:
             return
         if files != seen:
@@ -95,26 +86,25 @@ def settle(folder, quiet=5.0, timeout=60.0):
 
 def account(folder, watcher, acknowledged, flink_lib):
     """The account after the job's end, as a dict for the JSON report."""
-    folder = Path(folder)
-    referenced, unreadable = _references(folder, watcher.side, flink_lib)
+    tree = tree_of(folder)
+    referenced, unreadable = _references(tree, watcher.side, flink_lib)
     known = {file for number in acknowledged for file in referenced.get(number, ())}
-    files, empty = _listing(folder)
+    files, empty = tree.listing()
     leaked, inflight = {}, {}
     for file, size in files.items():
-        match = _CHK.match(Path(file).relative_to(folder).parts[0])
-        theirs = file in known or (match and int(match[1]) in acknowledged)
+        theirs = file in known or chk_number(Path(file).parts[0]) in acknowledged
         (leaked if theirs else inflight)[file] = size
     return {
         "leaked_files": len(leaked), "leaked_bytes": sum(leaked.values()),
-        "leaked": [os.path.relpath(file, folder) for file in sorted(leaked)[:20]],
+        "leaked": sorted(leaked)[:20],
         "inflight_files": len(inflight), "inflight_bytes": sum(inflight.values()),
         "empty_folders": len(empty), "acknowledged": len(acknowledged),
         "metadata_missed": sorted(set(acknowledged) - set(watcher.inodes)), "metadata_unreadable": sorted(unreadable),
     }
 
 
-def _references(folder, side, flink_lib):
-    """{checkpoint: {file, ...}} as Flink's own reader sees it, and the checkpoints it could not read."""
+def _references(tree, side, flink_lib):
+    """{checkpoint: {name, ...}} as Flink's own reader sees it, and the checkpoints it could not read."""
     from .flink import java
     class_path = f"{maven.job_jar()}:{flink_lib}/*"
     run = subprocess.run(
@@ -126,27 +116,18 @@ def _references(folder, side, flink_lib):
     referenced, unreadable = {}, set()
     for line in run.stdout.splitlines():
         name, _, file = line.partition("\t")
-        number = int(_CHK.match(name)[1])
+        number = chk_number(name)
         files = referenced.setdefault(number, set())
         if file.startswith("!"):
             unreadable.add(number)
         elif file:
-            # State beside its _metadata is named relative to it, and the copy lies elsewhere.
-            path = Path(file)
-            files.add(str(folder / path.relative_to(side)) if path.is_relative_to(side) else file)
+            files.add(_name(Path(file), side, tree.root))
     return referenced, unreadable
 
 
-def _listing(folder):
-    """({file: size}, [folders with nothing in them]) below a folder that others may be deleting from."""
-    files, empty = {}, []
-    for place, folders, names in os.walk(folder):
-        if not folders and not names and Path(place) != Path(folder):
-            empty.append(place)
-        for name in names:
-            path = os.path.join(place, name)
-            try:
-                files[path] = os.stat(path).st_size
-            except FileNotFoundError:
-                pass
-    return files, empty
+def _name(path, side, root):
+    """State beside its _metadata is named relative to it, and the copy of that lies in `side`."""
+    for place in (side, root):
+        if path.is_relative_to(place):
+            return str(path.relative_to(place))
+    return str(path)

@@ -10,6 +10,7 @@ from . import http, maven
 from .failure import Failure, wait_until
 from .logs import LogFile
 from .paths import FIXTURE
+from .places import Folder
 from .process import Process
 
 #: Starting a JVM on a loaded machine takes long; these bounds only say when to give up.
@@ -73,20 +74,21 @@ class JobManager(Process):
 class Flink:
     """One Flink cluster. `ha` says how JobManagers agree (holdfastd.Holdfastd or zookeeper.ZooKeeper)."""
 
-    def __init__(self, work, version, ha, options=None, managed="16m", slots=1):
+    def __init__(self, work, version, ha, options=None, managed="16m", slots=1, place=None):
         self.work = Path(work)
         self.version = version
         self.ha = ha
         self.cluster_id = f"test-{uuid.uuid4().hex[:12]}"
-        self.checkpoints = self.work / "checkpoints"
-        self.storage = self.work / "ha"
+        self.place = place or Folder(work)
         self.logs = self.work / "logs"
         self.jobmanagers = []
         self.taskmanagers = []
         self._conf = self.work / "conf"
-        self._class_path = ":".join([str(maven.flink_lib(version)) + "/*", *map(str, ha.class_path())])
-        for folder in (self.checkpoints, self.storage, self.logs, self._conf, self.work / "tmp"):
+        self._class_path = ":".join([str(maven.flink_lib(version)) + "/*", *map(str, ha.class_path()),
+                                     *map(str, self.place.class_path())])
+        for folder in (self.logs, self._conf, self.work / "tmp", self.work / "plugins"):
             folder.mkdir(parents=True, exist_ok=True)
+        self.place.install_plugins(self.work / "plugins", version)
         shutil.copy(FIXTURE / "log4j.properties", self._conf)
         self._write_config(managed, slots, options or {})
 
@@ -105,36 +107,37 @@ class Flink:
             "io.tmp.dirs": str(self.work / "tmp"), "process.working-dir": str(self.work / "tmp"),
             "web.tmpdir": str(self.work / "tmp"),
             "execution.checkpointing.storage": "filesystem",
-            "execution.checkpointing.dir": self.checkpoints.as_uri(),
+            "execution.checkpointing.dir": self.place.uri("checkpoints"),
             "restart-strategy.type": "fixed-delay", "restart-strategy.fixed-delay.attempts": "1000000",
             "restart-strategy.fixed-delay.delay": "200 ms",
-            "high-availability.storageDir": self.storage.as_uri(),
+            "high-availability.storageDir": self.place.uri("ha"),
             "high-availability.cluster-id": self.cluster_id,
-            **self.ha.flink_options(), **options,
+            **self.place.flink_options(), **self.ha.flink_options(), **options,
         }
         text = "".join(f"{key}: {json.dumps(value)}\n" for key, value in config.items())
         (self._conf / "config.yaml").write_text(text, "utf-8")
         self.options = config
 
     def _java(self, heap, metaspace, main, *arguments):
-        return [java(), f"-Xmx{heap}", "-Xms64m", f"-XX:MaxMetaspaceSize={metaspace}", *_JAVA_OPTIONS,
+        metaspace_mib = metaspace + (0 if self.place.name == "file" else 96)  # the file system's classes
+        return [java(), f"-Xmx{heap}", "-Xms64m", f"-XX:MaxMetaspaceSize={metaspace_mib}m", *_JAVA_OPTIONS,
                 f"-Djava.io.tmpdir={self.work / 'tmp'}", f"-Dlog4j.configurationFile={self._conf}/log4j.properties",
                 "-cp", self._class_path, main, "--configDir", self._conf, *arguments]
 
     def _environment(self):
         return {"FLINK_CONF_DIR": str(self._conf), "FLINK_LIB_DIR": str(self.work / "lib"),
-                "FLINK_PLUGINS_DIR": str(self.work / "plugins")}
+                "FLINK_PLUGINS_DIR": str(self.work / "plugins"), **self.place.environment()}
 
     def start_jobmanager(self):
         name = f"jobmanager-{len(self.jobmanagers) + 1}"
-        argv = self._java("256m", "192m", "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint")
+        argv = self._java("256m", 192, "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint")
         process = JobManager(name, argv, self.logs / f"{name}.log", self._environment(), self.ha.granted, self.ha.lost)
         self.jobmanagers.append(process)
         return process.start()
 
     def start_taskmanager(self):
         name = f"taskmanager-{len(self.taskmanagers) + 1}"
-        argv = self._java("320m", "160m", "org.apache.flink.runtime.taskexecutor.TaskManagerRunner",
+        argv = self._java("320m", 160, "org.apache.flink.runtime.taskexecutor.TaskManagerRunner",
                           f"-Dtaskmanager.resource-id={name}")
         process = Process(name, argv, self.logs / f"{name}.log", self._environment())
         self.taskmanagers.append(process)
@@ -237,7 +240,9 @@ class Flink:
         wait_until(lambda: self.job_state(job) == "CANCELED", JOB_TIMEOUT, "the job to be CANCELED", poll=0.1)
 
     def checkpoint_folder(self, job):
-        return self.checkpoints / job
+        """Of a job: where it is on this machine, or a tree (trees.py)."""
+        tree = self.place.tree(f"checkpoints/{job}")
+        return tree.folder if self.place.name == "file" else tree
 
     def history(self, pattern, job=None):
         """All matches of a pattern in the logs of all JobManagers, by time. `job` must occur in the line."""

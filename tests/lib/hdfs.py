@@ -61,6 +61,10 @@ class Hdfs:
     def urls(self):
         return ",".join(node.url for node in self.namenodes)
 
+    @property
+    def default_fs(self):
+        return "hdfs://pair" if self.ha else f"hdfs://127.0.0.1:{self.namenodes[0].rpc}"
+
     def _command(self, name, *arguments):
         flags = [argument for argument in arguments if argument.startswith("-Ddfs.ha")]
         rest = [argument for argument in arguments if argument not in flags]
@@ -87,9 +91,8 @@ class Hdfs:
                 # A killed DataNode is not handed out for ever.
                 "dfs.namenode.heartbeat.recheck-interval": "1000", "dfs.heartbeat.interval": "1",
                 "dfs.namenode.name.dir": f"{self.work}/name"}
-        core = {"hadoop.tmp.dir": f"{self.work}/tmp"}
+        core = {"hadoop.tmp.dir": f"{self.work}/tmp", "fs.defaultFS": self.default_fs}
         if self.ha:
-            core["fs.defaultFS"] = "hdfs://pair"
             site.update({"dfs.nameservices": "pair", "dfs.ha.namenodes.pair": ",".join(n.id for n in self.namenodes),
                          "dfs.namenode.shared.edits.dir": f"file://{self.work}/shared",
                          "dfs.client.failover.proxy.provider.pair":
@@ -100,7 +103,6 @@ class Hdfs:
                 site[f"dfs.namenode.rpc-address.pair.{node.id}"] = f"127.0.0.1:{node.rpc}"
                 site[f"dfs.namenode.http-address.pair.{node.id}"] = f"127.0.0.1:{node.http}"
         else:
-            core["fs.defaultFS"] = f"hdfs://127.0.0.1:{first.rpc}"
             site["dfs.namenode.http-address"] = f"127.0.0.1:{first.http}"
         self._write_site(self.conf, core, site)
         for node in self.namenodes if self.ha else ():
@@ -159,11 +161,13 @@ class Hdfs:
             return node is not None and node.datanodes() >= wanted
         wait_until(ready, 120, "HDFS to be ready", poll=0.1)
 
-    def make_folder(self, path):
-        """As the superuser, who is whoever started the NameNode."""
-        code, answer = http.call("PUT", f"{self.active().url}/webhdfs/v1{path}?op=MKDIRS&user.name={getpass.getuser()}")
-        if code != 200:
-            raise Failure(f"MKDIRS {path}: {code} {answer}")
+    def make_folder(self, path, owner=None):
+        """As the superuser, who is whoever started the NameNode; then it is the owner's."""
+        for operation in ["MKDIRS"] + ([f"SETOWNER&owner={owner}"] if owner else []):
+            code, answer = http.call(
+                "PUT", f"{self.active().url}/webhdfs/v1{path}?op={operation}&user.name={getpass.getuser()}")
+            if code != 200:
+                raise Failure(f"{operation} {path}: {code} {answer}")
 
     def stop(self):
         for node in [*self.datanodes, *self.namenodes]:

@@ -1,4 +1,5 @@
 """holdfastd as a process, and what it answers."""
+import json
 import shutil
 import threading
 import urllib.parse
@@ -7,11 +8,12 @@ from pathlib import Path
 from . import http, maven
 from .failure import Failure, wait_until
 from .paths import BUILD
+from .places import Folder
 from .process import Process
 
 
 class Holdfastd:
-    """One daemon on a folder store, and the Flink options that use it."""
+    """One daemon on the store of a place (places.py), and the Flink options that use it."""
 
     kind = "holdfast"
     granted = r"Holdfast: leadership granted, leader session (\S+), fence (\d+)"
@@ -19,9 +21,10 @@ class Holdfastd:
     refused = r"Holdfast: write refused as fenced: (.*)"
     recovered = r"Holdfast: recovered (\d+) checkpoint\(s\) of job (\w+), newest (\d+)"
 
-    def __init__(self, work, flink_options=None):
+    def __init__(self, work, flink_options=None, place=None):
         self.work = Path(work) / "holdfastd"
-        self.store = self.work / "store"
+        self.place = place
+        self.store = self.work / "store"  # when that is a folder
         self.port = 0
         self.process = None
         self.starts = 0
@@ -44,11 +47,15 @@ class Holdfastd:
         binary = BUILD / "daemon" / "holdfastd"
         if not binary.exists():
             raise Failure(f"{binary} is not built: run cmake --build {BUILD}")
-        self.store.mkdir(parents=True)
+        if self.place is None:
+            self.place = Folder(self.work.parent).start()
+        self.work.mkdir(parents=True, exist_ok=True)
         # Copies, here and in class_path: somebody may build while a long campaign runs.
         binary = shutil.copy(binary, self.work / "holdfastd")
         config, port_file = self.work / "holdfastd.yaml", self.work / "port"
-        config.write_text(f"store: {self.store.as_uri()}\nelection: standalone\nlog.level: info\n", "utf-8")
+        settings = {**self.place.settings(), "election": "standalone", "log.level": "info"}
+        config.write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in settings.items()), "utf-8")
+        config.chmod(0o600)
         argv = [binary, "--config", config, "-D", f"listen.port-file={port_file}"]
         self.process = Process("holdfastd", [*argv, "-D", "listen=127.0.0.1:0"], self.work / "holdfastd.log").start()
 

@@ -5,8 +5,8 @@ import urllib.request
 import uuid
 
 
-def call(method, url, body=None, content_type="application/json", timeout=10, headers=None):
-    """(status, parsed JSON or text). A refused or broken connection is (0, reason): callers poll through outages."""
+def call(method, url, body=None, content_type="application/json", timeout=10, headers=None, raw=False):
+    """(status, parsed JSON or text; bytes when raw). A refused or broken connection is (0, reason): callers poll through outages."""
     if body is not None and not isinstance(body, bytes):
         body = json.dumps(body).encode()
     request = urllib.request.Request(url, data=body, method=method, headers=dict(headers or {}))
@@ -14,7 +14,7 @@ def call(method, url, body=None, content_type="application/json", timeout=10, he
         request.add_header("Content-Type", content_type)
     try:
         with urllib.request.urlopen(request, timeout=timeout) as answer:
-            return answer.status, _parsed(answer.read())
+            return answer.status, answer.read() if raw else _parsed(answer.read())
     except urllib.error.HTTPError as error:
         with error:
             return error.code, _parsed(error.read())

@@ -2,8 +2,13 @@
 import shutil
 from pathlib import Path
 
+<<<<<<< Updated upstream
 from . import http, maven, zookeeper
 from .failure import Failure, wait_until
+=======
+from . import http, maven, places, zookeeper
+from .failure import wait_until
+>>>>>>> Stashed changes
 from .holdfastd import Holdfastd
 from .replicas import Replicas
 
@@ -14,13 +19,21 @@ def _zookeeper(work, options):
                       "election.zookeeper.session-timeout": f"{options['session_ms']}ms"}
 
 
-def _file(work, _options):
-    return None, {"store": f"file://{work}/store"}
+def _place(kind):
+    def start(work, _options):
+        place = kind(work)
+        try:
+            place.start()
+        except BaseException:
+            place.stop()
+            raise
+        return place, place.settings()
+    return start
 
 
 #: Name -> function (work, options) that starts the service: (what has a stop(), or None; settings of the replicas).
 ELECTIONS = {"zookeeper": _zookeeper}
-STORES = {"file": _file}
+STORES = {kind.name: _place(kind) for kind in places.KINDS}
 
 OPTIONS = {"election": "zookeeper", "store": "file", "replicas": 3, "nodes": 3, "session_ms": 6000, "proof_of_death": True}
 

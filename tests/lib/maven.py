@@ -51,6 +51,20 @@ def hadoop_lib():
     return target
 
 
+def s3_plugin(version):
+    """Flink's own file system for s3://, of a Flink version or of the next older one that it was published for."""
+    version = {"1.20.5": "1.20.1"}.get(version, version)
+    target = CACHE / f"flink-s3-fs-hadoop-{version}.jar"
+    with cache_lock(target.name):
+        if not target.is_file():
+            with tempfile.TemporaryDirectory(dir=CACHE, prefix=".s3-plugin-") as scratch:
+                _maven(f"Flink's S3 plugin {version}", None,
+                       "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy",
+                       f"-Dartifact=org.apache.flink:flink-s3-fs-hadoop:{version}", f"-DoutputDirectory={scratch}")
+                shutil.move(Path(scratch) / target.name, target)
+    return target
+
+
 def job_jar():
     """The jar with the test job and the metadata oracle."""
     sources = sorted((FIXTURE / "job" / "src").rglob("*.java")) + [FIXTURE / "job" / "pom.xml"]
@@ -90,7 +104,8 @@ def _maven(what, pom, *arguments):
     log = CACHE / f"maven-{what.replace(' ', '-').lower()}.log"
     with open(log, "wb") as out:
         try:
-            code = subprocess.run(["mvn", "-q", "-B", "-f", str(pom), *arguments], stdin=subprocess.DEVNULL,
+            project = ["-f", str(pom)] if pom else []
+            code = subprocess.run(["mvn", "-q", "-B", *project, *arguments], cwd=CACHE, stdin=subprocess.DEVNULL,
                                   stdout=out, stderr=subprocess.STDOUT, check=False).returncode
         except FileNotFoundError as missing:
             raise Failure("mvn is not installed: run scripts/install") from missing

@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import maven
+from . import maven, places
 from .failure import Failure
 from .flink import Flink
 from .holdfastd import Holdfastd
@@ -18,7 +18,8 @@ from .zookeeper import ZooKeeper
 class Rig:
     """with Rig(...) as rig: rig.ha and rig.flink run. The folder is kept when the block fails, or on request."""
 
-    def __init__(self, name, flink, ha="holdfast", work=None, options=None, ha_options=None, quiet=False, **flink_kw):
+    def __init__(self, name, flink, ha="holdfast", work=None, options=None, ha_options=None, quiet=False, store="file",
+                 **flink_kw):
         self.name = name
         self.version = maven.flink_version(flink)
         self.quiet = quiet
@@ -30,7 +31,8 @@ class Rig:
         self._ha_options = ha_options or {}
         self._flink_kw = flink_kw
         self._begin = time.monotonic()
-        self.work = self.ha = self.flink = None
+        self._store = store  # a name of places.py
+        self.work = self.place = self.ha = self.flink = None
         self.on_exit = []
 
     def say(self, text):
@@ -64,9 +66,13 @@ class Rig:
             maven.plugin_jar()
         self.say(f"starting {'ZooKeeper' if self._ha_kind is ZooKeeper else 'holdfastd'}; "
                  f"everything of this run is in {self.work}")
+        self.place = places.place(self._store, self.work)
+        self.place.start()
+        if self._ha_kind is Holdfastd:
+            self._ha_options = {"place": self.place, **self._ha_options}
         self.ha = self._ha_kind(self.work, **self._ha_options)
         self.ha.start()
-        self.flink = Flink(self.work, self.version, self.ha, self._options, **self._flink_kw)
+        self.flink = Flink(self.work, self.version, self.ha, self._options, place=self.place, **self._flink_kw)
 
     def __exit__(self, kind, error, _trace):
         # A second Ctrl-C must not leave half of the processes behind.
@@ -78,6 +84,8 @@ class Rig:
                 self.flink.stop()
             if self.ha:
                 self.ha.stop()
+            if self.place:
+                self.place.stop()
         finally:
             signal.signal(signal.SIGINT, previous)
         failed = kind is not None and not issubclass(kind, (KeyboardInterrupt, SystemExit))

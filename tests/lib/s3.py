@@ -91,8 +91,10 @@ class S3:
                 "s3.access-key": self.access_key, "s3.secret-key": self.secret_key}
 
     def flink_settings(self):
-        """The options of Flink's own file systems for this server."""
+        """The options of Flink's own file systems for this server, which refuses to delete the marker of a folder
+        that is not empty."""
         return {"s3.endpoint": self.endpoint, "s3.endpoint.region": REGION, "s3.path.style.access": "true",
+                "s3.directory.marker.retention": "keep",
                 "s3.access-key": self.access_key, "s3.secret-key": self.secret_key}
 
     def environment(self):
