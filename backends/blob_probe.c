@@ -9,17 +9,20 @@
  *   removing   remove both; read both               not found
  *   empty      list probe/<random>-                nothing
  *
- * On a failure at any step both names are removed and the failure is reported.
+ * On a failure at any step both names are removed and the failure is reported. What an unlucky
+ * network could cause as well (an answer that was lost, a put that was sent twice and refused by itself)
+ * is probed again with other names.
  */
 #include "backends/blob_probe.h"
 
+#include "base/log.h"
 #include "base/memory.h"
 #include "loop/clock.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { RACERS = 16, BODY_SIZE = 64 };
+enum { RACERS = 16, BODY_SIZE = 64, PROBES_MAX = 5 };
 
 enum probe_step {
     PROBE_FIRST,
@@ -52,6 +55,8 @@ struct probe {
     struct racer racers[RACERS];
     unsigned racers_under_way;
     int winner; /* -1: none yet */
+    unsigned probes;
+    bool may_be_bad_luck; /* the failure */
     enum hf_status status;
     struct hf_error error;
     char prefix[64];
@@ -61,8 +66,29 @@ struct probe {
 
 static void probe_start(struct probe *probe, enum probe_step step);
 
+static void probe_begin(struct probe *probe)
+{
+    uint8_t random[16];
+    char hex[2 * sizeof random + 1];
+
+    probe->probes++;
+    probe->may_be_bad_luck = false;
+    probe->status = HF_OK;
+    hf_random_bytes(random, sizeof random);
+    hf_hex_encode(random, sizeof random, hex);
+    snprintf(probe->prefix, sizeof probe->prefix, "probe/%s-", hex);
+    snprintf(probe->twice, sizeof probe->twice, "%stwice", probe->prefix);
+    snprintf(probe->race, sizeof probe->race, "%srace", probe->prefix);
+    probe_start(probe, PROBE_FIRST);
+}
+
 static void probe_end(struct probe *probe)
 {
+    if (probe->status != HF_OK && probe->may_be_bad_luck && probe->probes < PROBES_MAX) {
+        hf_log_warn("store.probed_again", "reason=%s", hf_log_quote(probe->error.text).text);
+        probe_begin(probe);
+        return;
+    }
     hf_blob_probe_cb cb = probe->cb;
     void *arg = probe->arg;
     enum hf_status status = probe->status;
@@ -79,15 +105,27 @@ static void probe_end(struct probe *probe)
 static void probe_note(struct probe *probe, enum hf_status status, const char *text,
                        const char *detail)
 {
-    if (probe->status == HF_OK)
-        probe->status = hf_error_set(&probe->error, status, "store probe: %s%s%s", text,
-                                     detail[0] != '\0' ? ": " : "", detail);
+    if (probe->status != HF_OK)
+        return;
+    probe->may_be_bad_luck = status == HF_UNKNOWN;
+    probe->status = hf_error_set(&probe->error, status, "store probe: %s%s%s", text,
+                                 detail[0] != '\0' ? ": " : "", detail);
 }
 
 static void probe_broken(struct probe *probe, const char *promise)
 {
     probe_note(probe, HF_INVALID, promise,
                "records would be lost; Holdfast does not run on such a store");
+}
+
+/* A put that was sent twice is refused by itself. Once. */
+static void probe_refused(struct probe *probe, const char *promise)
+{
+    bool is_first = probe->status == HF_OK;
+
+    probe_broken(probe, promise);
+    if (is_first)
+        probe->may_be_bad_luck = true;
 }
 
 /* True when the answer is one of the two that the step can be judged by. */
@@ -114,7 +152,7 @@ static void probe_judge(struct probe *probe, enum hf_status status)
         if (!probe_answered(probe, req, status, HF_EXISTS))
             return;
         if (status == HF_EXISTS)
-            probe_broken(probe, "a put under a fresh name is refused");
+            probe_refused(probe, "a put under a fresh name is refused");
         return;
     case PROBE_SECOND:
         if (probe_answered(probe, req, status, HF_EXISTS) && status == HF_OK)
@@ -188,7 +226,7 @@ static void probe_racer_cb(struct hf_blob_req *req, enum hf_status status)
     if (--probe->racers_under_way > 0)
         return;
     if (probe->winner < 0)
-        probe_broken(probe, "of racing puts of one name none is let through");
+        probe_refused(probe, "of racing puts of one name none is let through");
     probe_advance(probe);
 }
 
@@ -246,8 +284,6 @@ static void probe_start(struct probe *probe, enum probe_step step)
 
 void hf_blob_probe(struct hf_blob *blob, hf_blob_probe_cb cb, void *arg)
 {
-    uint8_t random[16];
-    char hex[2 * sizeof random + 1];
     struct probe *probe = hf_calloc(1, sizeof *probe);
 
     /* 20 KB at the start of the process, before anything depends on it. */
@@ -255,10 +291,5 @@ void hf_blob_probe(struct hf_blob *blob, hf_blob_probe_cb cb, void *arg)
     probe->blob = blob;
     probe->cb = cb;
     probe->arg = arg;
-    hf_random_bytes(random, sizeof random);
-    hf_hex_encode(random, sizeof random, hex);
-    snprintf(probe->prefix, sizeof probe->prefix, "probe/%s-", hex);
-    snprintf(probe->twice, sizeof probe->twice, "%stwice", probe->prefix);
-    snprintf(probe->race, sizeof probe->race, "%srace", probe->prefix);
-    probe_start(probe, PROBE_FIRST);
+    probe_begin(probe);
 }

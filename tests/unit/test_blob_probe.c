@@ -147,3 +147,75 @@ HF_TEST(blob_probe, reports_a_failing_store_as_failing_and_not_as_lying)
         probe_end();
     }
 }
+
+HF_TEST(blob_probe, probes_again_after_an_answer_that_was_lost)
+{
+    for (unsigned k = 0; k < 26; k++) {
+        for (int carried_out = 0; carried_out < 2; carried_out++) {
+            probe_begin();
+            hf_blob_memory_fail(blob, k, HF_UNKNOWN, carried_out != 0);
+            probe_run();
+            cr_assert_eq(answer, HF_OK, "call %u: %s", k, answer_error.text);
+            probe_end();
+        }
+    }
+}
+
+static unsigned twice_left;
+
+static void first_as_exists_cb(struct hf_blob_req *req, enum hf_status status)
+{
+    if (status == HF_OK && twice_left > 0) {
+        twice_left--;
+        status = HF_EXISTS;
+    }
+    told(req, status);
+}
+
+/* The network sends some puts twice, and the second answer arrives. */
+static void create_sent_twice(struct hf_blob *b, struct hf_blob_req *req, const char *name,
+                              struct hf_bytes body)
+{
+    told = req->cb;
+    req->cb = first_as_exists_cb;
+    honest->create(b, req, name, body);
+}
+
+HF_TEST(blob_probe, takes_a_put_that_was_sent_twice_for_bad_luck_a_few_times)
+{
+    probe_begin();
+    lying.create = create_sent_twice;
+    twice_left = 3;
+    probe_run();
+    cr_assert_eq(answer, HF_OK, "%s", answer_error.text);
+    probe_end();
+
+    probe_begin();
+    lying.create = create_sent_twice;
+    twice_left = 1000;
+    check_found("a put under a fresh name is refused");
+}
+
+static void lost_cb(struct hf_blob_req *req, enum hf_status status)
+{
+    (void)status;
+    told(req, HF_UNKNOWN);
+}
+
+static void list_lost(struct hf_blob *b, struct hf_blob_req *req, const char *prefix,
+                      const char *after)
+{
+    told = req->cb;
+    req->cb = lost_cb;
+    honest->list(b, req, prefix, after);
+}
+
+HF_TEST(blob_probe, gives_up_when_answers_are_lost_again_and_again)
+{
+    probe_begin();
+    lying.list = list_lost;
+    probe_run();
+    cr_assert_eq(answer, HF_UNKNOWN);
+    cr_assert_not_null(strstr(answer_error.text, "no answer"), "%s", answer_error.text);
+    probe_end();
+}
