@@ -18,6 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lib import hdfs  # noqa: E402
 from lib.failure import Failure  # noqa: E402
+from lib.oss import OssServer  # noqa: E402
 from lib.paths import BUILD  # noqa: E402
 from lib.rig import main_guard  # noqa: E402
 from lib.s3 import S3  # noqa: E402
@@ -38,6 +39,20 @@ def s3_server(work):
         yield server.environment()
     finally:
         server.stop()
+
+
+@contextlib.contextmanager
+def oss_server(_work):
+    server = OssServer()
+    server.wants_condition = True
+    server.start()
+    try:
+        yield server.environment()
+    finally:
+        server.stop()
+    left = [upload for bucket in server.buckets.values() for upload in bucket.uploads]
+    if server.violations or left:
+        raise Failure(f"the server was sent what it should not: {server.violations[:5]}, {len(left)} uploads were left")
 
 
 def hdfs_of(namenodes):
@@ -61,6 +76,7 @@ STORES = {
     "memory": ("test_contract", "blob_memory", nothing),
     "file": ("test_contract", "blob_file*", nothing),
     "s3": ("test_contract_s3", "blob_s3", s3_server),
+    "oss": ("test_contract_oss", "blob_oss*", oss_server),
     "hdfs": ("test_contract_hdfs", "blob_hdfs", hdfs_of(1)),
     "hdfs-ha": ("test_contract_hdfs", "blob_hdfs", hdfs_of(2)),
 }
