@@ -200,7 +200,8 @@ def run(args, work, result):
             installation.stop()
         return
     flink_options = {"execution.checkpointing.interval": "500 ms"}
-    with Rig("replicas", args.flink, ReplicatedHoldfast, work / "flink", flink_options, options) as rig:
+    with Rig("replicas", args.flink, ReplicatedHoldfast, work / "flink", flink_options, options,
+             store=args.store) as rig:
         bystander = Bystander(rig)
         attack_all(args, rig.ha.replicas, result)
         bystander.end(result)

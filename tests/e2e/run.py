@@ -37,13 +37,10 @@ def arguments():
                         help=f"Flink line ({', '.join(maven.FLINK_LINES)}) or full version; default 1.20")
     parser.add_argument("--ha", choices=("holdfast", "zookeeper"), default="holdfast",
                         help="zookeeper: the same with Flink's own HA, to compare")
-<<<<<<< Updated upstream
     parser.add_argument("--replicas", type=int, default=1, help="of holdfastd; more than 1 elect their leader; default 1")
     parser.add_argument("--election", choices=sorted(ELECTIONS), help="of the replicas; default zookeeper")
-=======
     parser.add_argument("--store", choices=places.PLACES, default="file",
                         help="where holdfastd and Flink keep their files: folders, an S3 server or an HDFS; default file")
->>>>>>> Stashed changes
     parser.add_argument("--work", metavar="DIR", help="work in DIR and keep it; default: a temporary folder")
     parser.add_argument("--check-arguments", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -206,17 +203,12 @@ def stay(rig, job):
 
 def tour(args, result):
     options = {"execution.checkpointing.interval": "1 s", "execution.checkpointing.num-retained": str(RETAINED)}
-<<<<<<< Updated upstream
     ha, ha_options = args.ha, {}
     if args.replicas > 1:
         ha = ReplicatedHoldfast
         ha_options = {"replicas": args.replicas, "election": args.election or "zookeeper", "session_ms": LEASE_MS}
-    with Rig("run", args.flink, ha, args.work, options, ha_options) as rig:
-        result["flink_version"] = rig.version
-=======
-    with Rig("run", args.flink, args.ha, args.work, options, store=args.store) as rig:
+    with Rig("run", args.flink, ha, args.work, options, ha_options, store=args.store) as rig:
         result.update(flink_version=rig.version, store=args.store)
->>>>>>> Stashed changes
         leader = start_cluster(rig)
         job = rig.flink.submit(maven.job_jar(), "--name", "tour")
         watcher = checkpoints.MetadataWatcher(rig.flink.checkpoint_folder(job), rig.work / "metadata").start()

@@ -2,13 +2,8 @@
 import shutil
 from pathlib import Path
 
-<<<<<<< Updated upstream
-from . import http, maven, zookeeper
-from .failure import Failure, wait_until
-=======
 from . import http, maven, places, zookeeper
-from .failure import wait_until
->>>>>>> Stashed changes
+from .failure import Failure, wait_until
 from .holdfastd import Holdfastd
 from .replicas import Replicas
 
@@ -41,19 +36,25 @@ OPTIONS = {"election": "zookeeper", "store": "file", "replicas": 3, "nodes": 3, 
 class Installation:
     """options: see OPTIONS; nodes: of a ZooKeeper ensemble, session_ms: how long a silent leader keeps its lease."""
 
-    def __init__(self, work, **options):
+    def __init__(self, work, place=None, **options):
         unknown = set(options) - set(OPTIONS)
         if unknown:
             raise ValueError(f"no options of an installation: {unknown}")
         self.work = Path(work)
         self.options = {**OPTIONS, **options}
+        self.place = place  # that somebody else has started; goes before the option "store"
         self.services = []
         self.replicas = None
 
     def start(self):
         settings = {"election.proof-of-death": "true" if self.options["proof_of_death"] else "false"}
+        kinds_of_all = [(ELECTIONS, self.options["election"])]
+        if self.place is not None:
+            settings.update(self.place.settings())
+        else:
+            kinds_of_all.insert(0, (STORES, self.options["store"]))
         try:
-            for kinds, name in ((STORES, self.options["store"]), (ELECTIONS, self.options["election"])):
+            for kinds, name in kinds_of_all:
                 service, more = kinds[name](self.work, self.options)
                 if service is not None:
                     self.services.append(service)
@@ -76,9 +77,9 @@ class Installation:
 class ReplicatedHoldfast(Holdfastd):
     """An installation as the coordinator of a Flink cluster, for Rig(ha=ReplicatedHoldfast)."""
 
-    def __init__(self, work, flink_options=None, **options):
-        super().__init__(work, flink_options)
-        self.installation = Installation(work, **options)
+    def __init__(self, work, flink_options=None, place=None, **options):
+        super().__init__(work, flink_options, place)
+        self.installation = Installation(work, place, **options)
         self._leader = None
 
     @property

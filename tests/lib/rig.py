@@ -68,7 +68,7 @@ class Rig:
                  f"everything of this run is in {self.work}")
         self.place = places.place(self._store, self.work)
         self.place.start()
-        if self._ha_kind is Holdfastd:
+        if self._ha_kind is not ZooKeeper:
             self._ha_options = {"place": self.place, **self._ha_options}
         self.ha = self._ha_kind(self.work, **self._ha_options)
         self.ha.start()
