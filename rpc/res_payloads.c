@@ -142,7 +142,9 @@ static void upload_committed(struct hf_blob_req *req, enum hf_status status)
     call->arg_free = upload_release;
     call->then = upload_referred;
     if (status != HF_OK) {
-        hf_call_refuse(call, status == HF_UNKNOWN ? HF_UNAVAILABLE : status,
+        /* EXISTS under a name drawn at random: our own put was sent twice. */
+        bool unclear = status == HF_UNKNOWN || status == HF_EXISTS;
+        hf_call_refuse(call, unclear ? HF_UNAVAILABLE : status,
                        "the payload could not be stored: %s", req->error.text);
         return;
     }

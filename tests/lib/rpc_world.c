@@ -431,6 +431,11 @@ void world_turn_now(void)
     uv_run(&w.loop, UV_RUN_NOWAIT);
 }
 
+struct hf_blob *world_blob(void)
+{
+    return w.service.blob;
+}
+
 void world_turn(void)
 {
     struct pollfd fd = {.fd = uv_backend_fd(&w.loop), .events = POLLIN};

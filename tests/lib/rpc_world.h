@@ -23,6 +23,8 @@ void world_close(void);
 void world_turn(void);
 /* One that does not wait. */
 void world_turn_now(void);
+/* The store in memory, for hf_blob_memory_fail. */
+struct hf_blob *world_blob(void);
 /* For sessions and requests; the journal goes by the real clock. */
 void world_time_passes(uint64_t ms);
 /* Until no request, record or leadership is under way. */
