@@ -14,6 +14,7 @@ Suite = collections.namedtuple("Suite", "name row tier build count timeout comma
 BUILDS = {
     "release": [],
     "tsan": ["-DHF_SANITIZE=thread"],
+    "coverage": ["-DHF_COVERAGE=ON", "-DCMAKE_BUILD_TYPE=Debug"],
     "asan": ["-DHF_SANITIZE=address,undefined"],
     "fuzz": ["-DCMAKE_C_COMPILER=clang", "-DHF_SANITIZE=address,undefined,fuzzer-no-link", "-DHF_FUZZ=ON",
              "-DHF_TESTS=OFF"],
@@ -165,6 +166,9 @@ TOOLS = {
     "bench": Suite("bench", "bench", "tool", "release", "exit", 4 * 3600,
                    script("tests/bench/bench.py"), ["tests/bench/bench.py"],
                    "ARGS: --json FILE; commits and sessions, beside Flink's ZooKeeper store"),
+    "coverage": Suite("coverage", "coverage", "tool", "coverage", "exit", 3600,
+                      script("tests/coverage/coverage.py", "--build", "{build}/coverage"), ["tests/coverage/coverage.py"],
+                      "ARGS: --list FOLDER --suite NAME --json FILE; lines and branches that the tests reach, and those they do not"),
     "model": Suite("model", "model", "tool", None, "exit", 4 * 3600,
                    script("tests/model/check.py"), ["tests/model/check.py"],
                    "ARGS: --large --only TEXT --json FILE --table"),

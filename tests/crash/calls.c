@@ -1,5 +1,6 @@
 #include "tests/crash/calls.h"
 
+#include "base/log.h"
 #include "tests/lib/hf_test.h"
 
 #include <dirent.h>
@@ -37,6 +38,7 @@ void calls_wake(void)
 
 void calls_begin(void)
 {
+    hf_log_set_level(HF_LOG_ERROR); /* else a line for each of thousands of starts */
     cr_assert_eq(uv_loop_init(&calls_loop), 0);
     uv_timer_init(&calls_loop, &guard);
     uv_timer_start(&guard, guard_cb, GUARD_MS, 0);
