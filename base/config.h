@@ -108,12 +108,9 @@ enum {
     X(STRING, oss_credentials, "oss.credentials", "auto", 0, 63,                                   \
       "auto, static, environment, file, web-identity (RRSA), instance (RAM role) or "              \
       "anonymous")                                                                                 \
-    X(STRING, oss_access_key, "oss.access-key", "", 0, 255,                                        \
-      "access key id of static credentials")                                                       \
-    X(SECRET, oss_secret_key, "oss.secret-key", "", 0, 511,                                        \
-      "its secret")                                                                                \
-    X(SECRET, oss_security_token, "oss.security-token", "", 0, 1023,                               \
-      "its STS token, if any")                                                                     \
+    X(STRING, oss_access_key, "oss.access-key", "", 0, 255, "access key id of static credentials") \
+    X(SECRET, oss_secret_key, "oss.secret-key", "", 0, 511, "its secret")                          \
+    X(SECRET, oss_security_token, "oss.security-token", "", 0, 1023, "its STS token, if any")      \
     X(STRING, oss_credentials_file, "oss.credentials-file", "", 0, 1023,                           \
       "file of profiles, read again every minute; empty: "                                         \
       "ALIBABA_CLOUD_CREDENTIALS_FILE, else ~/.alibabacloud/credentials")                          \
