@@ -329,9 +329,9 @@ static void refusal(struct hf_error *out, const char *what, const struct hf_http
     const char *message = json_string_value(json_object_get(body, "message"));
 
     hf_error_set(
-        out, HF_UNAVAILABLE, "%s: HTTP %d%s%.300s%s", what, request->code,
-        message != NULL ? ": " : "", message != NULL ? message : "",
-        request->code == 403 ? "; its Role needs get, create, update and watch of leases" : "");
+        out, HF_UNAVAILABLE, "%s: HTTP %d%s%s%.300s", what, request->code,
+        request->code == 403 ? " (its Role needs get, create, update and watch of leases)" : "",
+        message != NULL ? ": " : "", message != NULL ? message : "");
     json_decref(body);
 }
 

@@ -338,7 +338,9 @@ enum hf_status hf_kube_access_from_file(struct hf_kube_access *access, const cha
         hf_buf_release(&content);
         return hf_error_set(err, HF_NO_MEMORY, "%s: no memory to read it", path);
     }
-    yaml_parser_set_input_string(&parser, content.data, content.size);
+    /* libyaml asserts that there is something. */
+    yaml_parser_set_input_string(&parser, content.size != 0 ? content.data : (const uint8_t *)"\n",
+                                 content.size != 0 ? content.size : 1);
     if (yaml_parser_load(&parser, &k.document)) {
         status = load_context(&k, access, context);
         yaml_document_delete(&k.document);
