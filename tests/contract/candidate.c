@@ -6,7 +6,7 @@
  *
  * Each line it writes starts with the time on the clock that all processes of
  * the machine share: "MS granted", "MS lost REASON", "MS leader ADDRESS",
- * "MS valid UNTIL_MS", "MS closed". skew sets this process's own clock forward; names hang makes
+ * "MS valid UNTIL_MS", "MS closing", "MS closed". skew sets this process's own clock forward; names hang makes
  * every look-up of a host name wait until names work. HF_TEST_WALL_SKEW_MS, which may be negative, is
  * by how much its wall clock is wrong. */
 #include "base/assert.h"
@@ -135,6 +135,7 @@ static void close_all(void)
     if (closing)
         return;
     closing = true;
+    say("closing", ""); /* from here on it claims nothing */
     uv_close((uv_handle_t *)&input, NULL);
     uv_close((uv_handle_t *)&check, NULL);
     hf_lease_close(lease, closed_cb, NULL);

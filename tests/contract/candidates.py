@@ -58,7 +58,7 @@ class Candidate:
         """Whether it acted as the leader then, had it acted."""
         if self.killed_ms is not None and at_ms >= self.killed_ms:
             return False
-        reign = [word for word in self.said("granted", "lost", "closed") if word.ms <= at_ms]
+        reign = [word for word in self.said("granted", "lost", "closing") if word.ms <= at_ms]
         return bool(reign) and reign[-1].what == "granted" and self.valid_until(at_ms) > at_ms
 
     def wait(self, what, count=1, timeout=30):

@@ -476,6 +476,8 @@ def main():
     if args.election == "kubernetes":
         import kubernetes
         kubernetes.world.build = world.build
+        if not args.tests:
+            sys.exit(0 if kubernetes.run_all() else 1)
         unittest.main(kubernetes, argv=["election", *args.tests], verbosity=2)
     unittest.main(argv=["election", *args.tests], verbosity=2)
 

@@ -23,16 +23,20 @@ RETRY_MS = 400
 SLACK_MS = 600  # on a busy machine
 FAR_MS = 7 * 3600 * 1000
 
-world = argparse.Namespace(build=BUILD, kube=None, work=None)
+world = argparse.Namespace(build=BUILD, kube=None, work=None, is_part=False)
 
 
 def setUpModule():
+    if world.kube:
+        return
     world.temporary = tempfile.TemporaryDirectory(prefix="holdfast-election-")
     world.work = Path(world.temporary.name)
     world.kube = kube.Kube(world.work).start()
 
 
 def tearDownModule():
+    if world.is_part:
+        return
     world.kube.stop()
     world.temporary.cleanup()
 
@@ -46,21 +50,12 @@ class KubernetesTest(unittest.TestCase):
                     **self.timing(*self.times)}
         self.field = Field(world.build / "tests" / "contract" / "candidate", "kubernetes", self.scope, self.env, world.work)
         self.admin = world.kube.api()
-        self.addCleanup(self._restore)
+        self.addCleanup(self.field.end)
 
     @staticmethod
     def timing(lease_ms, renew_ms, retry_ms):
         return {"HF_TEST_KUBERNETES_LEASE_MS": str(lease_ms), "HF_TEST_KUBERNETES_RENEW_MS": str(renew_ms),
                 "HF_TEST_KUBERNETES_RETRY_MS": str(retry_ms)}
-
-    def _restore(self):
-        self.field.end()
-        world.kube.etcd.resume()
-        if world.kube.process.alive():
-            world.kube.resume()
-        else:
-            world.kube.process.start()
-        world.kube.wait_ready()
 
     def proxy(self):
         proxy = kube.Proxy(world.kube)
@@ -83,11 +78,12 @@ class KubernetesTest(unittest.TestCase):
         self.assertLess(lost.ms - candidate.valid_until(lost.ms - 1), SLACK_MS)
         return lost
 
-    def settle(self):
+    def settle(self, was_given_away=False):
         """Every candidate ends in order; the Lease stays, and is nobody's."""
         for candidate in self.field.living():
             candidate.close()
-        self.field.check_one_leader()
+        if not was_given_away:
+            self.field.check_one_leader()
         self.assertEqual(self.admin.holder(self.scope), "")
 
 
@@ -288,11 +284,12 @@ class Hands(KubernetesTest):
         first, second = self.field.stand(2)
         at_ms = now_ms()
         self.admin.patch_lease(self.scope, holderIdentity="")
-        self.assertIn("given up", first.wait("lost").text)
+        self.assertRegex(first.wait("lost").text, "given up|taken")
         wait_until(lambda: len(first.said("granted") + second.said("granted")) == 2, 5, "a second grant", poll=0.01)
         self.field.wait_leader()
         self.assertLess(self.field.leader().said("granted")[-1].ms - at_ms, SLACK_MS)
-        self.settle()
+        # Its holder cannot know before the others do; the log of the store fences it.
+        self.settle(was_given_away=True)
 
     def test_notes_that_are_added_to_it_stay_and_disturb_nobody(self):
         first, second = self.field.stand(2)
@@ -306,7 +303,20 @@ class Hands(KubernetesTest):
 
 
 class Backend(KubernetesTest):
-    """What becomes of a leader when the API server does not answer."""
+    """What becomes of a leader when the API server does not answer. Not beside other tests."""
+
+    def setUp(self):
+        super().setUp()
+        self.addCleanup(self._restore)
+
+    @staticmethod
+    def _restore():
+        world.kube.etcd.resume()
+        if world.kube.process.alive():
+            world.kube.resume()
+        else:
+            world.kube.process.start()
+        world.kube.wait_ready()
 
     def test_away_for_a_moment_nothing_happens(self):
         first, second = self.field.stand(2)
@@ -406,8 +416,9 @@ class Answers(KubernetesTest):
             fault = proxy.fault("PUT", code, retry_after=2, count=1)
             wait_until(lambda one=fault: one.hits, 10, f"an answer of {code}", poll=0.01)
             self.wait_renewed(first)
-            calls = [at for at, method, *_ in proxy.requests if method == "PUT" and at > fault.hits[0]]
-            self.assertGreater(calls[1] - fault.hits[0] if calls[0] == fault.hits[0] else calls[0] - fault.hits[0], 1.8)
+            # The first of them is the one that was refused.
+            calls = [at for at, method, *_ in proxy.requests if method == "PUT" and at >= fault.hits[0]]
+            self.assertGreater(calls[1] - calls[0], 1.8)
         self.assertEqual(first.said("lost") + second.said("granted"), [])
         self.settle()
 
@@ -577,3 +588,53 @@ class Load(KubernetesTest):
         self.assertGreater(rate, 0.3)
         self.assertLessEqual(rate, 1.0)
         self.settle()
+
+
+# ------------------------------------------------------------------------------------------- all of them at once
+
+BESIDE_EACH_OTHER = (Cases, Holder, Hands, Answers, Access, Load)
+
+
+def run_class(case):
+    tests = unittest.defaultTestLoader.loadTestsFromTestCase(case)
+    return unittest.TextTestRunner(verbosity=2).run(tests).wasSuccessful()
+
+
+def run_part(case, output):
+    """In a process of its own, which never returns from here."""
+    good = False
+    try:
+        with open(output, "wb") as out:
+            os.dup2(out.fileno(), 1)
+            os.dup2(out.fileno(), 2)
+        world.is_part = True
+        good = run_class(case)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(0 if good else 1)
+
+
+def run_all():
+    """What leaves the server alone is run side by side: it is mostly waiting. True when all is well."""
+    parts = {}
+    good = True
+    try:
+        setUpModule()
+        for case in BESIDE_EACH_OTHER:
+            output = world.work / f"{case.__name__}.out"
+            pid = os.fork()
+            if pid == 0:
+                run_part(case, output)
+            parts[pid] = output
+        while parts:
+            pid, status = os.wait()
+            if pid in parts:
+                print(parts.pop(pid).read_text("utf-8", "replace"), file=sys.stderr, flush=True)
+                good = status == 0 and good
+        return run_class(Backend) and good
+    finally:
+        for pid in parts:
+            os.kill(pid, signal.SIGKILL)
+        if world.kube:
+            tearDownModule()
