@@ -7,21 +7,26 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPT_ENDPOINT = 256, OPT_TIMEOUT };
+enum { OPT_ENDPOINT = 256, OPT_TIMEOUT, OPT_OF_VERB };
 
 const struct hf_cli_verb hf_cli_verbs[] = {
-    {"status", "", "what this installation is and how it does", hf_cmd_status},
-    {"clusters", "", "registered Flink clusters", hf_cmd_clusters},
-    {"jobs", "CLUSTER", "jobs of a cluster: graph, checkpoints, result", hf_cmd_jobs},
-    {"checkpoints", "CLUSTER JOB", "retained checkpoints of a job, newest first",
-     hf_cmd_checkpoints},
-    {"leaders", "", "which JobManager leads which cluster", hf_cmd_leaders},
+    {"status", "", "what this installation is and how it does", hf_cmd_status, NULL},
+    {"clusters", "", "registered Flink clusters", hf_cmd_clusters, NULL},
+    {"jobs", "CLUSTER", "jobs of a cluster: graph, checkpoints, result", hf_cmd_jobs, NULL},
+    {"checkpoints", "list|show|verify|pin|unpin|delete [WHAT] [JOB] [ID]",
+     "what can be restored; `checkpoints CLUSTER JOB` is `checkpoints list CLUSTER JOB`",
+     hf_cmd_checkpoints, "job-folder folder delete dry-run rate"},
+    {"gc", "plan|run|status|undo|purge [CLUSTER|ID] [JOB]",
+     "files that no checkpoint needs any more: what may go and why, trash with undo", hf_cmd_gc,
+     "job-folder changelog-folder folder also min-age older-than rate ended unlisted delete "
+     "dry-run"},
+    {"leaders", "", "which JobManager leads which cluster", hf_cmd_leaders, NULL},
     {"drill", "[CLUSTER]", "makes the replicas, or a cluster's JobManagers, fail over; measures it",
-     hf_cmd_drill},
+     hf_cmd_drill, NULL},
     {"metadata", "show FILE", "what a checkpoint's _metadata holds (no daemon needed)",
-     hf_cmd_metadata},
-    {"version", "", "version of this program and of the daemon", hf_cmd_version},
-    {NULL, NULL, NULL, NULL},
+     hf_cmd_metadata, NULL},
+    {"version", "", "version of this program and of the daemon", hf_cmd_version, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
 };
 
 static void usage(FILE *out)
@@ -30,7 +35,8 @@ static void usage(FILE *out)
             "holdfast: look at and run a Holdfast installation\n\n"
             "  holdfast [options] VERB [ARGUMENTS]\n\n");
     for (const struct hf_cli_verb *verb = hf_cli_verbs; verb->name != NULL; verb++)
-        fprintf(out, "  %-12s %-14s %s\n", verb->name, verb->args, verb->help);
+        fprintf(out, strlen(verb->args) > 14 ? "  %-12s %s\n%30s%s\n" : "  %-12s %-14s%.0s %s\n",
+                verb->name, verb->args, "", verb->help);
     fprintf(
         out,
         "\n  --endpoint URLS      where the daemon answers, comma-separated (default\n"
@@ -100,14 +106,26 @@ static int parse(struct hf_cli *cli, int argc, char **argv, bool *out_help)
         {"timeout", required_argument, NULL, OPT_TIMEOUT},
         {"yes", no_argument, NULL, 'y'},
         {"help", no_argument, NULL, 'h'},
+        {"job-folder", required_argument, NULL, OPT_OF_VERB},
+        {"changelog-folder", required_argument, NULL, OPT_OF_VERB},
+        {"folder", required_argument, NULL, OPT_OF_VERB},
+        {"also", required_argument, NULL, OPT_OF_VERB},
+        {"min-age", required_argument, NULL, OPT_OF_VERB},
+        {"older-than", required_argument, NULL, OPT_OF_VERB},
+        {"rate", required_argument, NULL, OPT_OF_VERB},
+        {"ended", no_argument, NULL, OPT_OF_VERB},
+        {"unlisted", no_argument, NULL, OPT_OF_VERB},
+        {"delete", no_argument, NULL, OPT_OF_VERB},
+        {"dry-run", no_argument, NULL, OPT_OF_VERB},
         {NULL, 0, NULL, 0},
     };
     int option;
+    int which = 0;
     char *end;
 
     opterr = 0;
     optind = 1;
-    while ((option = getopt_long(argc, argv, "n:Ao:yh", options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "n:Ao:yh", options, &which)) != -1) {
         switch (option) {
         case OPT_ENDPOINT:
             if (!parse_endpoints(cli, optarg))
@@ -132,6 +150,12 @@ static int parse(struct hf_cli *cli, int argc, char **argv, bool *out_help)
         case 'y':
             cli->yes = true;
             break;
+        case OPT_OF_VERB:
+            if (cli->option_count == HF_CLI_OPTIONS_MAX)
+                return bad_usage("too many options, from --%s on", options[which].name);
+            cli->options[cli->option_count++] =
+                (struct hf_cli_option){options[which].name, optarg != NULL ? optarg : ""};
+            break;
         case 'h':
             *out_help = true;
             return 0;
@@ -140,6 +164,30 @@ static int parse(struct hf_cli *cli, int argc, char **argv, bool *out_help)
         }
     }
     return 0;
+}
+
+static bool has_word(const char *words, const char *word)
+{
+    size_t size = strlen(word);
+
+    for (; words != NULL && *words != '\0'; words += *words == ' ') {
+        size_t n = strcspn(words, " ");
+        if (n == size && memcmp(words, word, size) == 0)
+            return true;
+        words += n;
+    }
+    return false;
+}
+
+const char *hf_cli_option(const struct hf_cli *cli, const char *name)
+{
+    const char *value = NULL;
+
+    for (size_t i = 0; i < cli->option_count; i++) {
+        if (strcmp(cli->options[i].name, name) == 0)
+            value = cli->options[i].value;
+    }
+    return value;
 }
 
 static int run_verb(struct hf_cli *cli, int argc, char **argv)
@@ -164,6 +212,10 @@ static int run_verb(struct hf_cli *cli, int argc, char **argv)
         if (cli->arg_count > most || cli->arg_count + optional < most)
             return bad_usage(
                 most == 0 ? "'%s' takes no arguments" : "wrong number of arguments for '%s'", name);
+        for (size_t i = 0; i < cli->option_count; i++) {
+            if (!has_word(verb->options, cli->options[i].name))
+                return bad_usage("'%s' has no option --%s", name, cli->options[i].name);
+        }
         return verb->run(cli);
     }
     return bad_usage("unknown verb '%s'", name);

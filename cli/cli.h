@@ -13,7 +13,17 @@
 
 enum hf_cli_output { HF_CLI_TABLE, HF_CLI_WIDE, HF_CLI_JSON, HF_CLI_NAME };
 
-enum { HF_CLI_ENDPOINTS_MAX = 16, HF_CLI_ARGS_MAX = 8, HF_CLI_PATH_MAX = 2048 };
+enum {
+    HF_CLI_ENDPOINTS_MAX = 16,
+    HF_CLI_ARGS_MAX = 8,
+    HF_CLI_OPTIONS_MAX = 32,
+    HF_CLI_PATH_MAX = 2048
+};
+
+struct hf_cli_option {
+    const char *name;  /* "min-age" */
+    const char *value; /* "" for those that have none */
+};
 
 struct hf_cli {
     const char *endpoints[HF_CLI_ENDPOINTS_MAX]; /* "http://host:port" */
@@ -25,6 +35,8 @@ struct hf_cli {
     bool yes;                          /* what would be asked is answered */
     const char *args[HF_CLI_ARGS_MAX]; /* after the verb */
     size_t arg_count;
+    struct hf_cli_option options[HF_CLI_OPTIONS_MAX]; /* those of the verb alone, in order */
+    size_t option_count;
     FILE *out;
     char *endpoint_storage;
 };
@@ -34,6 +46,7 @@ struct hf_cli_verb {
     const char *args;
     const char *help;
     int (*run)(struct hf_cli *cli); /* the exit code */
+    const char *options;            /* names of its own options, or NULL; others are refused */
 };
 
 /* NULL-terminated by a row without a name. */
@@ -80,6 +93,9 @@ bool hf_cli_segment(const char *text, char *out, size_t size);
 /* "/v1/clusters/<ns>/<cluster>" from `cluster` or `ns/cluster`. */
 bool hf_cli_cluster_path(const struct hf_cli *cli, const char *cluster, char *out, size_t size);
 
+/* The value of an option of the verb; NULL: not given. The last one counts. */
+const char *hf_cli_option(const struct hf_cli *cli, const char *name);
+
 /* Prints the error on stderr, returns its exit code. */
 int hf_cli_fail(const struct hf_error *err);
 
@@ -104,6 +120,7 @@ int hf_cmd_status(struct hf_cli *cli);
 int hf_cmd_clusters(struct hf_cli *cli);
 int hf_cmd_jobs(struct hf_cli *cli);
 int hf_cmd_checkpoints(struct hf_cli *cli);
+int hf_cmd_gc(struct hf_cli *cli);
 int hf_cmd_leaders(struct hf_cli *cli);
 int hf_cmd_drill(struct hf_cli *cli);
 int hf_cmd_metadata(struct hf_cli *cli);
