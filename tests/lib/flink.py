@@ -196,17 +196,18 @@ class Flink:
             raise Failure(f"the jar was not taken ({status}): {_short(answer)}")
         return f"{url}/jars/{Path(answer['filename']).name}"
 
-    def _run(self, jar, how, field, arguments):
+    def _run(self, jar, how, field, arguments, **more):
         body = {"entryClass": "io.holdfast.testjob.StatefulJob", "programArgsList": list(map(str, arguments)),
-                "parallelism": 1}
+                "parallelism": 1, **more}
         status, answer = http.call("POST", f"{self._upload(jar)}/{how}", body, timeout=60)
         if status not in (200, 202):
             raise Failure(f"the job was not accepted ({status}): {_short(answer)}")
         return answer[field]
 
-    def submit(self, jar, *arguments):
-        """Uploads the jar and runs it once; the job's id."""
-        return self._run(jar, "run", "jobid", arguments)
+    def submit(self, jar, *arguments, restore=None):
+        """Uploads the jar and runs it once, from the checkpoint in the folder `restore` if one is given; the job's id."""
+        more = {"savepointPath": Path(restore).as_uri()} if restore else {}
+        return self._run(jar, "run", "jobid", arguments, **more)
 
     def submit_application(self, jar, *arguments):
         """Flink 2.3 and later: the jar's program runs in the JobManager, also after each failover; the application's id."""
