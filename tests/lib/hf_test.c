@@ -3,6 +3,7 @@
 #include "base/memory.h"
 
 #include <ftw.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -27,14 +28,14 @@ int hf_test_leaked(void)
 }
 #endif
 
-static long allocations_left;
-static int allocation_failed;
+static atomic_long allocations_left; /* workers allocate, too */
+static atomic_int allocation_failed;
 
 static int test_allow(void *arg, size_t size)
 {
     (void)arg;
     (void)size;
-    if (allocations_left-- == 0) {
+    if (atomic_fetch_sub(&allocations_left, 1) == 0) {
         allocation_failed = 1;
         return 0;
     }
