@@ -11,7 +11,8 @@ static const char *needed(const char *name)
 {
     const char *value = getenv(name);
 
-    cr_assert(value != NULL && value[0] != '\0', "%s is not set: run ./test contract --store hdfs", name);
+    cr_assert(value != NULL && value[0] != '\0', "%s is not set: run ./test contract --store hdfs",
+              name);
     return value;
 }
 

@@ -3,16 +3,20 @@
 
     tidy.py [--build DIR] [--jobs N] [FILE ...]     without FILE: all that a build of everything compiles
 The compilation database is configured here, with clang, tests and fuzzers. Before the tree, a file with planted
-mistakes has to be found out. Its last line is "N passed, N failed": one per file.
+mistakes has to be found out. What was found clean is remembered outside the tree, under a digest of all that clang-tidy
+looks at: its version, its settings, the file as the preprocessor leaves it. Its last line is "N passed, N failed": one per file.
 """
 import argparse
 import concurrent.futures
+import hashlib
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
+import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -33,6 +37,9 @@ int planted(const char *a)
 FINDS = ("bugprone-misplaced-operator-in-strlen-in-alloc", "clang-analyzer-unix.Malloc", "misc-redundant-expression")
 
 
+CACHE = os.path.join(os.environ.get("HOLDFAST_CACHE", os.path.expanduser("~/.cache/holdfast")), "clang-tidy")
+
+
 def arguments():
     parser = argparse.ArgumentParser(prog="tidy", description=__doc__.splitlines()[0])
     parser.add_argument("--build", metavar="DIR", default=os.path.join(ROOT, "build", "tidy"))
@@ -48,7 +55,7 @@ def configure(folder):
     if done.returncode != 0:
         sys.exit(f"tidy: cmake cannot configure: {done.stderr.strip()}\n0 passed, 1 failed")
     with open(os.path.join(folder, "compile_commands.json"), encoding="utf-8") as file:
-        return {os.path.relpath(entry["file"], ROOT) for entry in json.load(file)}
+        return {os.path.relpath(entry["file"], ROOT): shlex.split(entry["command"]) for entry in json.load(file)}
 
 
 def tidy(command):
@@ -59,6 +66,41 @@ def tidy(command):
     if done.returncode != 0 and not found:
         found = [f"clang-tidy ended with {done.returncode}: {(done.stderr.strip() or 'no word').splitlines()[-1]}"]
     return [line.replace(ROOT + os.sep, "") for line in found]
+
+
+def looked_at(command, folder, settings):
+    """The name under which a clean result is remembered, or None when the file cannot be preprocessed."""
+    preprocess = [part for part in command if part != "-c"]
+    at = preprocess.index("-o")
+    del preprocess[at:at + 2]
+    done = subprocess.run([*preprocess, "-E", "-C"], cwd=folder, capture_output=True, check=False)
+    if done.returncode != 0:
+        return None
+    digest = hashlib.sha256(settings)
+    digest.update(done.stdout.replace(ROOT.encode(), b""))
+    return digest.hexdigest()
+
+
+def tidy_once(path, command, args, settings):
+    """As tidy(), but not again for what was clean."""
+    name = looked_at(command, args.build, settings) if command else None
+    mark = os.path.join(CACHE, name) if name else None
+    if mark and os.path.exists(mark):
+        os.utime(mark)
+        return []
+    findings = tidy(["-p", args.build, path])
+    if mark and not findings:
+        os.makedirs(CACHE, exist_ok=True)
+        with open(mark, "w", encoding="ascii"):
+            pass
+    return findings
+
+
+def forget():
+    """Marks that no run has asked for in a month."""
+    for entry in os.scandir(CACHE) if os.path.isdir(CACHE) else ():
+        if entry.stat().st_mtime < time.time() - 30 * 86400:
+            os.unlink(entry.path)
 
 
 def planted():
@@ -89,9 +131,13 @@ def main():
 
     note("planted mistakes", [f"{name} is not reported" for name in planted()])
     if not args.files:
-        note("every C file is compiled", [f"{path} is in no target of CMake" for path in sorted(tracked - compiled)])
+        note("every C file is compiled", [f"{path} is in no target of CMake" for path in sorted(tracked - compiled.keys())])
+    version = subprocess.run(["clang-tidy", "--version"], capture_output=True, check=True).stdout
+    with open(os.path.join(ROOT, ".clang-tidy"), "rb") as file:
+        settings = version + file.read()
+    forget()
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-        for name, findings in zip(files, pool.map(lambda path: tidy(["-p", args.build, path]), files)):
+        for name, findings in zip(files, pool.map(lambda path: tidy_once(path, compiled.get(path), args, settings), files)):
             note(name, findings)
     print(f"{passed} passed, {failed} failed")
     return 1 if failed or not passed else 0
