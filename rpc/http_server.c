@@ -48,6 +48,7 @@ struct hf_http_request {
     enum body_mode mode;
     uint64_t body_limit;
     uint64_t body_size;
+    size_t trailer_size;
     struct hf_buf body;
     void (*on_body)(struct hf_http_request *req, struct hf_bytes body);
     void (*on_piece)(struct hf_http_request *req, struct hf_bytes piece);
@@ -78,6 +79,7 @@ struct conn {
     bool reading;
     bool executing; /* inside llhttp_execute */
     bool running;   /* inside conn_run */
+    bool halted;    /* in a body; the message may be complete without a further byte */
     bool keep_alive;
     bool eof;
     bool lingering;
@@ -637,13 +639,23 @@ static int on_url_complete(llhttp_t *parser)
     return hf_buf_append_u8(&conn->req->head, 0) ? 0 : refuse(conn, 503, "out of memory");
 }
 
+/* What comes after a chunked body is read over: who has taken the head for the whole of it is not
+ * to be surprised. */
+static int trailer_count(struct conn *conn, size_t size)
+{
+    conn->req->trailer_size += size;
+    if (conn->req->trailer_size > conn->server->options.head_bytes_max)
+        return refuse(conn, 431, "the trailer section is too large");
+    return 0;
+}
+
 static int on_header_field(llhttp_t *parser, const char *at, size_t size)
 {
     struct conn *conn = parser->data;
     struct hf_http_request *req = conn->req;
 
-    if (req->headers == NULL && req->handed_over)
-        return 0; /* a trailer */
+    if (req->handed_over)
+        return trailer_count(conn, size);
     if (req->header_count == 0 || conn->value_last) {
         if (req->header_count == conn->server->options.headers_max)
             return refuse(conn, 431, "too many header fields");
@@ -684,7 +696,7 @@ static int on_header_value(llhttp_t *parser, const char *at, size_t size)
     struct conn *conn = parser->data;
 
     if (conn->req->handed_over)
-        return 0;
+        return trailer_count(conn, size);
     return head_append(conn, at, size, conn->server->options.head_bytes_max, 431,
                        "the header section is too large");
 }
@@ -766,7 +778,8 @@ static int on_body(llhttp_t *parser, const char *at, size_t size)
     struct conn *conn = parser->data;
     struct hf_http_request *req = conn->req;
 
-    if (conn->closing || req == NULL || req->ended || req->begun || req->mode == BODY_NONE)
+    if (size == 0 || conn->closing || req == NULL || req->ended || req->begun ||
+        req->mode == BODY_NONE)
         return 0; /* nobody asked for it */
     deadline_set(conn, conn->server->options.body_timeout_ms);
     req->body_size += size;
@@ -774,6 +787,10 @@ static int on_body(llhttp_t *parser, const char *at, size_t size)
         return refuse(conn, 413, "the body is larger than this call takes");
     if (req->mode == BODY_STREAM) {
         req->on_piece(req, (struct hf_bytes){(const uint8_t *)at, size});
+        if (req->paused) { /* what else has been read waits in the tail */
+            conn->halted = true;
+            return HPE_PAUSED;
+        }
     } else if (!hf_buf_append(&req->body, at, size)) {
         return refuse(conn, 503, "out of memory");
     }
@@ -931,14 +948,15 @@ static void conn_step(struct conn *conn)
         }
         if (req != NULL && (req->complete || req->paused))
             return;
-        if (conn->tail.size == 0) {
+        if (conn->tail.size == 0 && !conn->halted) {
             if (conn->eof)
                 conn_close(conn, HF_HTTP_PEER_CLOSED);
             return;
         }
         struct hf_buf data = conn->tail; /* the parser's callbacks may end the connection */
         hf_buf_init(&conn->tail, 2 * READ_SIZE);
-        size_t used = conn_parse(conn, (const char *)data.data, data.size);
+        conn->halted = false;
+        size_t used = conn_parse(conn, data.size > 0 ? (const char *)data.data : "", data.size);
         hf_assert(conn->tail.size == 0); /* nothing is read meanwhile */
         hf_buf_consume(&data, used);
         if (conn->refuse_code == 0 && data.size > 0 && !conn->closing && !conn->lingering)

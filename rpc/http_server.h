@@ -76,8 +76,8 @@ void *hf_http_arg(const struct hf_http_request *req);
 /* The whole body, at most limit bytes; more is answered 413 here, and cb is not called. */
 void hf_http_collect(struct hf_http_request *req, size_t limit,
                      void (*cb)(struct hf_http_request *req, struct hf_bytes body));
-/* The body in pieces of at most 64 KiB, then once on_end. After hf_http_pause at most one more
- * piece comes before hf_http_resume. More than limit bytes is answered 413 after on_closed. */
+/* The body in pieces of at most 128 KiB, then once on_end. After hf_http_pause nothing comes before
+ * hf_http_resume. More than limit bytes is answered 413 after on_closed. */
 void hf_http_stream_body(struct hf_http_request *req, uint64_t limit,
                          void (*on_piece)(struct hf_http_request *req, struct hf_bytes piece),
                          void (*on_end)(struct hf_http_request *req));

@@ -1,0 +1,771 @@
+/* The HTTP server of rpc/http_server.h and peers that mean well or ill. Server and peers are one
+ * thread: turn() waits until a socket of either side has something, then lets the server work. */
+#include "base/memory.h"
+#include "rpc/http_server.h"
+#include "tests/lib/hf_test.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { PEERS_MAX = 8, PATIENCE_MS = 20000, SEEN_MAX = 1024 * 1024 };
+
+#define JSON "application/json"
+#define HOST "Host: x\r\n"
+
+/* What the handler does with a request is in its path:
+ *   /now        answers at once, does not ask for a body
+ *   /collect    answers with the body, of at most 1000 bytes
+ *   /stream     takes the body in pieces, at most 300,000 bytes, and answers with its size
+ *   /pauses     the same, pausing at each piece; the test resumes
+ *   /hold       answers when the test says so
+ *   /chunks     an answer in pieces: "one", "two"
+ *   /endless    an answer that is begun and not ended
+ *   /large      4 MiB in one answer
+ *   /abort      breaks off after the first piece of an answer */
+struct world {
+    uv_loop_t loop;
+    struct hf_http_server *server;
+    struct hf_http_options options;
+    struct hf_buf seen; /* what the handler saw, one word each */
+    struct hf_http_request *held;
+    uint64_t body_size;
+    unsigned pieces;
+    int port;
+    bool paused;
+    bool closed;
+};
+
+struct peer {
+    int fd;
+    struct hf_buf in;
+    bool eof; /* the server has closed */
+    bool reset;
+};
+
+static struct world world;
+static struct peer peers[PEERS_MAX];
+static const uint8_t zeros[4 * 1024 * 1024];
+
+/* ---------------------------------------------------------------------- the server's side */
+
+static void HF_PRINTF(1, 2) saw(const char *format, ...)
+{
+    char text[256];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    hf_buf_append_string(&world.seen, text);
+    hf_buf_append_string(&world.seen, " ");
+}
+
+static void answer_text(struct hf_http_request *req, const char *text)
+{
+    hf_http_answer(req, 200, "text/plain", NULL,
+                   (struct hf_bytes){(const uint8_t *)text, strlen(text)});
+}
+
+/* The next one may be held before this returns. */
+static void answer_held(const char *text)
+{
+    struct hf_http_request *req = world.held;
+
+    cr_assert_not_null(req);
+    world.held = NULL;
+    answer_text(req, text);
+}
+
+static void collected(struct hf_http_request *req, struct hf_bytes body)
+{
+    const char *note = hf_http_header(req, "x-note");
+
+    saw("body=%zu%s%s", body.size, note != NULL ? ":" : "", note != NULL ? note : "");
+    hf_http_answer(req, 200, "text/plain", NULL, body);
+}
+
+static void on_piece(struct hf_http_request *req, struct hf_bytes piece)
+{
+    cr_assert(!world.paused, "a piece comes after the pause");
+    world.body_size += piece.size;
+    world.pieces++;
+    if (hf_http_arg(req) != NULL) {
+        world.paused = true;
+        hf_http_pause(req);
+    }
+}
+
+static void on_end(struct hf_http_request *req)
+{
+    char text[32];
+
+    cr_assert(!world.paused);
+    snprintf(text, sizeof text, "%llu", (unsigned long long)world.body_size);
+    saw("end");
+    answer_text(req, text);
+}
+
+static bool path_is(const struct hf_http_request *req, const char *path)
+{
+    return strcmp(hf_http_path(req), path) == 0;
+}
+
+static void on_request(void *arg, struct hf_http_request *req)
+{
+    (void)arg;
+    saw("%s%s%s%s", hf_http_method(req), hf_http_path(req), hf_http_query(req)[0] ? "?" : "",
+        hf_http_query(req));
+    if (path_is(req, "/collect")) {
+        hf_http_collect(req, 1000, collected);
+    } else if (path_is(req, "/stream") || path_is(req, "/pauses")) {
+        hf_http_set_arg(req, path_is(req, "/pauses") ? &world : NULL);
+        world.body_size = 0;
+        world.pieces = 0;
+        world.held = req;
+        hf_http_stream_body(req, 300000, on_piece, on_end);
+    } else if (path_is(req, "/hold")) {
+        world.held = req;
+    } else if (path_is(req, "/chunks")) {
+        if (hf_http_answer_begin(req, 200, "text/plain", NULL, -1, NULL) &&
+            hf_http_answer_write(req, HF_BYTES_OF_STRING("one")) &&
+            hf_http_answer_write(req, HF_BYTES_OF_STRING("two")))
+            hf_http_answer_end(req);
+    } else if (path_is(req, "/endless") || path_is(req, "/abort")) {
+        world.held = req;
+        if (hf_http_answer_begin(req, 200, "text/plain", NULL, -1, NULL) &&
+            hf_http_answer_write(req, HF_BYTES_OF_STRING("line")) && path_is(req, "/abort"))
+            hf_http_abort(req);
+    } else if (path_is(req, "/large")) {
+        hf_http_answer(req, 200, "text/plain", NULL, (struct hf_bytes){zeros, sizeof zeros});
+    } else {
+        answer_text(req, "hi");
+    }
+}
+
+static void on_closed(struct hf_http_request *req, enum hf_http_end end)
+{
+    saw("closed-by-%s", end == HF_HTTP_PEER_CLOSED ? "peer" : "server");
+    if (world.held == req)
+        world.held = NULL;
+}
+
+static void begin(void (*adjust)(struct hf_http_options *options))
+{
+    static const struct hf_http_handler handler = {.on_request = on_request,
+                                                   .on_closed = on_closed};
+    struct hf_error err = {0};
+
+    cr_assert_eq(uv_loop_init(&world.loop), 0);
+    hf_buf_init(&world.seen, SEEN_MAX);
+    hf_http_options_default(&world.options);
+    if (adjust != NULL)
+        adjust(&world.options);
+    world.server = hf_http_server_new(&world.loop, &world.options, &handler);
+    cr_assert_not_null(world.server);
+    cr_assert_eq(hf_http_listen(world.server, "127.0.0.1:0", &world.port, &err), HF_OK, "%s",
+                 err.text);
+    for (int i = 0; i < PEERS_MAX; i++)
+        peers[i].fd = -1;
+}
+
+/* ------------------------------------------------------------------------- the peer's side */
+
+static void peer_take(struct peer *p)
+{
+    char data[64 * 1024];
+
+    while (!p->eof) {
+        ssize_t n = recv(p->fd, data, sizeof data, MSG_DONTWAIT);
+        if (n < 0 && errno == EAGAIN)
+            return;
+        p->reset = n < 0;
+        p->eof = n <= 0;
+        if (n > 0)
+            hf_buf_append(&p->in, data, (size_t)n);
+    }
+}
+
+/* Waits until something can go on, a peer's reading included, and lets it. */
+static void turn_reading(struct peer *reader, struct peer *writer)
+{
+    struct pollfd fds[PEERS_MAX + 1] = {{.fd = uv_backend_fd(&world.loop), .events = POLLIN}};
+    int timeout_ms = uv_backend_timeout(&world.loop);
+
+    if (reader != NULL && !reader->eof)
+        fds[1] = (struct pollfd){.fd = reader->fd, .events = POLLIN};
+    else
+        fds[1].fd = -1;
+    fds[2] = (struct pollfd){.fd = writer != NULL ? writer->fd : -1, .events = POLLOUT};
+    poll(fds, 3, timeout_ms < 0 || timeout_ms > 1000 ? 1000 : timeout_ms);
+    uv_run(&world.loop, UV_RUN_NOWAIT);
+    if (reader != NULL && !reader->eof)
+        peer_take(reader);
+}
+
+static uint64_t now_ms(void)
+{
+    return uv_hrtime() / 1000000;
+}
+
+/* Goes on until COND; fails when that takes too long. */
+#define until(reader, cond)                                               \
+    do {                                                                  \
+        uint64_t until_ms = now_ms() + PATIENCE_MS;                       \
+        while (!(cond)) {                                                 \
+            cr_assert(now_ms() < until_ms, "this never came: %s", #cond); \
+            turn_reading(reader, NULL);                                   \
+        }                                                                 \
+    } while (0)
+
+static struct peer *peer_open(void)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)world.port)};
+    struct peer *p = peers;
+
+    while (p->fd >= 0)
+        p++;
+    cr_assert(p < peers + PEERS_MAX);
+    int yes = 1;
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    *p = (struct peer){.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    hf_buf_init(&p->in, 64 * 1024 * 1024);
+    cr_assert_eq(setsockopt(p->fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes), 0);
+    cr_assert_eq(connect(p->fd, (const struct sockaddr *)&to, sizeof to), 0);
+    return p;
+}
+
+static void peer_close(struct peer *p)
+{
+    close(p->fd);
+    p->fd = -1;
+    hf_buf_release(&p->in);
+}
+
+/* False: the server took no more. */
+static bool peer_send_bytes(struct peer *p, const void *data, size_t size)
+{
+    const char *at = data;
+    uint64_t until_ms = now_ms() + PATIENCE_MS;
+
+    while (size > 0) {
+        ssize_t n = send(p->fd, at, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (n < 0 && errno != EAGAIN)
+            return false;
+        if (n > 0) {
+            at += n;
+            size -= (size_t)n;
+        } else {
+            cr_assert(now_ms() < until_ms, "the server reads no more");
+            turn_reading(p, p);
+        }
+    }
+    turn_reading(p, p);
+    return true;
+}
+
+static bool peer_send(struct peer *p, const char *text)
+{
+    return peer_send_bytes(p, text, strlen(text));
+}
+
+static bool peer_has(const struct peer *p, const char *text)
+{
+    return p->in.size > 0 && memmem(p->in.data, p->in.size, text, strlen(text)) != NULL;
+}
+
+static unsigned peer_count(const struct peer *p, const char *text)
+{
+    unsigned count = 0;
+    size_t size = strlen(text);
+
+    for (const uint8_t *at = p->in.data; p->in.size > 0; at += size, count++) {
+        at = memmem(at, p->in.size - (size_t)(at - p->in.data), text, size);
+        if (at == NULL)
+            break;
+    }
+    return count;
+}
+
+/* The handler saw exactly this since the last time. */
+static bool seen_is(const char *text)
+{
+    bool same = world.seen.size == strlen(text) &&
+                (world.seen.size == 0 || memcmp(world.seen.data, text, world.seen.size) == 0);
+
+    if (!same)
+        cr_log_error("seen: '%.*s'", (int)world.seen.size, (const char *)world.seen.data);
+    hf_buf_clear(&world.seen);
+    return same;
+}
+
+static void server_closed(void *arg)
+{
+    (void)arg;
+    world.closed = true;
+}
+
+static struct hf_http_stats stats_now(void)
+{
+    struct hf_http_stats stats;
+
+    hf_http_server_stats(world.server, &stats);
+    return stats;
+}
+
+/* Everything goes: no connection is left on the server, no handle on the loop. */
+static void end(void)
+{
+    for (int i = 0; i < PEERS_MAX; i++) {
+        if (peers[i].fd >= 0)
+            peer_close(&peers[i]);
+    }
+    until(NULL, stats_now().connections == 0);
+    hf_http_server_close(world.server, server_closed, NULL);
+    until(NULL, world.closed);
+    cr_assert_eq(uv_loop_close(&world.loop), 0);
+    hf_buf_release(&world.seen);
+}
+
+/* One connection's worth: sends all, returns when the server has closed or `count` answers are
+ * there. */
+static struct peer *talk(const char *text, unsigned count)
+{
+    struct peer *p = peer_open();
+
+    peer_send(p, text);
+    until(p, p->eof || (count > 0 && peer_count(p, "HTTP/1.1 ") >= count));
+    return p;
+}
+
+/* ------------------------------------------------------------------------------- answers */
+
+HF_TEST(http_server, answers_and_keeps_the_connection)
+{
+    begin(NULL);
+    struct peer *p = talk("GET /now?a=b%20c HTTP/1.1\r\n" HOST "\r\n", 1);
+    cr_assert(peer_has(p,
+                       "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n"
+                       "X-Content-Type-Options: nosniff\r\n\r\nhi"));
+    cr_assert(seen_is("GET/now?a=b%20c "));
+    peer_send(p, "HEAD /now HTTP/1.1\r\n" HOST "\r\nDELETE /now HTTP/1.1\r\n" HOST "\r\n");
+    until(p, peer_count(p, "Content-Length: 2") == 3);
+    cr_assert_eq(peer_count(p, "hi"), 2, "HEAD has a length and no body");
+    cr_assert(seen_is("HEAD/now DELETE/now "));
+    cr_assert(!p->eof);
+    cr_assert_eq(stats_now().accepted, 1);
+    cr_assert_eq(stats_now().requests, 3);
+    end();
+}
+
+HF_TEST(http_server, takes_a_request_cut_anywhere)
+{
+    static const char request[] =
+        "\r\nPOST /collect?q HTTP/1.1\r\nHost: x\r\nX-Empty:\r\nX-Note: n\r\n"
+        "Transfer-Encoding: chunked\r\n\r\n"
+        "4;ext=\"v\"\r\nbody\r\n00\r\nX-Late: 1\r\n\r\n";
+
+    begin(NULL);
+    struct peer *p = peer_open();
+    for (size_t cut = 1; cut < sizeof request - 1; cut++) {
+        hf_buf_clear(&p->in);
+        peer_send_bytes(p, request, cut);
+        peer_send_bytes(p, request + cut, sizeof request - 1 - cut);
+        until(p, peer_has(p, "\r\n\r\nbody"));
+        cr_assert(seen_is("POST/collect?q body=4:n "), "cut at %zu", cut);
+    }
+    hf_buf_clear(&p->in);
+    for (size_t i = 0; i < sizeof request - 1; i++)
+        peer_send_bytes(p, request + i, 1);
+    until(p, peer_has(p, "\r\n\r\nbody"));
+    cr_assert(seen_is("POST/collect?q body=4:n "));
+    cr_assert(!p->eof);
+    end();
+}
+
+HF_TEST(http_server, sends_pieces_as_each_version_wants_them)
+{
+    begin(NULL);
+    struct peer *p = talk("GET /chunks HTTP/1.1\r\n" HOST "\r\n", 1);
+    until(p, peer_has(p, "\r\n0\r\n\r\n"));
+    cr_assert(peer_has(p, "Transfer-Encoding: chunked\r\n"));
+    cr_assert(peer_has(p, "\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n"));
+    peer_close(p);
+    p = talk("HEAD /chunks HTTP/1.1\r\n" HOST "\r\nGET /now HTTP/1.1\r\n" HOST "\r\n", 2);
+    cr_assert(!peer_has(p, "one"));
+    peer_close(p);
+    p = talk("GET /chunks HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", 0);
+    cr_assert(peer_has(p, "\r\n\r\nonetwo"), "the end of the connection is the end of the body");
+    cr_assert(!peer_has(p, "chunked"));
+    peer_close(p);
+    p = talk("GET /now HTTP/1.0\r\n\r\n", 0);
+    cr_assert(peer_has(p, "Connection: close\r\n\r\nhi"));
+    peer_close(p);
+    p = talk("GET /now HTTP/1.1\r\n" HOST "Connection: close\r\n\r\nGET /now HTTP/1.1\r\n" HOST
+             "\r\n",
+             0);
+    cr_assert_eq(peer_count(p, "hi"), 1, "nothing is read after a request that says close");
+    end();
+}
+
+HF_TEST(http_server, answers_pipelined_requests_in_their_order)
+{
+    struct hf_buf requests;
+    const unsigned many = 20000;
+
+    begin(NULL);
+    struct peer *p = peer_open();
+    peer_send(p, "GET /hold HTTP/1.1\r\n" HOST "\r\nGET /now HTTP/1.1\r\n" HOST
+                 "\r\nPOST /collect HTTP/1.1\r\n" HOST
+                 "Content-Length: 3\r\n\r\nabcGET /hold HTTP/1.1\r\n" HOST
+                 "\r\nGET /now HTTP/1.1\r\n" HOST "\r\n");
+    until(p, world.held != NULL);
+    cr_assert(seen_is("GET/hold "), "the second waits for the first one's answer");
+    answer_held("first");
+    until(p, world.held != NULL && peer_has(p, "abc"));
+    cr_assert(seen_is("GET/now POST/collect body=3 GET/hold "));
+    cr_assert_eq(peer_count(p, "HTTP/1.1 200 OK"), 3);
+
+    /* More than it keeps: it reads no further, and loses none. */
+    hf_buf_init(&requests, SEEN_MAX);
+    for (unsigned i = 0; i < many; i++)
+        hf_buf_append_string(&requests, "GET /now HTTP/1.1\r\n" HOST "\r\n");
+    size_t sent = 0;
+    for (int idle = 0; idle < 3;) {
+        ssize_t n = send(p->fd, requests.data + sent, requests.size - sent, MSG_DONTWAIT);
+        sent += n > 0 ? (size_t)n : 0;
+        idle = n > 0 ? 0 : idle + 1;
+        turn_reading(p, n > 0 && sent < requests.size ? p : NULL);
+    }
+    cr_assert(seen_is(""), "all that while the first one is held");
+    answer_held("held");
+    cr_assert(peer_send_bytes(p, requests.data + sent, requests.size - sent));
+    until(p, peer_count(p, "HTTP/1.1 200 OK") == 5 + many);
+    hf_buf_release(&requests);
+    end();
+}
+
+HF_TEST(http_server, asks_for_a_body_only_when_it_wants_it)
+{
+    begin(NULL);
+    struct peer *p = peer_open();
+    peer_send(
+        p, "POST /collect HTTP/1.1\r\n" HOST "Expect: 100-continue\r\nContent-Length: 2\r\n\r\n");
+    until(p, peer_has(p, "HTTP/1.1 100 Continue\r\n\r\n"));
+    peer_send(p, "ok");
+    until(p, peer_has(p, "\r\n\r\nok"));
+    hf_buf_clear(&p->in);
+    peer_send(p, "POST /collect HTTP/1.1\r\n" HOST
+                 "Expect: 100-Continue\r\nContent-Length: 1001\r\n\r\n");
+    until(p, p->eof);
+    cr_assert(peer_has(p, "HTTP/1.1 413 Content Too Large\r\n"));
+    cr_assert(peer_has(p, "{\"status\":\"TOO_LARGE\","));
+    cr_assert(!peer_has(p, "100 Continue"));
+    peer_close(p);
+    p = talk("POST /now HTTP/1.1\r\n" HOST "Expect: 100-continue\r\nContent-Length: 5\r\n\r\n", 0);
+    cr_assert(peer_has(p, "Connection: close\r\n\r\nhi"), "whether the body comes is not known");
+    cr_assert(!peer_has(p, "100 Continue"));
+    end();
+}
+
+HF_TEST(http_server, answers_before_the_body_has_come)
+{
+    begin(NULL);
+    struct peer *p = peer_open();
+    peer_send(p, "PUT /now HTTP/1.1\r\n" HOST "Content-Length: 900000\r\n\r\n");
+    /* What still comes is taken for a while, because a reset would destroy the answer. */
+    peer_send_bytes(p, zeros, 900000);
+    until(p, p->eof);
+    cr_assert(!p->reset);
+    cr_assert(peer_has(p, "Connection: close\r\n\r\nhi"));
+    peer_close(p);
+    p = peer_open();
+    peer_send(p, "PUT /now HTTP/1.1\r\n" HOST "Content-Length: 90000000\r\n\r\n");
+    bool open = true;
+    for (int i = 0; i < 8 && open; i++)
+        open = peer_send_bytes(p, zeros, sizeof zeros);
+    cr_assert(!open, "it takes at most 1 MiB of what it does not want");
+    cr_assert(seen_is("PUT/now PUT/now "));
+    end();
+}
+
+/* --------------------------------------------------------------------------------- bodies */
+
+HF_TEST(http_server, keeps_what_follows_a_chunked_body_apart_from_the_head)
+{
+    begin(NULL);
+    struct peer *p = talk("POST /collect HTTP/1.1\r\n" HOST
+                          "Transfer-Encoding: chunked\r\n\r\n"
+                          "2\r\nab\r\n0\r\nX-Note: smuggled\r\nX-Note2: x\r\n\r\n"
+                          "GET /now HTTP/1.1\r\n" HOST "\r\n",
+                          2);
+    cr_assert(seen_is("POST/collect body=2 GET/now "), "a trailer is no header");
+    peer_close(p);
+    /* Trailers are bounded like a head. */
+    p = peer_open();
+    peer_send(p, "POST /collect HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n0\r\n");
+    bool open = true;
+    for (int i = 0; i < 20 && open; i++) {
+        char line[1024];
+        memset(line, 'a', sizeof line);
+        memcpy(line, "X-T: ", 5);
+        memcpy(line + sizeof line - 2, "\r\n", 2);
+        open = peer_send_bytes(p, line, sizeof line);
+    }
+    until(p, p->eof);
+    cr_assert(peer_has(p, "HTTP/1.1 431 "));
+    cr_assert(seen_is("POST/collect closed-by-server "));
+    end();
+}
+
+HF_TEST(http_server, bounds_every_body)
+{
+    static const struct {
+        const char *request;
+        size_t body; /* sent in pieces of this many bytes, see `chunk` */
+        bool chunked;
+        const char *seen;
+        const char *answer;
+    } cases[] = {
+        {"POST /collect HTTP/1.1\r\n" HOST "Content-Length: 1000\r\n\r\n", 1000, false,
+         "POST/collect body=1000 ", "HTTP/1.1 200 "},
+        {"POST /collect HTTP/1.1\r\n" HOST "Content-Length: 1001\r\n\r\n", 1001, false,
+         "POST/collect closed-by-server ", "HTTP/1.1 413 "},
+        {"POST /collect HTTP/1.1\r\n" HOST "Content-Length: 18446744073709551615\r\n\r\n", 10,
+         false, "POST/collect closed-by-server ", "HTTP/1.1 413 "},
+        {"POST /collect HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n", 1000, true,
+         "POST/collect body=1000 ", "HTTP/1.1 200 "},
+        {"POST /collect HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n", 1001, true,
+         "POST/collect closed-by-server ", "HTTP/1.1 413 "},
+        {"POST /collect HTTP/1.1\r\n" HOST "Content-Length: 0\r\n\r\n", 0, false,
+         "POST/collect body=0 ", "HTTP/1.1 200 "},
+        {"POST /collect HTTP/1.1\r\n" HOST "\r\n", 0, false, "POST/collect body=0 ",
+         "HTTP/1.1 200 "},
+        {"PUT /stream HTTP/1.1\r\n" HOST "Content-Length: 300000\r\n\r\n", 300000, false,
+         "PUT/stream end ", "HTTP/1.1 200 "},
+        {"PUT /stream HTTP/1.1\r\n" HOST "Content-Length: 300001\r\n\r\n", 300001, false,
+         "PUT/stream closed-by-server ", "HTTP/1.1 413 "},
+        {"PUT /stream HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n", 300000, true,
+         "PUT/stream end ", "HTTP/1.1 200 "},
+        {"PUT /stream HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n", 300001, true,
+         "PUT/stream closed-by-server ", "HTTP/1.1 413 "},
+    };
+
+    begin(NULL);
+    for (size_t i = 0; i < HF_COUNT_OF(cases); i++) {
+        struct peer *p = peer_open();
+        size_t left = cases[i].body;
+        bool open = peer_send(p, cases[i].request);
+        while (left > 0 && open) {
+            char line[32];
+            size_t piece = left < 777 ? left : 777;
+            int n = snprintf(line, sizeof line, "%zx\r\n", piece);
+            if (cases[i].chunked)
+                peer_send_bytes(p, line, (size_t)n);
+            open = peer_send_bytes(p, zeros, piece);
+            if (cases[i].chunked && open)
+                peer_send(p, "\r\n");
+            left -= piece;
+        }
+        if (cases[i].chunked && open)
+            peer_send(p, "0\r\n\r\n");
+        until(p, peer_has(p, cases[i].answer));
+        cr_assert_eq(peer_count(p, "HTTP/1.1 "), 1);
+        cr_assert(seen_is(cases[i].seen), "case %zu", i);
+        peer_close(p);
+    }
+    end();
+}
+
+HF_TEST(http_server, gives_no_piece_while_it_is_paused)
+{
+    struct hf_buf body;
+    unsigned resumed = 0;
+
+    begin(NULL);
+    hf_buf_init(&body, SEEN_MAX);
+    hf_buf_append_string(&body,
+                         "PUT /pauses HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n");
+    for (int i = 0; i < 1000; i++)
+        hf_buf_append_string(&body, "1\r\nx\r\n"); /* all of them in one read */
+    hf_buf_append_string(&body, "0\r\n\r\nGET /now HTTP/1.1\r\n" HOST "\r\n");
+    struct peer *p = peer_open();
+    peer_send_bytes(p, body.data, body.size);
+    hf_buf_release(&body);
+    while (!peer_has(p, "hi")) {
+        until(p, world.paused || peer_has(p, "hi"));
+        turn_reading(NULL, p); /* nothing must come by itself */
+        if (world.paused) {
+            resumed++;
+            world.paused = false;
+            hf_http_resume(world.held);
+        }
+    }
+    cr_assert_eq(resumed, 1000);
+    cr_assert(peer_has(p, "\r\n\r\n1000"));
+    cr_assert(seen_is("PUT/pauses end GET/now "));
+    hf_buf_clear(&p->in);
+
+    /* A pause stops the sender, whatever the kernel still takes. */
+    peer_send(p, "PUT /pauses HTTP/1.1\r\n" HOST "Content-Length: 300000\r\n\r\n");
+    peer_send_bytes(p, zeros, 200000);
+    until(p, world.paused);
+    uint64_t size = world.body_size;
+    cr_assert_leq(size, 128 * 1024);
+    for (int i = 0; i < 5; i++)
+        turn_reading(p, p);
+    cr_assert_eq(world.body_size, size);
+    while (peer_count(p, "HTTP/1.1 200") == 0) {
+        if (world.body_size > 150000 && size != 0) {
+            size = 0;
+            peer_send_bytes(p, zeros, 100000);
+        }
+        until(p, world.paused || peer_count(p, "HTTP/1.1 200") > 0);
+        if (world.paused) {
+            world.paused = false;
+            hf_http_resume(world.held);
+        }
+    }
+    cr_assert(peer_has(p, "\r\n\r\n300000"));
+    end();
+}
+
+/* --------------------------------------------------------------------- what is not HTTP/1.1 */
+
+#define POST "POST /collect HTTP/1.1\r\n" HOST
+#define SMUGGLED "GET /smuggled HTTP/1.1\r\n" HOST "\r\n"
+
+HF_TEST(http_server, understands_no_request_in_two_ways)
+{
+    /* Each is refused with 400 and the end of the connection, whatever follows. */
+    static const char *const cases[] = {
+        POST "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        POST "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n",
+        POST "Content-Length: 4\r\nContent-Length: 5\r\n\r\nabcd",
+        POST "Content-Length: 4\r\nContent-Length: 4\r\n\r\nabcd",
+        POST "Content-Length: 4, 4\r\n\r\nabcd",
+        POST "Content-Length: +4\r\n\r\nabcd",
+        POST "Content-Length: -4\r\n\r\nabcd",
+        POST "Content-Length: 0x4\r\n\r\nabcd",
+        POST "Content-Length: 4 4\r\n\r\nabcd",
+        POST "Content-Length: \r\n\r\nabcd",
+        POST "Content-Length: 4a\r\n\r\nabcd",
+        POST "Content-Length: 18446744073709551616\r\n\r\nabcd",
+        POST "Content-Length : 4\r\n\r\nabcd",
+        POST "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+        POST "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+        POST "Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+        POST "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        POST "Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+        POST "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+        POST "Transfer-Encoding: identity\r\n\r\n",
+        POST
+        "Transfer-Encoding: \x0b"
+        "chunked\r\n\r\n0\r\n\r\n",
+        POST "Transfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n",
+        POST "Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n",
+        POST "Transfer-Encoding\r\n: chunked\r\n\r\n0\r\n\r\n",
+        POST "Transfer_Encoding: chunked\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST /collect HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        POST "Transfer-Encoding: chunked\r\n\r\n0x1\r\na\r\n0\r\n\r\n",
+        POST "Transfer-Encoding: chunked\r\n\r\n-1\r\na\r\n0\r\n\r\n",
+        POST "Transfer-Encoding: chunked\r\n\r\n 1\r\na\r\n0\r\n\r\n",
+        POST "Transfer-Encoding: chunked\r\n\r\n1 \r\na\r\n0\r\n\r\n",
+        POST "Transfer-Encoding: chunked\r\n\r\n10000000000000001\r\na\r\n0\r\n\r\n",
+        POST "Transfer-Encoding: chunked\r\n\r\n1\na\r\n0\r\n\r\n",
+        POST "Transfer-Encoding: chunked\r\n\r\n1;e\nxt\r\na\r\n0\r\n\r\n",
+        POST "Transfer-Encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n",
+        POST "Transfer-Encoding: chunked\r\n\r\n1\r\na\n0\r\n\r\n",
+        POST "Transfer-Encoding: chunked\r\n\r\n\r\n0\r\n\r\n",
+        "GET /now HTTP/1.1\nHost: x\n\n",
+        "GET /now HTTP/1.1\r\nHost: x\nX: y\r\n\r\n",
+        "GET /now HTTP/1.1\r\nHost: x\rX: y\r\n\r\n",
+        "GET /now HTTP/1.1\r\n" HOST "X: a\r\n b\r\n\r\n",
+        "GET /now HTTP/1.1\r\n" HOST "X: a\x01\r\n\r\n",
+        "GET /now HTTP/1.1\r\n" HOST "no colon\r\n\r\n",
+        "GET /now HTTP/1.1\r\n" HOST ": no name\r\n\r\n",
+        "GET /now HTTP/1.1\r\n" HOST "X Y: z\r\n\r\n",
+        "GET /now HTTP/1.1\r\n Host: x\r\n\r\n",
+        "GET /now HTTP/1.1\r\n\r\n",
+        "GET /now HTTP/1.1\r\n" HOST "Host: y\r\n\r\n",
+        "GET http://x/now HTTP/1.1\r\n" HOST "\r\n",
+        "GET * HTTP/1.1\r\n" HOST "\r\n",
+        "OPTIONS * HTTP/1.1\r\n" HOST "\r\n",
+        "CONNECT x:80 HTTP/1.1\r\n" HOST "\r\n",
+        "GET now HTTP/1.1\r\n" HOST "\r\n",
+        "GET /now#there HTTP/1.1\r\n" HOST "\r\n",
+        "GET /n\xc3\xb6w HTTP/1.1\r\n" HOST "\r\n",
+        "GET /now\x7f HTTP/1.1\r\n" HOST "\r\n",
+        "GET /now\tHTTP/1.1\r\n" HOST "\r\n",
+        "GET /now\r\n\r\n",
+        "GET /now HTTP/1.2\r\n" HOST "\r\n",
+        "GET /now HTTP/2.0\r\n" HOST "\r\n",
+        "GET /now HTTP/0.9\r\n" HOST "\r\n",
+        "GET /now HTTP/1.10\r\n" HOST "\r\n",
+        "GET /now http/1.1\r\n" HOST "\r\n",
+        "get /now HTTP/1.1\r\n" HOST "\r\n",
+        "BREW /now HTTP/1.1\r\n" HOST "\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "\x16\x03\x01\x02\x3f\x01",
+        "\xff\xfe\x01",
+    };
+
+    begin(NULL);
+    for (size_t i = 0; i < HF_COUNT_OF(cases); i++) {
+        struct peer *p = peer_open();
+        peer_send(p, cases[i]);
+        peer_send(p, SMUGGLED);
+        until(p, p->eof || peer_count(p, "HTTP/1.1 200") > 0);
+        cr_expect_eq(peer_count(p, "\r\nContent-Length: "), 1, "case %zu: %s", i, cases[i]);
+        cr_expect(peer_has(p, "HTTP/1.1 400 Bad Request\r\n"), "case %zu: %s", i, cases[i]);
+        cr_expect(peer_has(p, "Connection: close\r\n"));
+        cr_expect(peer_has(p, "\r\n\r\n{\"status\":\"INVALID\",\"message\":\""));
+        cr_expect(
+            world.seen.size == 0 || memmem(world.seen.data, world.seen.size, "smuggled", 8) == NULL,
+            "case %zu: %s", i, cases[i]);
+        hf_buf_clear(&world.seen);
+        peer_close(p);
+    }
+    cr_expect_eq(stats_now().bad_requests, HF_COUNT_OF(cases));
+    end();
+}
+
+HF_TEST(http_server, takes_a_nul_in_no_place)
+{
+    static const char request[] = "GET /now HTTP/1.1\r\nHost: x\r\nX: y\r\n\r\n";
+
+    begin(NULL);
+    for (size_t at = 0; at < sizeof request - 1; at++) {
+        char copy[sizeof request];
+        memcpy(copy, request, sizeof copy);
+        copy[at] = '\0';
+        struct peer *p = peer_open();
+        peer_send_bytes(p, copy, sizeof copy - 1);
+        until(p, p->eof);
+        cr_assert(peer_has(p, "HTTP/1.1 400 "), "at %zu", at);
+        cr_assert(seen_is(""), "at %zu", at);
+        peer_close(p);
+    }
+    end();
+}
+
+HF_TEST(http_server, takes_up_no_offer_to_speak_something_else)
+{
+    begin(NULL);
+    struct peer *p =
+        talk("GET /now HTTP/1.1\r\n" HOST
+             "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n\r\n"
+             "GET /now HTTP/1.1\r\n" HOST
+             "Connection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+             "GET /now HTTP/1.1\r\n" HOST "\r\n",
+             3);
+    cr_assert_eq(peer_count(p, "HTTP/1.1 200 OK"), 3);
+    cr_assert(seen_is("GET/now GET/now GET/now "));
+    end();
+}
