@@ -285,8 +285,8 @@ static enum hf_status heed_pins(struct hf_gc_target *target, struct hf_error *er
         char name[96];
         char path[HF_GC_FILES_PATH_MAX];
         struct hf_gc_entry entry;
-        snprintf(name, sizeof name, "%.32s.chk-%" PRIu64,
-                 target->roots[0] + strlen(target->roots[0]) - 32, target->discards[i]);
+        snprintf(name, sizeof name, "%.32s.chk-%" PRIu64, strrchr(target->roots[0], '/') + 1,
+                 target->discards[i]);
         enum hf_status status = hf_gc_store_path(&target->store, "pins", name, "", path, err);
         if (status == HF_OK)
             status = target->sweep.files->ops->stat(target->sweep.files, path, &entry, err);
@@ -327,8 +327,6 @@ struct hf_gc_target *hf_gc_target_new(struct hf_cli *cli, size_t first, struct h
         status = take_times(cli, target, err);
     if (status == HF_OK && hf_cli_option(cli, "unlisted") != NULL)
         status = take_unlisted(target, err);
-    if (status == HF_OK && strlen(target->roots[0]) < 33)
-        status = hf_error_set(err, HF_INVALID, "'%s' is no job's folder", target->roots[0]);
     if (status == HF_OK) {
         hf_gc_store_init(&target->store, target->roots[0]);
         status = heed_pins(target, err);

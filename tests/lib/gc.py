@@ -11,7 +11,7 @@ def holdfast(*arguments, check=True):
     """Runs the CLI; its standard output."""
     done = subprocess.run([BUILD / "cli" / "holdfast", *map(str, arguments)], capture_output=True, text=True, check=False)
     if check and done.returncode != 0:
-        raise Failure(f"holdfast {' '.join(map(str, arguments))}: exit code {done.returncode}: {done.stderr.strip()}")
+        raise Failure(f"holdfast {' '.join(map(str, arguments))}: exit code {done.returncode}: {(done.stderr or done.stdout).strip()}")
     return done.stdout
 
 
