@@ -2,7 +2,7 @@
 import shutil
 from pathlib import Path
 
-from . import http, maven, places, zookeeper
+from . import http, kube, maven, places, zookeeper
 from .failure import Failure, wait_until
 from .holdfastd import Holdfastd
 from .replicas import Replicas
@@ -12,6 +12,14 @@ def _zookeeper(work, options):
     ensemble = zookeeper.Ensemble(work, options["nodes"]).start()
     return ensemble, {"election": "zookeeper", "election.zookeeper.quorum": ensemble.quorum,
                       "election.zookeeper.session-timeout": f"{options['session_ms']}ms"}
+
+
+def _kubernetes(work, options):
+    """With the proportions of the defaults: 15 s, 10 s, 2 s."""
+    server = kube.Kube(work).start()
+    times = {"lease-duration": 15, "renew-deadline": 10, "retry-period": 2}
+    return server, {"election": "kubernetes", "election.kubernetes.kubeconfig": server.kubeconfig(),
+                    **{f"election.kubernetes.{name}": f"{options['session_ms'] * part // 15}ms" for name, part in times.items()}}
 
 
 def _place(kind):
@@ -27,14 +35,14 @@ def _place(kind):
 
 
 #: Name -> function (work, options) that starts the service: (what has a stop(), or None; settings of the replicas).
-ELECTIONS = {"zookeeper": _zookeeper}
+ELECTIONS = {"zookeeper": _zookeeper, "kubernetes": _kubernetes}
 STORES = {kind.name: _place(kind) for kind in places.KINDS}
 
 OPTIONS = {"election": "zookeeper", "store": "file", "replicas": 3, "nodes": 3, "session_ms": 6000, "proof_of_death": True}
 
 
 class Installation:
-    """options: see OPTIONS; nodes: of a ZooKeeper ensemble, session_ms: how long a silent leader keeps its lease."""
+    """options: see OPTIONS; nodes: of a ZooKeeper ensemble; session_ms: how long a silent leader keeps its lease."""
 
     def __init__(self, work, place=None, **options):
         unknown = set(options) - set(OPTIONS)

@@ -16,8 +16,6 @@ import threading
 import time
 from pathlib import Path
 
-import yaml
-
 from .failure import Failure, wait_until
 from .paths import CACHE, ROOT, cache_lock
 from .ports import free_port
@@ -307,7 +305,7 @@ class Kube:
                  "contexts": [{"name": "test", "context": {"cluster": "c", "user": "u", "namespace": NAMESPACE, **(context or {})}}],
                  **more}
         path = self.work / name
-        path.write_text(yaml.safe_dump(parts), "utf-8")
+        path.write_text(json.dumps(parts, indent=1), "utf-8")  # which is YAML
         return path
 
     def account_token(self, name, seconds=600):
