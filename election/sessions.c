@@ -1,6 +1,7 @@
 #include "election/sessions.h"
 
 #include "base/memory.h"
+#include "base/mutant.h"
 
 #include <string.h>
 
@@ -232,7 +233,9 @@ static enum hf_status session_add(struct hf_sessions *s, struct hf_session_id id
 enum hf_status hf_sessions_load(struct hf_sessions *s, struct hf_session_id id, const char *cluster,
                                 uint64_t ttl_ms, uint64_t now_ms)
 {
-    return session_add(s, id, cluster, ttl_ms, now_ms + ttl_ms + ttl_ms / 20);
+    uint64_t grace_ms = HF_MUTANT(grace_too_short) ? ttl_ms * 3 / 4 : ttl_ms + ttl_ms / 20;
+
+    return session_add(s, id, cluster, ttl_ms, now_ms + grace_ms);
 }
 
 void hf_sessions_load_holder(struct hf_sessions *s, struct hf_session_id id, uint64_t fence)
@@ -261,12 +264,15 @@ enum hf_status hf_sessions_renew(struct hf_sessions *s, struct hf_session_id id,
 {
     struct hf_session *session = session_find(s, id);
 
-    if (session == NULL || session->ending || session->closing)
+    if (session == NULL ||
+        ((session->ending || session->closing) && !HF_MUTANT(ending_session_renewed)))
         return HF_GONE;
+    if (HF_MUTANT(renewed_without_proof))
+        proof_ms = now_ms;
     if (proof_ms + session->ttl_ms <= now_ms)
         return HF_UNAVAILABLE;
     uint64_t end = proof_ms + session->ttl_ms;
-    if (end > session->end_ms)
+    if (end > session->end_ms && !HF_MUTANT(promise_not_kept))
         session->end_ms = end;
     *out_remaining_ms = end - now_ms;
     return HF_OK;
@@ -283,7 +289,8 @@ enum hf_status hf_sessions_attach(struct hf_sessions *s, struct hf_session_id id
         return HF_GONE;
     *out_replaced = session->stream;
     session->stream = stream;
-    grace_stop(s, session);
+    if (!HF_MUTANT(grace_outlives_attach))
+        grace_stop(s, session);
     if (contend)
         line_join(session);
     else
@@ -297,7 +304,7 @@ void hf_sessions_detach(struct hf_sessions *s, struct hf_session_id id, void *st
 {
     struct hf_session *session = session_find(s, id);
 
-    if (session == NULL || session->stream != stream)
+    if (session == NULL || (session->stream != stream && !HF_MUTANT(old_stream_detaches)))
         return;
     session->stream = NULL;
     if (peer_closed && s->options.close_grace_ms > 0 && session->grace_end_ms == 0) {
@@ -385,7 +392,8 @@ static bool grant_next(struct hf_sessions *s, uint64_t now_ms, struct hf_session
             hf_free(cluster);
             continue;
         }
-        if (cluster->holder != NULL || cluster->granting || cluster->retry_at_ms > now_ms)
+        if ((cluster->holder != NULL && !HF_MUTANT(granted_beside_a_holder)) || cluster->granting ||
+            cluster->retry_at_ms > now_ms)
             continue;
         struct hf_session *session = line_pick(cluster);
         if (session == NULL)

@@ -4,6 +4,7 @@
 #include "store/catalog.h"
 
 #include "base/memory.h"
+#include "base/mutant.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -403,7 +404,7 @@ bool hf_payload_is_ended(struct hf_keyspace ks, const struct hf_cluster_ref *ref
 {
     struct hf_result_info result;
 
-    if (!hf_result_get(ks, ref, result_kind_of(kind), id, &result))
+    if (!hf_result_get(ks, ref, result_kind_of(kind), id, &result) || HF_MUTANT(ended_job_offered))
         return false;
     return result.state != HF_RESULT_TOMBSTONE || payload->create_revision < result.mod_revision;
 }
@@ -455,10 +456,17 @@ static enum hf_status fence_add(struct hf_keyspace ks, const struct hf_cluster_r
     struct key key = key_of(ref->path, "/leader");
 
     if (txn != NULL) {
-        hf_txn_compare_owner(txn, key.text, fence->session, HF_FENCED);
-        hf_txn_compare_mod_revision(txn, key.text, fence->revision, HF_FENCED);
+        if (!HF_MUTANT(fence_session_not_compared))
+            hf_txn_compare_owner(txn, key.text, fence->session, HF_FENCED);
+        if (!HF_MUTANT(fence_number_not_compared))
+            hf_txn_compare_mod_revision(txn, key.text, fence->revision, HF_FENCED);
     }
     struct hf_entry entry;
+    if (HF_MUTANT(fence_session_not_compared))
+        return HF_OK;
+    if (HF_MUTANT(fence_number_not_compared) && get(ks, &key, &entry) &&
+        memcmp(entry.owner.id, fence->session.id, sizeof fence->session.id) == 0)
+        return HF_OK;
     if (get(ks, &key, &entry) && entry.mod_revision == fence->revision &&
         memcmp(entry.owner.id, fence->session.id, sizeof fence->session.id) == 0)
         return HF_OK;
@@ -523,8 +531,10 @@ void hf_catalog_session_end(struct hf_keyspace ks, struct hf_owner sid, struct h
         memcmp(leader.session.id, sid.id, sizeof sid.id) == 0) {
         struct key leader_key = key_of(session.cluster, "/leader");
         struct key addresses = key_of(session.cluster, "/leaders/");
-        hf_txn_delete(txn, leader_key.text);
-        hf_txn_delete_prefix(txn, addresses.text);
+        if (!HF_MUTANT(leader_outlives_session))
+            hf_txn_delete(txn, leader_key.text);
+        if (!HF_MUTANT(addresses_outlive_leader))
+            hf_txn_delete_prefix(txn, addresses.text);
     }
 }
 
@@ -547,8 +557,10 @@ void hf_catalog_grant(struct hf_keyspace ks, const char *cluster_path, struct hf
     snprintf(text, sizeof text, "%.8s-%.4s-%.4s-%.4s-%.12s", hex, hex + 8, hex + 12, hex + 16,
              hex + 20);
     hf_session_get(ks, sid, &session);
-    hf_txn_compare_exists(txn, own.text, HF_GONE);
-    hf_txn_delete_prefix(txn, addresses.text);
+    if (!HF_MUTANT(granted_to_nobody))
+        hf_txn_compare_exists(txn, own.text, HF_GONE);
+    if (!HF_MUTANT(addresses_outlive_leader))
+        hf_txn_delete_prefix(txn, addresses.text);
     value_start(&value);
     value_text(&value, text);
     value_text(&value, session.holder);
@@ -678,7 +690,7 @@ enum hf_status hf_catalog_payload_put(struct hf_keyspace ks, const struct hf_clu
         return hf_error_set(err, HF_CONFLICT, "%s/%s has revision %" PRIu64 ", not %" PRIu64, kind,
                             id, there.revision, revision);
     hf_txn_compare_absent(txn, tombstone.text, HF_CONFLICT);
-    if (is_there)
+    if (is_there && !HF_MUTANT(replaced_payload_leaks))
         payload_drop(txn, there.blob);
     payload_put(txn, &key, payload);
     return txn_finish(txn, err);
@@ -747,6 +759,8 @@ size_t hf_retention_plan(const struct hf_checkpoint_info *entries, size_t count,
         if (!entries[i].is_savepoint)
             newest_plain = i;
     }
+    if (HF_MUTANT(retains_one_less) && num_retained > 1)
+        num_retained--;
     for (size_t i = 0; i < count && left > num_retained; i++) {
         bool newest = i + 1 == count;
         bool keeps = i == newest_plain && !entries[count - 1].is_synchronous;
@@ -780,7 +794,7 @@ static void checkpoint_leave(struct hf_txn *txn, const struct hf_cluster_ref *re
     struct hf_buf value;
 
     hf_txn_delete(txn, key.text);
-    if (!info->discard_on_subsume)
+    if (!info->discard_on_subsume || HF_MUTANT(discard_not_recorded))
         return;
     checkpoint_encode(&value, info);
     value_put(txn, &discard, &value, nobody);
@@ -841,10 +855,13 @@ static enum hf_status reserve(struct hf_keyspace ks, const struct hf_cluster_ref
         return hf_error_set(err, HF_INVALID, "at most %d ids can be reserved in one call",
                             HF_RESERVE_MAX);
     uint64_t from = next < at_least ? at_least : next;
+    if (HF_MUTANT(counter_lowered) && count == 0)
+        from = at_least;
     if (from > (uint64_t)INT64_MAX - count - 1)
         return hf_error_set(err, HF_LIMIT, "the checkpoint ids of this job are used up");
     if (from + count != next)
-        counter_put(txn, ref, job, from + count);
+        counter_put(txn, ref, job,
+                    HF_MUTANT(last_id_reused) && count > 0 ? from + count - 1 : from + count);
     if (count > 0) {
         *out_from = from;
         *out_to = from + count - 1;
@@ -883,6 +900,9 @@ enum hf_status hf_catalog_commit(struct hf_keyspace ks, const struct hf_cluster_
     out->subsumed_count = 0;
     out->from = 0;
     out->to = 0;
+    if (HF_MUTANT(dedupe_before_fence) && get(ks, &key, &entry) &&
+        hf_checkpoint_decode(entry.value, &there) && checkpoint_same(&there, &commit->checkpoint))
+        return HF_OK;
     enum hf_status status = fence_add(ks, ref, fence, txn, err);
     if (status != HF_OK)
         return status;

@@ -16,6 +16,7 @@
 #include "store/journal.h"
 
 #include "base/memory.h"
+#include "base/mutant.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -386,6 +387,10 @@ static void takeover_start(struct hf_journal *j, const struct hf_journal_event *
 {
     reign_drop(j, fx);
     j->nonce = ev->random;
+    if (HF_MUTANT(nonce_of_the_address)) {
+        memset(j->nonce.bytes, 0, sizeof j->nonce.bytes);
+        memcpy(j->nonce.bytes, j->options.address, 10);
+    }
     j->stats.takeovers++;
     list_snapshots(j, fx, HF_JOURNAL_LISTING);
 }
@@ -432,7 +437,12 @@ static void listed(struct hf_journal *j, const struct hf_journal_event *ev,
     if (j->state == HF_JOURNAL_RECHECKING) {
         /* The rule that keeps a stale candidate from taking a truncated slot for
          * the end of the log: the newest snapshot must not have moved. */
-        if (hf_position_compare(newest, j->base) != 0)
+        bool moved = hf_position_compare(newest, j->base) != 0;
+        if (HF_MUTANT(floor_not_checked))
+            moved = false;
+        if (HF_MUTANT(only_own_seal_checked))
+            moved = hf_position_compare(newest, j->at) >= 0;
+        if (moved)
             takeover_start(j, ev, fx);
         else
             open_epoch(j, ev, fx);
@@ -470,8 +480,9 @@ static void loaded(struct hf_journal *j, const struct hf_journal_event *ev,
         return;
     }
     const struct hf_snapshot_head *head = &ev->loaded->head;
-    if (!hf_id_equal(&head->store_id, &j->options.store_id) ||
-        hf_position_compare(head->at, j->base) != 0) {
+    if ((!hf_id_equal(&head->store_id, &j->options.store_id) ||
+         hf_position_compare(head->at, j->base) != 0) &&
+        !HF_MUTANT(snapshot_place_not_checked)) {
         hf_error_set(&error, HF_FOREIGN,
                      "byte 12: the snapshot belongs to another store or another place");
         halt(j, fx, HF_FOREIGN, name, &error);
@@ -512,7 +523,7 @@ static enum hf_status replay_batch(struct hf_journal *j, const struct hf_record 
     enum hf_status status = hf_batch_decode(record->body, &batch, err);
     if (status != HF_OK)
         return status;
-    if (batch.first_revision != j->confirmed_revision + 1)
+    if (batch.first_revision != j->confirmed_revision + 1 && !HF_MUTANT(revision_not_checked))
         return hf_error_set(err, HF_CORRUPT,
                             "body byte 0: revision %" PRIu64 " where %" PRIu64 " should follow",
                             batch.first_revision, j->confirmed_revision + 1);
@@ -528,7 +539,8 @@ static enum hf_status replay_batch(struct hf_journal *j, const struct hf_record 
                                 hf_status_text(status));
         }
     }
-    if (next.count != batch.entries || next.bytes != batch.bytes) {
+    if ((next.count != batch.entries || next.bytes != batch.bytes) &&
+        !HF_MUTANT(totals_not_checked)) {
         hf_keyspace_unref(next);
         return hf_error_set(err, HF_CORRUPT,
                             "body byte 12: the state after this record differs from the writer's");
@@ -543,14 +555,15 @@ static enum hf_status replay_batch(struct hf_journal *j, const struct hf_record 
 static enum hf_status replay_check(const struct hf_journal *j, const struct hf_record *record,
                                    struct hf_error *err)
 {
-    if (!hf_id_equal(&record->store_id, &j->options.store_id))
+    if (!hf_id_equal(&record->store_id, &j->options.store_id) && !HF_MUTANT(store_not_checked))
         return hf_error_set(err, HF_FOREIGN, "byte 16: the record belongs to another store");
-    if (hf_position_compare(record->at, j->at) != 0)
+    if (hf_position_compare(record->at, j->at) != 0 && !HF_MUTANT(place_not_checked))
         return hf_error_set(err, HF_CORRUPT, "byte 32: the record was written for another place");
-    if (!hf_hash_equal(&record->before, &j->chain))
+    if (!hf_hash_equal(&record->before, &j->chain) && !HF_MUTANT(chain_not_checked))
         return hf_error_set(err, HF_CORRUPT,
                             "byte 64: the record does not follow the one before it");
-    if (record->kind == HF_RECORD_DATA && !hf_id_equal(&record->nonce, &j->owner))
+    if (record->kind == HF_RECORD_DATA && !hf_id_equal(&record->nonce, &j->owner) &&
+        !HF_MUTANT(owner_not_checked))
         return hf_error_set(err, HF_CORRUPT,
                             "byte 48: written by somebody who did not own this epoch");
     return HF_OK;
@@ -646,7 +659,7 @@ static void replay(struct hf_journal *j, const struct hf_journal_event *ev,
         hf_log_name(at, name);
         if (read->status == HF_NOT_FOUND) {
             reads_drop(j);
-            if (j->settled)
+            if (j->settled || HF_MUTANT(settle_dropped))
                 seal_create(j, ev, fx);
             else
                 settle(j, fx);
@@ -658,6 +671,12 @@ static void replay(struct hf_journal *j, const struct hf_journal_event *ev,
         else if (status == HF_TOO_LARGE)
             status = hf_error_set(&error, HF_CORRUPT, "byte %d: larger than any record",
                                   HF_RECORD_SIZE_MAX);
+        if (HF_MUTANT(damage_is_the_end) && status == HF_CORRUPT) {
+            reads_drop(j);
+            j->at.index++;
+            seal_create(j, ev, fx);
+            return;
+        }
         if (status == HF_CORRUPT || status == HF_FOREIGN) {
             halt(j, fx, status, name, &error);
             return;
@@ -902,7 +921,8 @@ static void snapshot_start(struct hf_journal *j, const struct hf_journal_event *
         .revision = j->confirmed_revision,
     };
     struct hf_snapshot_encoder encoder;
-    if (!hf_snapshot_encoder_init(&encoder, &head, j->confirmed)) {
+    if (!hf_snapshot_encoder_init(&encoder, &head,
+                                  HF_MUTANT(snapshot_of_pending) ? j->pending : j->confirmed)) {
         j->snapshot_retry_at_ms = ev->now_ms + SNAPSHOT_RETRY_MS;
         return;
     }
@@ -937,6 +957,8 @@ static void write_confirm(struct hf_journal *j, const struct hf_journal_event *e
         j->stats.txns_written++;
         finish(j, submission, HF_OK, fx);
     }
+    if (HF_MUTANT(acknowledged_out_of_order))
+        finish_all(j, &j->queue, HF_OK, fx);
     fx->confirmed_changed = true;
     j->write.stage = WRITE_IDLE;
     j->write.call = 0;
@@ -984,6 +1006,20 @@ static void write_refuse(struct hf_journal *j, const struct hf_journal_event *ev
 static void write_created(struct hf_journal *j, const struct hf_journal_event *ev,
                           struct hf_journal_effects *fx)
 {
+    if (HF_MUTANT(exists_means_lost) && ev->status == HF_EXISTS) {
+        finish_all(j, &j->sent, HF_NOT_LEADER, fx);
+        step_down(j, ev, fx, "the slot is taken");
+        return;
+    }
+    if ((HF_MUTANT(exists_means_written) && ev->status == HF_EXISTS) ||
+        (HF_MUTANT(unknown_means_written) && ev->status == HF_UNKNOWN)) {
+        write_confirm(j, ev, fx);
+        return;
+    }
+    if (HF_MUTANT(unknown_means_refused) && ev->status == HF_UNKNOWN) {
+        write_refuse(j, ev, fx);
+        return;
+    }
     switch (ev->status) {
     case HF_OK:
         write_confirm(j, ev, fx);
@@ -994,7 +1030,7 @@ static void write_created(struct hf_journal *j, const struct hf_journal_event *e
         write_wait(j, ev, j->write.may_be_there);
         break;
     case HF_FULL:
-        if (j->write.may_be_there)
+        if (j->write.may_be_there && !HF_MUTANT(full_means_refused))
             write_wait(j, ev, true);
         else
             write_refuse(j, ev, fx);
@@ -1012,7 +1048,8 @@ static void write_resolved(struct hf_journal *j, const struct hf_journal_event *
     if (ev->status == HF_NOT_FOUND) {
         write_wait(j, ev, false);
     } else if (ev->status == HF_OK) {
-        if (hf_bytes_equal(hf_buf_bytes(ev->data), hf_buf_bytes(&j->write.bytes)))
+        if (hf_bytes_equal(hf_buf_bytes(ev->data), hf_buf_bytes(&j->write.bytes)) ||
+            HF_MUTANT(slot_not_compared))
             write_confirm(j, ev, fx);
         else
             step_down(j, ev, fx, "another replica has sealed this epoch");
@@ -1033,8 +1070,10 @@ static void proof_start(struct hf_journal *j, struct hf_journal_effects *fx)
          s != NULL && s->revision <= j->confirmed_revision; s = s->next)
         count++;
     j->proving = count;
-    j->proof_call =
-        call_read(j, fx, (struct hf_position){j->position.epoch, j->position.index + 1});
+    uint64_t next = j->position.index + 1;
+    if (HF_MUTANT(proof_beyond_a_write) && j->write.stage != WRITE_IDLE)
+        next++;
+    j->proof_call = call_read(j, fx, (struct hf_position){j->position.epoch, next});
     j->stats.proofs++;
 }
 
@@ -1091,7 +1130,15 @@ static void submit_barrier(struct hf_journal *j, const struct hf_journal_event *
 {
     ev->submit->answer = answer;
     ev->submit->revision = j->pending_revision;
+    if (HF_MUTANT(barrier_without_proof) && j->pending_revision == j->confirmed_revision) {
+        finish(j, ev->submit, answer, fx);
+        return;
+    }
     list_append(&j->barriers, ev->submit);
+    if ((HF_MUTANT(proof_beside_a_write) || HF_MUTANT(proof_beyond_a_write)) &&
+        j->write.stage != WRITE_IDLE && j->proof_call == 0 &&
+        j->barriers.first->revision <= j->confirmed_revision)
+        proof_start(j, fx);
     pump(j, ev, fx);
 }
 
@@ -1109,6 +1156,12 @@ static void submit(struct hf_journal *j, const struct hf_journal_event *ev,
     }
     if (j->queue.count + j->sent.count + j->barriers.count >= j->options.queue_max) {
         finish(j, submission, HF_LIMIT, fx);
+        return;
+    }
+    if (submission->txn == NULL && submission->answer != HF_OK &&
+        HF_MUTANT(refusal_without_proof)) {
+        submission->revision = j->confirmed_revision;
+        finish(j, submission, submission->answer, fx);
         return;
     }
     if (submission->txn == NULL) {
@@ -1159,7 +1212,7 @@ static void truncation_start(struct hf_journal *j, struct hf_journal_effects *fx
     if (j->snap_count < 2 || j->truncation.active)
         return;
     j->truncation.active = true;
-    j->truncation.floor = j->snaps[1];
+    j->truncation.floor = HF_MUTANT(truncates_to_the_newest) ? j->snaps[0] : j->snaps[1];
     truncation_list(j, fx);
 }
 
@@ -1242,7 +1295,8 @@ static void truncation_slot_done(struct hf_journal *j, const struct hf_journal_e
         slot->reading = false;
         if (ev->status == HF_OK &&
             hf_record_decode(hf_buf_bytes(ev->data), &record, NULL) == HF_OK &&
-            record.kind == HF_RECORD_DATA && hf_id_equal(&record.store_id, &j->options.store_id)) {
+            (record.kind == HF_RECORD_DATA || HF_MUTANT(seals_deletable)) &&
+            hf_id_equal(&record.store_id, &j->options.store_id)) {
             truncation_remove(j, fx, slot);
             return;
         }
@@ -1257,7 +1311,7 @@ static void snapshot_done(struct hf_journal *j, const struct hf_journal_event *e
                           struct hf_journal_effects *fx)
 {
     j->snapshot_call = 0;
-    if (ev->status != HF_OK) {
+    if (ev->status != HF_OK && !HF_MUTANT(snapshot_failure_ignored)) {
         j->snapshot_retry_at_ms = ev->now_ms + SNAPSHOT_RETRY_MS;
         j->records_since = j->options.snapshot_records; /* due again after the pause */
         return;
@@ -1326,6 +1380,15 @@ static void tick(struct hf_journal *j, const struct hf_journal_event *ev,
         if (j->sent.first == NULL) {
             j->write.stage = WRITE_IDLE; /* it could not even be packed */
             pump(j, ev, fx);
+        } else if (HF_MUTANT(repacked_on_retry) && !j->write.resolve_next) {
+            struct hf_submission *submission;
+            struct hf_submission_list all = {0};
+            while ((submission = hf_submission_list_take(&j->sent)) != NULL)
+                list_append(&all, submission);
+            while ((submission = hf_submission_list_take(&j->queue)) != NULL)
+                list_append(&all, submission);
+            j->queue = all;
+            write_next(j, ev, fx);
         } else if (j->write.resolve_next) {
             write_read(j, fx);
         } else {
@@ -1391,7 +1454,8 @@ uint64_t hf_journal_deadline(const struct hf_journal *j)
     if (j->write.stage == WRITE_WAITING)
         deadline_min(&deadline, j->write.retry_at_ms);
     /* Only when a tick could start it: else the end of the write under way will. */
-    if (proof_is_due(j))
+    if (proof_is_due(j) ||
+        (HF_MUTANT(deadline_in_the_past) && j->barriers.first != NULL && j->proof_call == 0))
         deadline_min(&deadline, j->proof_retry_at_ms);
     deadline_min(&deadline, j->truncation.retry_at_ms);
     if (j->snapshot_call == 0)

@@ -40,8 +40,17 @@ struct range {
     struct range *next;
 };
 
+/* What was sent for a slot by one attempt. */
+struct sent {
+    struct hf_position at;
+    struct hf_id nonce;
+    struct hf_hash hash;
+    struct sent *next;
+};
+
 struct history {
     struct first *firsts[FIRSTS];
+    struct sent *sents[FIRSTS];
     struct on_h records[RECORDS_MAX];
     size_t record_count;
     struct hf_position next;
@@ -106,9 +115,14 @@ struct hf_keyspace history_state(uint64_t revision)
     return h()->states[revision];
 }
 
+static size_t bucket_of(struct hf_position at)
+{
+    return (at.epoch * 977 + at.index) % FIRSTS;
+}
+
 static struct first **first_bucket(struct hf_position at)
 {
-    return &h()->firsts[(at.epoch * 977 + at.index) % FIRSTS];
+    return &h()->firsts[bucket_of(at)];
 }
 
 static struct first *first_find(struct hf_position at)
@@ -314,6 +328,40 @@ static void check_graph(const struct op *op, struct hf_keyspace after)
         fail("payload", "the graph %s refers to %s, which does not exist", job, info.blob);
 }
 
+static bool refers_to(struct hf_keyspace ks, const char *blob)
+{
+    struct hf_keyspace_iter iter;
+    struct hf_entry entry;
+    struct hf_payload_info info;
+
+    hf_keyspace_seek(&iter, ks, HF_BYTES_OF_STRING("/"));
+    while (hf_keyspace_next(&iter, &entry)) {
+        bool graph = memmem(entry.key.data, entry.key.size, "/graph", 6) != NULL;
+        if (graph && hf_payload_decode(&entry, &info) && strcmp(info.blob, blob) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* I7: what is no longer referred to is recorded as to be deleted, in the same step. */
+static void check_leak(const struct op *op, struct hf_keyspace before, struct hf_keyspace after)
+{
+    struct hf_cluster_ref ref;
+    struct hf_payload_info info;
+    struct hf_entry entry;
+    char job[HF_JOB_ID_SIZE];
+    char tombstone[HF_BLOB_REF_MAX + 64];
+
+    cluster_ref(op->request.cluster, &ref);
+    job_id(op->request.cluster, op->request.job, job);
+    if (!hf_payload_get(before, &ref, "graphs", job, &info))
+        return;
+    snprintf(tombstone, sizeof tombstone, HF_DELETING_PREFIX "%s", info.blob);
+    if (!hf_keyspace_get(after, HF_BYTES_OF_STRING(tombstone), &entry) &&
+        !refers_to(after, info.blob))
+        fail("I7 leak", "%s is neither referred to nor to be deleted", info.blob);
+}
+
 static void check_write(uint64_t number, uint64_t revision)
 {
     const struct op *op = history_op(number);
@@ -332,8 +380,13 @@ static void check_write(uint64_t number, uint64_t revision)
         break;
     case OP_GRAPH_PUT:
         check_graph(op, after);
+        check_leak(op, before, after);
+        break;
+    case OP_GRAPH_DELETE:
+        check_leak(op, before, after);
         break;
     case OP_JOB_CLEAN:
+        check_leak(op, before, after);
         h()->cleaned[op->request.cluster][op->request.job] = revision;
         break;
     default:
@@ -451,15 +504,37 @@ void history_stored(const char *name, const uint8_t *data, size_t size)
     grow();
 }
 
-/* Stands there, and would not survive a power cut. What a late writer left in a slot that had been
- * emptied is another object. */
-static bool is_unflushed(const struct first *f)
+/* I2, one record per index: whoever may write a slot sends one string of bytes for it, ever. */
+void history_sent(const char *name, const uint8_t *data, size_t size)
+{
+    struct hf_record record;
+    struct hf_position at;
+
+    if (!hf_log_name_parse(name, &at) ||
+        hf_record_decode((struct hf_bytes){data, size}, &record, NULL) != HF_OK)
+        return;
+    struct sent **bucket = &h()->sents[bucket_of(at)];
+    for (struct sent *s = *bucket; s != NULL; s = s->next) {
+        if (hf_position_compare(s->at, at) != 0 || !hf_id_equal(&s->nonce, &record.nonce))
+            continue;
+        if (!hf_hash_equal(&s->hash, &record.hash))
+            fail("I2 one record per index", "%s is sent with other bytes than before", name);
+        return;
+    }
+    struct sent *s = sim_alloc(sizeof *s);
+    *s = (struct sent){at, record.nonce, record.hash, *bucket};
+    *bucket = s;
+}
+
+/* Stands there, and goes with the power. What a late writer left in a slot that had been emptied is
+ * another object. */
+static bool is_lost(const struct first *f)
 {
     char name[HF_LOG_NAME_SIZE];
 
     hf_log_name(f->at, name);
     struct object *o = storage_find(name);
-    return o != NULL && o->data == f->data && !o->durable;
+    return o != NULL && o->data == f->data && o->lost;
 }
 
 /* What was never flushed was never there, unless somebody was told of it. */
@@ -468,12 +543,12 @@ void history_power_cut(void)
     size_t keep = h()->record_count;
 
     for (size_t i = h()->record_count; i-- > 0;) {
-        if (is_unflushed(first_find(h()->records[i].at)))
+        if (is_lost(first_find(h()->records[i].at)))
             keep = i;
     }
     for (size_t i = 0; i < FIRSTS; i++) {
         for (struct first **at = &h()->firsts[i]; *at != NULL;) {
-            if (is_unflushed(*at))
+            if (is_lost(*at))
                 *at = (*at)->next;
             else
                 at = &(*at)->next;
@@ -524,6 +599,13 @@ static void check_ids(const struct op *op)
     *ranges = range;
 }
 
+/* Of a barrier: it was answered by a state, and not by what kept it from being answered. */
+static bool speaks_of_the_state(enum hf_status status)
+{
+    return status == HF_OK || status == HF_FENCED || status == HF_EXISTS || status == HF_CONFLICT ||
+           status == HF_NOT_FOUND || status == HF_GONE;
+}
+
 /* A submission came back: of a transaction, or of the barrier of a refusal or of work that was
  * found done. */
 void history_answered(uint64_t number, enum hf_status status, uint64_t revision)
@@ -547,6 +629,11 @@ void history_answered(uint64_t number, enum hf_status status, uint64_t revision)
         if (status != HF_OK && status != HF_UNKNOWN && op->revision != 0)
             fail("refused means refused", "%s (op %" PRIu64 ") was answered %s and is on H",
                  op_names[op->request.kind], number, hf_status_name(status));
+    } else if (speaks_of_the_state(status) && revision < op->rev_floor) {
+        fail("linearizable",
+             "%s was answered %s by revision %" PRIu64 ", and %" PRIu64
+             " had been told of before it was asked",
+             op_names[op->request.kind], hf_status_name(status), revision, op->rev_floor);
     } else if (status == HF_OK && is_fenced_kind(op->request.kind)) {
         if (op->rev_pending > h()->revision)
             fail("linearizable", "found its work done at %" PRIu64 ", H is at %" PRIu64,
@@ -656,22 +743,6 @@ static void check_truncation(struct hf_position at, const char *name)
     sim->counters->truncated++;
 }
 
-/* Is this payload referred to by what is on H? */
-static bool payload_is_referred(const char *name)
-{
-    struct hf_keyspace_iter iter;
-    struct hf_entry entry;
-    struct hf_payload_info info;
-
-    hf_keyspace_seek(&iter, h()->states[h()->revision], HF_BYTES_OF_STRING("/"));
-    while (hf_keyspace_next(&iter, &entry)) {
-        bool graph = memmem(entry.key.data, entry.key.size, "/graph", 6) != NULL;
-        if (graph && hf_payload_decode(&entry, &info) && strcmp(info.blob, name) == 0)
-            return true;
-    }
-    return false;
-}
-
 void history_removing(const char *name)
 {
     struct hf_position at;
@@ -679,6 +750,6 @@ void history_removing(const char *name)
     sim->counters->checks++;
     if (hf_log_name_parse(name, &at))
         check_truncation(at, name);
-    else if (strncmp(name, "payload/", 8) == 0 && payload_is_referred(name))
+    else if (strncmp(name, "payload/", 8) == 0 && refers_to(h()->states[h()->revision], name))
         fail("payload", "%s is removed and is referred to", name);
 }

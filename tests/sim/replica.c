@@ -405,7 +405,7 @@ void replica_deletions_kick(struct replica *r)
 
     if (!r->leads || r->deleting || r->crash)
         return;
-    struct hf_keyspace ks = HF_MUTANT(delete_before_tombstone_is_durable)
+    struct hf_keyspace ks = HF_MUTANT(delete_before_tombstone)
                                 ? hf_journal_pending(r->journal, &revision)
                                 : hf_journal_confirmed(r->journal, &revision);
     hf_walk_init(&walk, ks, HF_DELETING_PREFIX, "");
@@ -553,8 +553,6 @@ uint64_t replica_proof_ms(struct replica *r)
     uint64_t until = leased_until_ms(r);
     uint64_t leased = until < now ? until : now;
 
-    if (HF_MUTANT(renews_without_proof))
-        return now;
     return leased > r->proof_ms ? leased : r->proof_ms;
 }
 
@@ -599,6 +597,7 @@ static void observe(struct replica *r)
         r->halted = true;
         r->crash = true; /* the process ends */
         sim->counters->halts++;
+        sim->halted = true;
         if (sim->fault_seen[FAULT_DAMAGE_BIT] + sim->fault_seen[FAULT_DAMAGE_CUT] +
                 sim->fault_seen[FAULT_DAMAGE_FOREIGN] ==
             0)

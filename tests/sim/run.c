@@ -273,7 +273,6 @@ static bool work_is_done(void)
 static void verdict(void)
 {
     bool leads = false;
-    bool halted = false;
 
     for (int i = 0; i < REPLICAS; i++) {
         struct replica *r = sim->replicas[i];
@@ -281,11 +280,10 @@ static void verdict(void)
         if (r != NULL && r->leads)
             history_confirmed(r->journal, i, true);
     }
-    halted = sim->counters->halts > 0;
     bool path = heal_damaged && storage_path_is_damaged();
     if (path && leads) {
         fail("damage stops", "a replica leads, and what it read is damaged");
-    } else if (work_is_done() || (path && halted)) {
+    } else if (work_is_done() || (path && sim->halted)) {
         sim->done = true;
     } else if (sim->now_us >= heal_deadline_us) {
         fail(path ? "damage stops" : "progress",
@@ -335,12 +333,12 @@ bool run_seed(struct world *world, uint64_t seed, const struct options *options,
     memset(world, 0, sizeof *world);
     world->options = options;
     world->counters = counters;
-    counters->halts = 0;
     heal_damaged = false;
     if (setjmp(world->out) == 0) {
         world_start(world, seed);
         while (!sim->failed && !sim->done && event_next(&ev)) {
             sim->step++;
+            trace_mix(&ev);
             dispatch(&ev);
             if (sim->step > STEPS_MAX)
                 fail("progress", "%d steps and no end", STEPS_MAX);

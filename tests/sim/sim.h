@@ -15,7 +15,10 @@
  *   election.c  who may lead
  *   client.c    JobManagers
  *   run.c       one seed: profile, life, healing, verdict
- *   main.c      many seeds, the shrinker, the mutants
+ *   mutants.c   the deliberate defects
+ *   shrink.c    what of a failing seed is needed to fail
+ *   campaign.c  many seeds or all mutants, in several processes
+ *   main.c      arguments, reports
  */
 #ifndef HF_TESTS_SIM_H
 #define HF_TESTS_SIM_H
@@ -98,7 +101,6 @@ bool fault(enum fault kind);
 enum { SUPPRESS_MAX = 4096 };
 
 struct options {
-    const char *mutant;
     bool trace;
     bool quiet;
     uint64_t kinds_off; /* bit per fault kind */
@@ -157,6 +159,8 @@ struct counters {
     uint64_t grants;
     uint64_t halts;
     uint64_t checks;
+    uint64_t repeated; /* seeds that were run a second time, with the same outcome */
+    uint64_t failed;
 };
 
 /* ---------------------------------------------------------------------------- world */
@@ -243,6 +247,7 @@ struct world {
     struct hf_id store_id;
     bool failed;
     bool done;
+    bool halted; /* a replica stopped at damage */
     char invariant[48];
     char message[600];
     jmp_buf out;       /* a failed assertion leaves by here */
@@ -271,6 +276,7 @@ bool reaches(int from, int to);
 
 void trace(const char *format, ...) HF_PRINTF(1, 2);
 void trace_dump(FILE *out);
+void trace_mix(const struct event *ev);
 void fail(const char *invariant, const char *format, ...) HF_PRINTF(2, 3);
 
 /* ----------------------------------------------------------------------------- base */
@@ -285,6 +291,7 @@ struct object {
     uint8_t *data;
     size_t size;
     bool durable;
+    bool lost; /* by the power cut that is happening */
     bool damaged;
     struct object *next;
 };
@@ -436,6 +443,7 @@ struct op *history_op(uint64_t number);
 /* An object was stored where there had never been one, or had been no longer. */
 void history_stored(const char *name, const uint8_t *data, size_t size);
 void history_removing(const char *name);
+void history_sent(const char *name, const uint8_t *data, size_t size);
 void history_power_cut(void);
 void history_answered(uint64_t number, enum hf_status status, uint64_t revision);
 uint64_t history_seen(void);
@@ -596,10 +604,36 @@ enum profile_class class_of(uint64_t seed);
 
 struct mutant_info {
     const char *name;
-    enum profile_class hint; /* which profiles to try first */
+    const char *where; /* a file of the cores; or a part of the world, where it stands for one */
     const char *defect;
 };
 extern const struct mutant_info mutants[];
 extern const size_t mutant_count;
+
+/* ------------------------------------------------------------------------- campaign */
+
+enum { JOBS_MAX = 64, MUTANTS_MAX = 128 };
+
+struct mutant_result {
+    bool tried;
+    uint64_t seed; /* the first that fails; 0: none did */
+    uint64_t step;
+    double seconds;
+    char invariant[48];
+};
+
+double seconds_now(void);
+/* Every hundredth seed is run twice. *out_failed: the lowest failing seed, or UINT64_MAX. */
+bool campaign_seeds(uint64_t from, uint64_t count, int jobs, const struct options *options,
+                    struct counters *sum, uint64_t *out_failed);
+/* Each mutant against the seeds from 1 to `seeds`, until one fails. False: a process died. */
+bool campaign_mutants(const char *only, uint64_t seeds, int jobs, const struct options *options,
+                      struct mutant_result *results);
+
+/* --------------------------------------------------------------------------- shrink */
+
+/* Takes away faults as long as the seed fails by the same invariant; leaves in `options` what has
+ * to be switched off for the rest. */
+void shrink(struct world *world, uint64_t seed, struct options *options, unsigned runs_max);
 
 #endif

@@ -7,6 +7,7 @@
 #include "sim.h"
 
 #include "base/memory.h"
+#include "base/mutant.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -74,12 +75,19 @@ static void object_remove(const char *name)
     }
 }
 
+/* The folder of `name` was flushed: all names in it, not those in others. */
 void storage_flushed(const char *name)
 {
-    struct object *o = storage_find(name);
+    size_t folder = (size_t)(strrchr(name, '/') - name) + 1;
 
-    if (o != NULL)
-        o->durable = true;
+    if (HF_MUTANT(folder_not_flushed) || !sim->profile.file_store)
+        return;
+    for (size_t i = 0; i < HF_COUNT_OF(sim->storage->buckets); i++) {
+        for (struct object *o = sim->storage->buckets[i]; o != NULL; o = o->next) {
+            if (strncmp(o->name, name, folder) == 0)
+                o->durable = true;
+        }
+    }
 }
 
 /* ----------------------------------------------------------------------------- calls */
@@ -113,6 +121,14 @@ static uint64_t way(void)
     return fault(FAULT_SLOW) ? us + roll(5000000) : us;
 }
 
+/* For all that its sender will ever know. What was refused for certain is forgotten, and another
+ * record may take its place. */
+static void may_be_there(const struct call *call)
+{
+    if (call->kind == HF_CALL_CREATE)
+        history_sent(call->name, call->body, call->body_size);
+}
+
 void storage_call(struct call *call)
 {
     bool create =
@@ -128,6 +144,7 @@ void storage_call(struct call *call)
         (!reaches(call->replica, SERVICE_STORE) || sim->storage->outage_until_us > sim->now_us ||
          (create && fault(FAULT_CREATE_LOST)))) {
         /* Nobody knows; it may still be on its way. */
+        may_be_there(call);
         answer(call, create ? HF_UNKNOWN : HF_UNAVAILABLE, TIMEOUT_US / 8 + roll(TIMEOUT_US));
         if (create && fault(FAULT_CREATE_LATE))
             event_in(roll(LATE_US), EV_CALL_ARRIVES, WORLD, ghost_of(call), 0);
@@ -248,7 +265,10 @@ void storage_arrives(struct call *call)
     }
     if (call->status == HF_UNKNOWN)
         back += roll(TIMEOUT_US);
-    if (!sim->profile.file_store && !reaches(SERVICE_STORE, call->replica))
+    bool cut = !sim->profile.file_store && !reaches(SERVICE_STORE, call->replica);
+    if (cut || call->status != HF_FULL)
+        may_be_there(call);
+    if (cut)
         answer(call,
                call->kind == HF_CALL_CREATE || call->kind == HF_CALL_SNAPSHOT ? HF_UNKNOWN
                                                                               : HF_UNAVAILABLE,
@@ -257,12 +277,19 @@ void storage_arrives(struct call *call)
         answer(call, call->status, back);
 }
 
+/* Of what was not flushed, each name is there afterwards or is not. */
 void storage_power_cut(void)
 {
+    for (size_t i = 0; i < HF_COUNT_OF(sim->storage->buckets); i++) {
+        for (struct object *o = sim->storage->buckets[i]; o != NULL; o = o->next) {
+            o->lost = !o->durable && chance(60);
+            o->durable = true;
+        }
+    }
     history_power_cut();
     for (size_t i = 0; i < HF_COUNT_OF(sim->storage->buckets); i++) {
         for (struct object **at = &sim->storage->buckets[i]; *at != NULL;) {
-            if ((*at)->durable) {
+            if (!(*at)->lost) {
                 at = &(*at)->next;
                 continue;
             }

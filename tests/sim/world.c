@@ -219,15 +219,26 @@ enum { RING = 160, RING_LINE = 200 };
 static char ring[RING][RING_LINE];
 static uint64_t ring_count;
 
+static void mix(uint64_t number)
+{
+    sim->trace_hash = (sim->trace_hash ^ number) * 0x9e3779b97f4a7c15u;
+    sim->trace_hash ^= sim->trace_hash >> 31;
+}
+
+/* What two runs of one seed are compared by: each event, and the random numbers used so far. */
+void trace_mix(const struct event *ev)
+{
+    mix(ev->at_us);
+    mix(ev->seq);
+    mix((uint64_t)(uint16_t)ev->kind << 16 | (uint16_t)ev->proc);
+    mix(sim->rng_world ^ sim->rng_core << 1 ^ sim->rng_fault << 2);
+}
+
 void trace(const char *format, ...)
 {
     va_list args;
     char *line = ring[ring_count++ % RING];
 
-    /* The hash of a seed that nobody watches is made of its numbers; texts cost too much. */
-    sim->trace_hash =
-        (sim->trace_hash ^ sim->now_us ^ (uint64_t)(uint8_t)format[0] << 56) * 0x9e3779b97f4a7c15u;
-    sim->trace_hash ^= sim->trace_hash >> 31;
     if (!sim->options->trace && sim->options->quiet) {
         ring_count = 0;
         return;
