@@ -1527,6 +1527,16 @@ void hf_blob_hdfs_stats(const struct hf_blob *blob, struct hf_blob_hdfs_stats *o
     *out_stats = hdfs_of(blob)->stats;
 }
 
+static void hdfs_counters(const struct hf_blob *blob, hf_blob_counter_cb take, void *arg)
+{
+    const struct hf_blob_hdfs_stats *stats = &hdfs_of(blob)->stats;
+
+    take(arg, "requests_total", "HTTP requests to NameNodes and DataNodes.", stats->requests);
+    take(arg, "retries_total", "Requests that were tried again.", stats->retries);
+    take(arg, "failovers_total", "Turns to another NameNode.", stats->failovers);
+    take(arg, "doubts_total", "Renames whose answer was lost.", stats->doubts);
+}
+
 static const struct hf_blob_ops hdfs_ops = {
     .scheme = "hdfs",
     .close = hdfs_close,
@@ -1539,4 +1549,5 @@ static const struct hf_blob_ops hdfs_ops = {
     .writer_write = hdfs_writer_write,
     .writer_commit = hdfs_writer_commit,
     .writer_abort = hdfs_writer_abort,
+    .counters = hdfs_counters,
 };

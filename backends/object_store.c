@@ -182,9 +182,9 @@ const char *hf_object_call_name(enum hf_object_call call)
     return call_names[call];
 }
 
-void hf_object_metrics(struct hf_blob *blob, struct hf_object_metrics *out)
+void hf_object_metrics(const struct hf_blob *blob, struct hf_object_metrics *out)
 {
-    *out = store_of(blob)->metrics;
+    *out = HF_CONTAINER_OF((uintptr_t)blob, const struct store, base)->metrics;
 }
 
 /* ----------------------------------------------------------------- what is due when */
@@ -306,6 +306,7 @@ static void op_again(struct op *op)
     if (op->tries < 7 && ((uint64_t)PAUSE_MS << op->tries) < most)
         most = (uint64_t)PAUSE_MS << op->tries;
     hf_random_bytes(&random, sizeof random);
+    op->store->metrics.retries++;
     op->state = OP_SLEEPS;
     op->due_ms = hf_clock_now_ms() + random % (most + 1);
     store_want_timer(op->store);
@@ -1744,6 +1745,21 @@ static void store_close(struct hf_blob *blob, void (*closed)(void *arg), void *a
     hf_s3_credentials_close(store->credentials, store_part_closed_cb, store);
 }
 
+static void store_counters(const struct hf_blob *blob, hf_blob_counter_cb take, void *arg)
+{
+    struct hf_object_metrics metrics;
+    uint64_t requests = 0;
+
+    hf_object_metrics(blob, &metrics);
+    for (int call = 0; call < HF_OBJECT_CALLS; call++)
+        requests += metrics.calls[call].tries;
+    take(arg, "requests_total", "HTTP requests to the server.", requests);
+    take(arg, "retries_total", "Requests that were tried again.", metrics.retries);
+    take(arg, "throttled_total", "Requests that the server put off (429, 503).", metrics.throttled);
+    take(arg, "http_sent_bytes_total", "Bytes of bodies sent.", metrics.sent_bytes);
+    take(arg, "http_got_bytes_total", "Bytes of bodies received.", metrics.got_bytes);
+}
+
 static const struct hf_blob_ops store_ops = {
     .close = store_close,
     .create = store_create,
@@ -1755,6 +1771,7 @@ static const struct hf_blob_ops store_ops = {
     .writer_write = store_writer_write,
     .writer_commit = store_writer_commit,
     .writer_abort = store_writer_abort,
+    .counters = store_counters,
 };
 
 static bool text_is_of(const char *text, const char *allowed, size_t low, size_t high)

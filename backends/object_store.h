@@ -140,11 +140,12 @@ struct hf_object_metrics {
         uint64_t outcomes[HF_STATUS_COUNT]; /* calls ended, by status */
         uint64_t latency_ms;                /* sum over ended calls, with their pauses */
     } calls[HF_OBJECT_CALLS];
+    uint64_t retries;   /* tries after the first */
     uint64_t throttled; /* answers 429 and 503 */
     uint64_t sent_bytes;
     uint64_t got_bytes;
 };
 const char *hf_object_call_name(enum hf_object_call call);
-void hf_object_metrics(struct hf_blob *blob, struct hf_object_metrics *out);
+void hf_object_metrics(const struct hf_blob *blob, struct hf_object_metrics *out);
 
 #endif

@@ -7,6 +7,7 @@
 #include "daemon/daemon.h"
 
 #include "backends/blob_file.h"
+#include "backends/blob_meter.h"
 #include "backends/blob_probe.h"
 #include "backends/registry.h"
 #include "base/log.h"
@@ -29,6 +30,7 @@ struct daemon {
     const struct hf_config *config;
     uv_loop_t loop;
     struct hf_blob *blob;
+    struct hf_blob_meter meter;
     struct hf_replica *replica;
     struct hf_candidate *candidate;
     struct hf_rpc *rpc;
@@ -619,6 +621,7 @@ static void service_metrics(struct hf_service *service, struct hf_buf *out)
     for (int i = 0; i < HF_STATUS_COUNT; i++)
         hf_buf_append_format(out, "holdfast_answers_total{status=\"%s\"} %" PRIu64 "\n",
                              hf_status_name((enum hf_status)i), rpc.answers[i]);
+    hf_blob_meter_print(&d->meter, out);
 }
 
 static const struct hf_service_ops service_ops = {
@@ -971,6 +974,7 @@ int hf_daemon_run(const struct hf_config *config)
         start_failed(d, status, "start", err.text);
     else {
         d->service.blob = d->blob;
+        hf_blob_meter_attach(&d->meter, d->blob);
         hf_blob_read(d->blob, &d->req, HF_STORE_META_NAME, 0, 0, 4096, mark_read);
     }
     uv_run(&d->loop, UV_RUN_DEFAULT);

@@ -43,19 +43,33 @@ void hf_blob_req_release(struct hf_blob_req *req)
     req->entry_count = 0;
 }
 
-static void req_prepare(struct hf_blob_req *req, hf_blob_cb cb)
+static void req_prepare(struct hf_blob *blob, struct hf_blob_req *req, enum hf_blob_call call,
+                        size_t sent_bytes, hf_blob_cb cb)
 {
     void *arg = req->arg;
 
     hf_blob_req_release(req);
-    *req = (struct hf_blob_req){.arg = arg, .cb = cb};
+    *req = (struct hf_blob_req){
+        .arg = arg, .cb = cb, .blob = blob, .call = call, .sent_bytes = sent_bytes};
     hf_buf_init(&req->data, SIZE_MAX / 4);
+    if (blob->observer != NULL)
+        blob->observer->begun(blob->observer, req);
+}
+
+const char *hf_blob_call_name(enum hf_blob_call call)
+{
+    static const char *const names[HF_BLOB_CALLS] = {"create", "read",  "list",   "remove",
+                                                     "settle", "write", "commit", "abort"};
+
+    return names[call];
 }
 
 void hf_blob_req_finish(struct hf_blob_req *req, enum hf_status status, const struct hf_error *err)
 {
     if (err != NULL)
         req->error = *err;
+    if (req->blob->observer != NULL)
+        req->blob->observer->ended(req->blob->observer, req, status);
     req->cb(req, status);
 }
 
@@ -68,7 +82,7 @@ void hf_blob_create(struct hf_blob *blob, struct hf_blob_req *req, const char *n
                     struct hf_bytes body, hf_blob_cb cb)
 {
     hf_assert(hf_blob_name_is_valid(name));
-    req_prepare(req, cb);
+    req_prepare(blob, req, HF_BLOB_CREATE, body.size, cb);
     blob->ops->create(blob, req, name, body);
 }
 
@@ -76,27 +90,27 @@ void hf_blob_read(struct hf_blob *blob, struct hf_blob_req *req, const char *nam
                   uint64_t length, size_t limit, hf_blob_cb cb)
 {
     hf_assert(hf_blob_name_is_valid(name));
-    req_prepare(req, cb);
+    req_prepare(blob, req, HF_BLOB_READ, 0, cb);
     blob->ops->read(blob, req, name, offset, length, limit);
 }
 
 void hf_blob_list(struct hf_blob *blob, struct hf_blob_req *req, const char *prefix,
                   const char *after, hf_blob_cb cb)
 {
-    req_prepare(req, cb);
+    req_prepare(blob, req, HF_BLOB_LIST, 0, cb);
     blob->ops->list(blob, req, prefix, after);
 }
 
 void hf_blob_remove(struct hf_blob *blob, struct hf_blob_req *req, const char *name, hf_blob_cb cb)
 {
     hf_assert(hf_blob_name_is_valid(name));
-    req_prepare(req, cb);
+    req_prepare(blob, req, HF_BLOB_REMOVE, 0, cb);
     blob->ops->remove(blob, req, name);
 }
 
 void hf_blob_settle(struct hf_blob *blob, struct hf_blob_req *req, hf_blob_cb cb)
 {
-    req_prepare(req, cb);
+    req_prepare(blob, req, HF_BLOB_SETTLE, 0, cb);
     blob->ops->settle(blob, req);
 }
 
@@ -109,18 +123,18 @@ struct hf_blob_writer *hf_blob_writer_open(struct hf_blob *blob, const char *nam
 void hf_blob_writer_write(struct hf_blob_writer *writer, struct hf_blob_req *req,
                           struct hf_bytes piece, hf_blob_cb cb)
 {
-    req_prepare(req, cb);
+    req_prepare(writer->blob, req, HF_BLOB_WRITE, piece.size, cb);
     writer->blob->ops->writer_write(writer, req, piece);
 }
 
 void hf_blob_writer_commit(struct hf_blob_writer *writer, struct hf_blob_req *req, hf_blob_cb cb)
 {
-    req_prepare(req, cb);
+    req_prepare(writer->blob, req, HF_BLOB_COMMIT, 0, cb);
     writer->blob->ops->writer_commit(writer, req);
 }
 
 void hf_blob_writer_abort(struct hf_blob_writer *writer, struct hf_blob_req *req, hf_blob_cb cb)
 {
-    req_prepare(req, cb);
+    req_prepare(writer->blob, req, HF_BLOB_ABORT, 0, cb);
     writer->blob->ops->writer_abort(writer, req);
 }

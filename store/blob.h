@@ -29,6 +29,18 @@ struct hf_blob_entry {
     uint64_t size;
 };
 
+enum hf_blob_call {
+    HF_BLOB_CREATE,
+    HF_BLOB_READ,
+    HF_BLOB_LIST,
+    HF_BLOB_REMOVE,
+    HF_BLOB_SETTLE,
+    HF_BLOB_WRITE, /* the three of a writer */
+    HF_BLOB_COMMIT,
+    HF_BLOB_ABORT,
+    HF_BLOB_CALLS
+};
+
 /* One operation. Zeroed before its first use; the caller sets `arg`, the rest belongs to the
  * call. Results stay until the request is used again or released; `data` may be stolen. */
 struct hf_blob_req {
@@ -41,7 +53,21 @@ struct hf_blob_req {
     size_t entry_count;
     bool more;  /* list: there are names after the last one */
     void *impl; /* the backend's */
+    /* for the observer */
+    struct hf_blob *blob;
+    enum hf_blob_call call;
+    uint64_t sent_bytes;  /* of the body or the piece */
+    uint64_t observed_at; /* its own */
 };
+
+/* Sees every call of a store begin and end, on the loop. */
+struct hf_blob_observer {
+    void (*begun)(struct hf_blob_observer *observer, struct hf_blob_req *req);
+    void (*ended)(struct hf_blob_observer *observer, const struct hf_blob_req *req,
+                  enum hf_status status);
+};
+
+typedef void (*hf_blob_counter_cb)(void *arg, const char *name, const char *help, uint64_t value);
 
 struct hf_blob_ops {
     const char *scheme; /* "file" in file:///path */
@@ -84,11 +110,16 @@ struct hf_blob_ops {
                          struct hf_bytes piece); /* piece is borrowed until the callback */
     void (*writer_commit)(struct hf_blob_writer *writer, struct hf_blob_req *req);
     void (*writer_abort)(struct hf_blob_writer *writer, struct hf_blob_req *req);
+
+    /* What this backend counts beside its calls, each with a name like "retries_total". May be
+     * NULL. */
+    void (*counters)(const struct hf_blob *blob, hf_blob_counter_cb take, void *arg);
 };
 
 /* First member of each backend's own struct. */
 struct hf_blob {
     const struct hf_blob_ops *ops;
+    struct hf_blob_observer *observer; /* may be NULL */
 };
 
 struct hf_blob_writer {
@@ -110,6 +141,7 @@ void hf_blob_writer_write(struct hf_blob_writer *writer, struct hf_blob_req *req
                           struct hf_bytes piece, hf_blob_cb cb);
 void hf_blob_writer_commit(struct hf_blob_writer *writer, struct hf_blob_req *req, hf_blob_cb cb);
 void hf_blob_writer_abort(struct hf_blob_writer *writer, struct hf_blob_req *req, hf_blob_cb cb);
+const char *hf_blob_call_name(enum hf_blob_call call);
 
 /* Frees the results of a request that is not under way. */
 void hf_blob_req_release(struct hf_blob_req *req);
