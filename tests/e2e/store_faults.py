@@ -39,6 +39,7 @@ def arguments():
     parser.add_argument("--seconds", type=float, default=60, help="of harm; default 60")
     parser.add_argument("--jobs", type=int, default=8, help="default 8")
     parser.add_argument("--share", type=float, help="of the requests that are harmed; default 0.1, 0.05 for hdfs (it needs three each)")
+    parser.add_argument("--lie", action="store_true", help="the proxy throws records away and says that they were put: must be found")
     parser.add_argument("--seed", type=int, help="default: a new one, printed")
     parser.add_argument("--json", metavar="FILE", help="write the counts to FILE")
     parser.add_argument("--work", metavar="DIR", help="work in DIR and keep it; default: a temporary folder")
@@ -49,9 +50,9 @@ def arguments():
 
 
 class S3World:
-    def __init__(self, work, seed, share):
+    def __init__(self, work, seed, share, lies):
         self.server = s3.S3(work).start()
-        self.plan = Plan(S3Dialect, seed, share)
+        self.plan = Plan(S3Dialect, seed, share, lies)
         self.proxies = [FaultProxy(self.server.port, self.plan)]
         self.store = f"s3://{self.server.bucket}/holdfast"
         self.settings = {**self.server.settings(), "s3.endpoint": self.proxies[0].url, "s3.timeout": "1s", "s3.retry-time": "3s"}
@@ -67,7 +68,7 @@ class S3World:
 
 
 class HdfsWorld:
-    def __init__(self, work, seed, share):
+    def __init__(self, work, seed, share, lies):
         self.server = hdfs.Hdfs(work)
         try:
             self.server.start()
@@ -75,7 +76,7 @@ class HdfsWorld:
         except BaseException:
             self.server.stop()
             raise
-        self.plan = Plan(HdfsDialect, seed, share)
+        self.plan = Plan(HdfsDialect, seed, share, lies)
         ports = [int(re.search(r"dfs\.datanode\.http\.address=127\.0\.0\.1:(\d+)", " ".join(node.argv))[1])
                  for node in self.server.datanodes]
         behind = [FaultProxy(port, self.plan) for port in ports]
@@ -326,17 +327,19 @@ def problems_of(managers, jobs, workers):
 
 def run(args, work, result):
     dice = random.Random(result["seed"])
-    world = (S3World if args.store == "s3" else HdfsWorld)(work, result["seed"], args.share)
+    world = (S3World if args.store == "s3" else HdfsWorld)(work, result["seed"], args.share, args.lie)
     replicas, managers, jobs, workers = None, [], [], []
     try:
         replicas = Replicas(work, 1, world.store, {**world.settings, **PATIENCE}).start()
         managers, jobs, workers = start_load(replicas, args, dice)
         attack = Attack(world, replicas, dice)
         world.plan.on = True
+        result["begun"] = True
         until = time.monotonic() + args.seconds
         while time.monotonic() < until and not problems_of(managers, jobs, workers):
             time.sleep(dice.uniform(0.5, 4))
-            attack.once()
+            if not args.lie:
+                attack.once()
         world.plan.calm()
         calm_at = time.monotonic()
 
@@ -353,8 +356,12 @@ def run(args, work, result):
         connection = Connection(replicas.endpoints)
         for one in [*jobs, *workers]:
             if hasattr(one, "check") and not problems_of([], [], [one]):
-                one.check(connection)
+                try:
+                    one.check(connection)
+                except Refused as error:
+                    one.problems.append(str(error))
         problems = problems_of(managers, jobs, workers)
+        del result["begun"]
         result.update(attack.counts, requests=world.plan.requests, harm=dict(sorted(world.plan.counts.items())),
                       failed_starts=attack.failed_starts,
                       commits=sum(job.acked for job in jobs) + sum(w.acknowledged for w in workers if isinstance(w, Keeper)),
@@ -363,7 +370,7 @@ def run(args, work, result):
                       longest_gap_ms=round(max(job.gap for job in jobs) * 1000),
                       violations=len(problems), problems=problems[:10])
         missing = [kind for kind in world.plan.kinds() if not world.plan.counts[kind]]
-        if args.seconds >= 30 and missing:
+        if args.seconds >= 30 and missing and not args.lie:
             result["problems"].append(f"never happened: {', '.join(missing)}")
     finally:
         world.plan.calm()
@@ -388,7 +395,17 @@ def main():
     with tempfile.TemporaryDirectory(prefix="holdfast-store-faults-") as temporary:
         work = Path(args.work or temporary)
         work.mkdir(parents=True, exist_ok=True)
-        run(args, work, result)
+        try:
+            run(args, work, result)
+        except Failure as failure:
+            if not args.lie or "begun" not in result:
+                raise
+            result["problems"] = [str(failure)]
+        if args.lie:
+            if not result["problems"]:
+                raise Failure("records were thrown away and nothing was found missing")
+            print(f"found: {'; '.join(result['problems'][:2])}")
+            return
     print(json.dumps(result, indent=1))
     if args.json:
         write_json(args.json, result)

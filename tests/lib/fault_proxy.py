@@ -142,8 +142,13 @@ class S3Dialect:
     """What an S3 server says when it does not do what it was asked to."""
 
     said = {"503 SlowDown": 4, "500 InternalError": 2, "409 ConditionalRequestConflict": 2, "412 PreconditionFailed": 2}
+    lie = b"HTTP/1.1 200 OK\r\nETag: \"0\"\r\nContent-Length: 0\r\n\r\n"
     storm = "503 SlowDown"
     unclear = "500 InternalError"
+
+    @staticmethod
+    def puts_record(request):
+        return request.method == "PUT" and "/log/" in request.target
 
     @staticmethod
     def fits(what, request):
@@ -162,8 +167,13 @@ class HdfsDialect:
 
     said = {"403 RetriableException": 3, "403 StandbyException": 2, "403 SafeModeException": 2,
             "403 FileAlreadyExistsException": 2, "403 IOException": 2, "503 busy": 2}
+    lie = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: 0\r\n\r\n"
     storm = "403 RetriableException"
     unclear = "500 gateway"
+
+    @staticmethod
+    def puts_record(request):
+        return "op=RENAME" in request.target and "log" in request.target.split("destination=")[-1]
 
     @staticmethod
     def fits(what, request):
@@ -181,9 +191,13 @@ class HdfsDialect:
 
 
 class Plan:
-    """Which harm: a share of the requests, and now and then a storm in which the servers take nothing at all."""
+    """Which harm: a share of the requests, and now and then a storm in which the servers take nothing at all.
 
-    def __init__(self, dialect, seed, share):
+    lies: the proxy says that records of the log were put which it has thrown away. No client can survive that: it shows that
+    a test finds what is lost.
+    """
+
+    def __init__(self, dialect, seed, share, lies=False):
         self.dialect = dialect
         self.dice = random.Random(seed)
         self.share = share
@@ -192,7 +206,7 @@ class Plan:
         self.counts = collections.Counter()
         self.requests = 0
         self._lock = threading.Lock()
-        self._kinds = {**HARM, **dialect.said}
+        self._kinds = {"lie": 1} if lies else {**HARM, **dialect.said}
         self._bag = []
 
     def kinds(self):
@@ -224,7 +238,8 @@ class Plan:
             self._bag = [kind for kind, weight in self._kinds.items() for _ in range(weight)]
             self.dice.shuffle(self._bag)
         for at, what in enumerate(self._bag):
-            if what not in self.dialect.said or self.dialect.fits(what, request):
+            if self.dialect.puts_record(request) if what == "lie" else \
+                    what not in self.dialect.said or self.dialect.fits(what, request):
                 return self._bag.pop(at)
         return None
 
@@ -343,6 +358,9 @@ class FaultProxy:
             if what == "delayed":
                 time.sleep(pause)
             return self._answer(client, upstream.exchange(request), pause if what == "slow" else 0)
+        if what == "lie":
+            client.sendall(self.plan.dialect.lie)
+            return True
         if what == "storm":
             client.sendall(self.plan.dialect.answer(self.plan.dialect.storm))
         elif what in self.plan.dialect.said:

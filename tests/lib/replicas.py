@@ -67,6 +67,8 @@ class Replicas:
             for replica in self.all:
                 if replica is not besides and replica.process.alive() and replica.leads():
                     return replica
+            if not any(replica.process.alive() for replica in self.all):
+                self.all[0].process.require_alive()  # says how it ended
             return None
         return wait_until(found, timeout, "a replica to lead", poll=0.005)
 
