@@ -173,7 +173,7 @@ static void session_talk(struct client *c)
             uint64_t x = rng_next(&sim->rng_world);
             memcpy(request.session.id + i, &x, 8);
         }
-        if (c->talk[0].request.kind == OP_OPEN && chance(70))
+        if (c->talk[0].request.kind == OP_OPEN && chance(90))
             request.session = c->talk[0].request.session; /* the answer was lost: the same again */
         request.kind = OP_OPEN;
         talk_start(c, 0, &request, 1000000);
@@ -432,6 +432,20 @@ static void work_reply(struct client *c, const struct reply *reply)
     }
 }
 
+/* Somebody looks, with nothing to do with this JobManager; wherever it is answered, the answer is
+ * checked. */
+static void read_anywhere(const struct client *c)
+{
+    struct request request = {.kind = OP_READ, .cluster = c->cluster, .client = c->index};
+    int replica = (int)roll(REPLICAS);
+
+    if (sim->replicas[replica] == NULL || !reaches(proc_of(c), replica))
+        return;
+    struct request *copy = sim_alloc(sizeof *copy);
+    *copy = request;
+    event_in(latency(sim->profile.net_us), EV_REQUEST, replica, copy, 0);
+}
+
 /* ---------------------------------------------------------------------------- process */
 
 static void die(struct client *c)
@@ -482,6 +496,8 @@ static void timer(struct client *c)
         trace("client %d: the stream is silent", c->index);
         stream_break(c);
     }
+    if (!sim->healed && chance(sim->profile.readers))
+        read_anywhere(c);
     session_talk(c);
     if (c->held)
         work_talk(c);

@@ -8,13 +8,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum {
-    PROOF_PERIOD_MS = 1000,
-    HOUSEKEEPING_MS = 1000,
-    HEARTBEAT_MS = 700,
-    TRASH_PURGE_MS = 3000,
-    TRASH_KEEP_MS = 4000
-};
+enum { HOUSEKEEPING_MS = 1000, HEARTBEAT_MS = 700, TRASH_PURGE_MS = 3000, TRASH_KEEP_MS = 4000 };
 
 static void calls_start(struct replica *r, struct hf_journal_effects *fx);
 
@@ -294,10 +288,23 @@ static void effect_done(struct replica *r, struct task *task)
     replica_sessions_kick(r);
 }
 
+/* Once a grant may come before the news that the session's opening failed. */
+static void check_granted(struct replica *r, const struct hf_sessions_effect *effect,
+                          struct hf_keyspace ks)
+{
+    struct hf_session_info info;
+
+    if (effect->kind == HF_SESSIONS_END || hf_session_get(ks, owner_of(effect->granted), &info))
+        return;
+    r->phantoms = memcmp(r->phantom.bytes, effect->granted.bytes, 16) == 0 ? r->phantoms + 1 : 1;
+    r->phantom = effect->granted;
+    if (r->phantoms > 3)
+        fail("phantom", "a leadership is granted again and again to a session that does not exist");
+}
+
 static void effect_start(struct replica *r, const struct hf_sessions_effect *effect)
 {
     struct task *task = task_new(effect_done);
-    struct hf_session_view view;
     uint8_t uuid[16];
     uint64_t revision;
 
@@ -306,10 +313,10 @@ static void effect_start(struct replica *r, const struct hf_sessions_effect *eff
           effect->kind == HF_SESSIONS_END ? "end" : "grant", effect->ended.bytes[0],
           effect->ended.bytes[1], effect->granted.bytes[0], effect->granted.bytes[1],
           effect->reason != NULL ? effect->reason : "");
-    if (effect->kind != HF_SESSIONS_GRANT && effect->reason != NULL &&
-        strncmp(effect->reason, "its connection", 14) == 0 &&
-        hf_sessions_view(r->sessions, effect->ended, &view) && view.stream != NULL)
+    if (effect->kind != HF_SESSIONS_GRANT && strncmp(effect->reason, "its connection", 14) == 0 &&
+        service_streams(r, owner_of(effect->ended)))
         fail("grace", "a session with a stream is ended because its connection was closed");
+    check_granted(r, effect, ks);
     task->effect = *effect;
     task->request.kind = OP_EFFECT;
     if (effect->kind != HF_SESSIONS_GRANT)
@@ -535,7 +542,7 @@ static void proof_timer(struct replica *r)
 {
     uint64_t now = now_ms(r);
 
-    in_local_ms(r, PROOF_PERIOD_MS, EV_PROOF_TIMER);
+    in_local_ms(r, sim->profile.proof_period_ms, EV_PROOF_TIMER);
     if (r->holds && r->valid_until_ms != 0 && r->valid_until_ms <= now) {
         r->valid_until_ms = 0;
         lost(r);
@@ -543,7 +550,7 @@ static void proof_timer(struct replica *r)
             return;
     }
     uint64_t until = leased_until_ms(r);
-    if (until <= now || until - now <= 2 * PROOF_PERIOD_MS)
+    if (until <= now || until - now <= 2 * sim->profile.proof_period_ms)
         proof_start(r);
 }
 
@@ -556,9 +563,28 @@ uint64_t replica_proof_ms(struct replica *r)
     return leased > r->proof_ms ? leased : r->proof_ms;
 }
 
+/* As hf_candidate_step_down: the lease is given back, and not asked for again for a while. */
+static void step_down(struct replica *r)
+{
+    struct hf_journal_event ev = {.kind = HF_JOURNAL_UNELECTED};
+
+    trace("replica %d: is asked to step down", r->index);
+    r->pauses = true;
+    r->elected = false;
+    replica_step(r, &ev);
+    if (r->crash)
+        return;
+    r->valid_until_ms = 0;
+    election_died(r->index);
+    lost(r);
+    in_local_ms(r, 2000, EV_PAUSE_OVER);
+}
+
 static void campaign(struct replica *r)
 {
     in_local_ms(r, sim->profile.lease_us / 4000, EV_CAMPAIGN);
+    if (r->pauses)
+        return;
     if (!reaches(r->index, SERVICE_ELECTION))
         return;
     uint64_t *sent = sim_alloc(sizeof *sent);
@@ -590,6 +616,8 @@ static void observe(struct replica *r)
         sessions_load(r);
         replica_sessions_kick(r);
         replica_deletions_kick(r);
+        if (fault(FAULT_NEW_LEADER_DIES))
+            event_in(roll(400000), EV_DIE, r->index, NULL, 0);
     }
     if (fx->halted) {
         trace("replica %d: halted: %s", r->index, fx->error.text);
@@ -703,7 +731,7 @@ void replica_start(int index)
     sim->replicas[index] = r;
     trace("replica %d: starts", index);
     in_local_ms(r, roll(50), EV_CAMPAIGN);
-    in_local_ms(r, PROOF_PERIOD_MS, EV_PROOF_TIMER);
+    in_local_ms(r, sim->profile.proof_period_ms, EV_PROOF_TIMER);
     in_local_ms(r, HOUSEKEEPING_MS, EV_HOUSEKEEPING);
     in_local_ms(r, HEARTBEAT_MS, EV_HEARTBEAT);
 }
@@ -771,11 +799,23 @@ void replica_event(int index, const struct event *ev)
         campaign(r);
         break;
     case EV_CAMPAIGN_ANSWERED:
+        if (r->pauses)
+            break;
         r->valid_until_ms = ev->number;
         if (ev->data != NULL)
             granted(r);
         else
             lost(r);
+        break;
+    case EV_STEP_DOWN:
+        if (!r->pauses)
+            step_down(r);
+        break;
+    case EV_PAUSE_OVER:
+        r->pauses = false;
+        break;
+    case EV_DIE:
+        r->crash = true;
         break;
     case EV_REQUEST:
         service_request(r, ev->data);

@@ -7,8 +7,9 @@
 
 enum { MISCHIEF_US = 50000, VERDICT_US = 250000, HEALING_US = 60000000, STEPS_MAX = 400000 };
 
-const char *const class_names[CLASS_COUNT] = {"mixed",   "storage", "processes", "elections",
-                                              "network", "damage",  "power",     "clocks"};
+const char *const class_names[CLASS_COUNT] = {"mixed",     "storage", "processes",
+                                              "elections", "network", "damage",
+                                              "power",     "clocks",  "takeovers"};
 
 enum profile_class class_of(uint64_t seed)
 {
@@ -17,19 +18,47 @@ enum profile_class class_of(uint64_t seed)
 
 /* Of 65536, where a fault can happen: per call, per message, per 50 ms, per act of a client. */
 static const uint32_t usual[FAULT_COUNT] = {
-    [FAULT_CREATE_LOST] = 1500,   [FAULT_CREATE_LATE] = 30000,  [FAULT_CREATE_TWICE] = 2000,
-    [FAULT_ANSWER_LOST] = 3000,   [FAULT_ANSWER_RESENT] = 3000, [FAULT_ANSWER_500] = 1500,
-    [FAULT_CALL_FAILED] = 2500,   [FAULT_REMOVE_LATE] = 6000,   [FAULT_SLOW] = 800,
-    [FAULT_STORM] = 300,          [FAULT_OUTAGE] = 200,         [FAULT_FULL] = 250,
-    [FAULT_DAMAGE_BIT] = 150,     [FAULT_DAMAGE_CUT] = 150,     [FAULT_DAMAGE_FOREIGN] = 200,
-    [FAULT_POWER] = 400,          [FAULT_CRASH] = 300,          [FAULT_CRASH_AT_EFFECT] = 120,
-    [FAULT_PAUSE] = 400,          [FAULT_PARTITION] = 400,      [FAULT_CLOCK_JUMP] = 200,
-    [FAULT_CLOCK_RATE] = 200,     [FAULT_WALL_JUMP] = 300,      [FAULT_ELECTION_FALSE_GRANT] = 3000,
-    [FAULT_ELECTION_TWO] = 2500,  [FAULT_ELECTION_NONE] = 1200, [FAULT_ELECTION_TAKEN] = 1500,
-    [FAULT_WRONG_DEPOSE] = 250,   [FAULT_REQUEST_LOST] = 1500,  [FAULT_REPLY_LOST] = 1500,
-    [FAULT_REQUEST_TWICE] = 1500, [FAULT_NET_SLOW] = 1000,      [FAULT_STREAM_CUT] = 250,
-    [FAULT_CLIENT_DIES] = 250,    [FAULT_CLIENT_CLOSES] = 250,  [FAULT_CLIENT_PAUSE] = 250,
-    [FAULT_ZOMBIE] = 30000,       [FAULT_FORGED] = 2000,        [FAULT_OUT_OF_MEMORY] = 60,
+    [FAULT_CREATE_LOST] = 1500,
+    [FAULT_CREATE_LATE] = 30000,
+    [FAULT_CREATE_TWICE] = 2000,
+    [FAULT_ANSWER_LOST] = 3000,
+    [FAULT_ANSWER_RESENT] = 3000,
+    [FAULT_ANSWER_500] = 1500,
+    [FAULT_CALL_FAILED] = 2500,
+    [FAULT_REMOVE_LATE] = 6000,
+    [FAULT_SLOW] = 800,
+    [FAULT_STORM] = 300,
+    [FAULT_OUTAGE] = 200,
+    [FAULT_FULL] = 250,
+    [FAULT_DAMAGE_BIT] = 150,
+    [FAULT_DAMAGE_CUT] = 150,
+    [FAULT_DAMAGE_FOREIGN] = 200,
+    [FAULT_POWER] = 400,
+    [FAULT_CRASH] = 300,
+    [FAULT_CRASH_AT_EFFECT] = 120,
+    [FAULT_PAUSE] = 400,
+    [FAULT_PARTITION] = 400,
+    [FAULT_CLOCK_JUMP] = 200,
+    [FAULT_CLOCK_RATE] = 200,
+    [FAULT_WALL_JUMP] = 300,
+    [FAULT_ELECTION_FALSE_GRANT] = 3000,
+    [FAULT_ELECTION_TWO] = 2500,
+    [FAULT_ELECTION_NONE] = 1200,
+    [FAULT_ELECTION_TAKEN] = 1500,
+    [FAULT_NEW_LEADER_DIES] = 3000,
+    [FAULT_STEP_DOWN] = 300,
+    [FAULT_WRONG_DEPOSE] = 250,
+    [FAULT_REQUEST_LOST] = 1500,
+    [FAULT_REPLY_LOST] = 1500,
+    [FAULT_REQUEST_TWICE] = 1500,
+    [FAULT_NET_SLOW] = 1000,
+    [FAULT_STREAM_CUT] = 250,
+    [FAULT_CLIENT_DIES] = 250,
+    [FAULT_CLIENT_CLOSES] = 250,
+    [FAULT_CLIENT_PAUSE] = 250,
+    [FAULT_ZOMBIE] = 30000,
+    [FAULT_FORGED] = 2000,
+    [FAULT_OUT_OF_MEMORY] = 60,
 };
 
 #define KIND(name) ((uint64_t)1 << FAULT_##name)
@@ -43,7 +72,8 @@ static const uint64_t of_class[CLASS_COUNT] = {
                         KIND(CREATE_TWICE) | KIND(CLIENT_DIES) | KIND(OUT_OF_MEMORY) | KIND(SLOW),
     [CLASS_ELECTIONS] = KIND(ELECTION_FALSE_GRANT) | KIND(ELECTION_TWO) | KIND(ELECTION_NONE) |
                         KIND(ELECTION_TAKEN) | KIND(WRONG_DEPOSE) | KIND(PAUSE) | KIND(PARTITION) |
-                        KIND(CREATE_LATE) | KIND(CREATE_LOST) | KIND(ANSWER_LOST) | KIND(SLOW),
+                        KIND(NEW_LEADER_DIES) | KIND(STEP_DOWN) | KIND(CREATE_LATE) |
+                        KIND(CREATE_LOST) | KIND(ANSWER_LOST) | KIND(SLOW),
     [CLASS_NETWORK] = KIND(PARTITION) | KIND(REQUEST_LOST) | KIND(REPLY_LOST) |
                       KIND(REQUEST_TWICE) | KIND(NET_SLOW) | KIND(STREAM_CUT) | KIND(CLIENT_DIES) |
                       KIND(CLIENT_CLOSES) | KIND(CLIENT_PAUSE) | KIND(ZOMBIE) | KIND(FORGED) |
@@ -55,7 +85,24 @@ static const uint64_t of_class[CLASS_COUNT] = {
                     KIND(CALL_FAILED) | KIND(FULL) | KIND(ELECTION_FALSE_GRANT),
     [CLASS_CLOCKS] = KIND(CLOCK_JUMP) | KIND(CLOCK_RATE) | KIND(WALL_JUMP) | KIND(PAUSE) |
                      KIND(PARTITION) | KIND(CRASH) | KIND(ELECTION_TAKEN) | KIND(CREATE_LATE),
+    [CLASS_TAKEOVERS] = KIND(ELECTION_FALSE_GRANT) | KIND(ELECTION_TWO) | KIND(ELECTION_TAKEN) |
+                        KIND(WRONG_DEPOSE) | KIND(NEW_LEADER_DIES) | KIND(STEP_DOWN) | KIND(PAUSE) |
+                        KIND(CRASH) | KIND(SLOW) | KIND(CREATE_LOST) | KIND(CREATE_LATE) |
+                        KIND(ANSWER_LOST) | KIND(REMOVE_LATE) | KIND(ZOMBIE) | KIND(CLIENT_PAUSE),
 };
+
+/* Many that believe to be elected, slow, over a log that is cut short behind them. */
+static void profile_takeovers(struct profile *p)
+{
+    p->journal.snapshot_records = 2 + roll(3);
+    p->rate[FAULT_ELECTION_FALSE_GRANT] = 4000 + (uint32_t)roll(30000);
+    p->rate[FAULT_SLOW] = 1000 + (uint32_t)roll(6000);
+    p->think_us = 20000 + roll(40000);
+    p->call_us = 2000 + roll(6000);
+    p->readers = 30;
+    if (chance(50))
+        p->page = 2 + roll(3);
+}
 
 static void profile_draw(struct profile *p, uint64_t seed)
 {
@@ -85,12 +132,16 @@ static void profile_draw(struct profile *p, uint64_t seed)
     p->call_us = 2000 + roll(3) * roll(20000);
     p->net_us = 500 + roll(3) * roll(8000);
     p->think_us = 60000 + roll(4) * 60000;
+    p->proof_period_ms = 500 + roll(3) * 500;
+    p->readers = chance(50) ? 0 : 30;
     hf_journal_options_default(&p->journal);
-    p->journal.batch_txns_max = chance(30) ? 1 : 1 + (uint32_t)roll(6);
+    p->journal.batch_txns_max = chance(30) && p->call_us < 10000 ? 1 : 2 + (uint32_t)roll(6);
     p->journal.batch_bytes_max = chance(20) ? 400 : 1024 * 1024;
     p->journal.snapshot_records = 3 + roll(3) * roll(15);
     p->journal.retry_ms_max = chance(50) ? 200 : 2000;
     p->journal.queue_max = chance(10) ? 12 : 1000;
+    if (class == CLASS_TAKEOVERS)
+        profile_takeovers(p);
 }
 
 static void world_start(struct world *world, uint64_t seed)
@@ -121,6 +172,8 @@ static void world_start(struct world *world, uint64_t seed)
 }
 
 /* ------------------------------------------------------------------------- mischief */
+
+static void heal(void);
 
 static uint64_t until(uint64_t longest_us)
 {
@@ -173,16 +226,17 @@ static void clocks_mischief(void)
 
 static void damage_mischief(void)
 {
+    bool ends = chance(70);
     bool damaged = false;
 
     for (int kind = FAULT_DAMAGE_BIT; kind <= FAULT_DAMAGE_FOREIGN; kind++) {
         if (!fault((enum fault)kind))
             continue;
-        storage_damage((enum fault)kind);
+        storage_damage((enum fault)kind, ends);
         damaged = true;
     }
-    if (damaged && chance(70))
-        event_in(0, EV_HEAL, WORLD, NULL, 0);
+    if (damaged && ends)
+        heal();
 }
 
 static void mischief(void)
@@ -207,6 +261,8 @@ static void mischief(void)
             replica_kill(i);
         storage_power_cut();
     }
+    if (sim->replicas[r] != NULL && sim->replicas[r]->leads && fault(FAULT_STEP_DOWN))
+        event_in(0, EV_STEP_DOWN, r, NULL, 0);
     if (fault(FAULT_PARTITION))
         partition();
     if (fault(FAULT_STREAM_CUT))

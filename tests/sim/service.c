@@ -119,9 +119,13 @@ static struct stream *stream_find(struct replica *r, uint64_t id)
     return NULL;
 }
 
-bool service_has_stream(struct replica *r, uint64_t stream)
+bool service_streams(struct replica *r, struct hf_owner session)
 {
-    return stream_find(r, stream) != NULL;
+    for (struct stream *s = r->streams; s != NULL; s = s->next) {
+        if (memcmp(s->session.id, session.id, sizeof session.id) == 0)
+            return true;
+    }
+    return false;
 }
 
 void service_peer_closed(struct replica *r, uint64_t id)

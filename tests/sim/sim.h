@@ -73,6 +73,8 @@ enum {
     X(ELECTION_TWO, "the election gives a second lease beside a valid one")        \
     X(ELECTION_NONE, "the election elects nobody for a while")                     \
     X(ELECTION_TAKEN, "a lease is taken from its holder")                          \
+    X(NEW_LEADER_DIES, "a replica is killed as soon as it leads")                  \
+    X(STEP_DOWN, "the leader is asked to step down")                               \
     X(WRONG_DEPOSE, "a living leader is taken for dead")                           \
     X(REQUEST_LOST, "a client's request is lost")                                  \
     X(REPLY_LOST, "the answer to a client is lost")                                \
@@ -121,6 +123,7 @@ enum profile_class {
     CLASS_DAMAGE,
     CLASS_POWER,
     CLASS_CLOCKS,
+    CLASS_TAKEOVERS,
     CLASS_COUNT
 };
 extern const char *const class_names[CLASS_COUNT];
@@ -137,6 +140,8 @@ struct profile {
     uint64_t run_us;
     uint64_t close_grace_ms;
     size_t page;
+    uint64_t proof_period_ms;
+    unsigned readers; /* percent of a client's turns in which somebody reads */
     uint64_t call_us; /* typical storage latency */
     uint64_t net_us;
     uint64_t think_us; /* between two acts of a client */
@@ -177,7 +182,9 @@ enum event_kind {
     EV_CAMPAIGN,         /* a replica asks the election */
     EV_CAMPAIGN_ARRIVES, /* at the election */
     EV_CAMPAIGN_ANSWERED,
-    EV_LEASE_END,
+    EV_STEP_DOWN,
+    EV_PAUSE_OVER,
+    EV_DIE,
     EV_RESTART,
     EV_REQUEST,     /* arrives at a replica */
     EV_REPLY,       /* arrives at a client */
@@ -334,7 +341,8 @@ void storage_call(struct call *call); /* from the replica: sends it */
 void storage_arrives(struct call *call);
 struct object *storage_find(const char *name);
 void storage_power_cut(void);
-void storage_damage(enum fault kind);
+/* ends: nobody goes on after it, so that even the last record may be hit. */
+void storage_damage(enum fault kind, bool ends);
 /* Must somebody who starts from nothing now stop at damaged data? */
 bool storage_path_is_damaged(void);
 void storage_flushed(const char *name);
@@ -481,12 +489,15 @@ struct replica {
     uint64_t timer_at_us; /* journal; what is scheduled */
     uint64_t sessions_at_us;
     struct stream *streams;
+    struct hf_session_id phantom;
+    unsigned phantoms;
     bool deleting;
     char deleting_blob[HF_BLOB_REF_MAX];
     uint64_t purge_at_ms;
     /* candidate */
     bool holds;
     bool elected;
+    bool pauses; /* has stepped down on request */
     bool lease_counts;
     bool proof_is_later;
     bool proving;
@@ -527,7 +538,8 @@ void task_mark(struct task *task, int replica);
 void service_request(struct replica *r, const struct request *request);
 void service_peer_closed(struct replica *r, uint64_t stream);
 void service_lost_lead(struct replica *r);
-bool service_has_stream(struct replica *r, uint64_t stream);
+/* Is there a stream of this session? */
+bool service_streams(struct replica *r, struct hf_owner session);
 void service_heartbeat(struct replica *r);
 void service_line(struct replica *r, struct stream *stream, const struct line *line);
 void service_stream_end(struct replica *r, struct stream *stream);

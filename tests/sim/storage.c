@@ -437,15 +437,21 @@ static bool forge_snapshot(struct object *o)
     return true;
 }
 
-void storage_damage(enum fault kind)
+void storage_damage(enum fault kind, bool ends)
 {
     static struct object *path[PATH_MAX_OBJECTS];
     size_t count = path_objects(path, PATH_MAX_OBJECTS);
+    size_t which;
 
-    /* The last one may still change hands; damage is for what has settled. */
     if (count < 3)
         return;
-    struct object *o = path[roll(3) == 0 ? 0 : roll(count - 1)];
+    /* What is after the last one is judged by it, so there each check stands alone. While somebody
+     * leads it may still change hands; damage is for what has settled. */
+    if (ends && chance(40))
+        which = count - 1;
+    else
+        which = roll(3) == 0 ? 0 : roll(count - 1);
+    struct object *o = path[which];
     if (o->damaged)
         return;
     uint8_t *data = sim_alloc(o->size + 1); /* the history has the old bytes */
