@@ -17,9 +17,11 @@
 
 #include <llhttp.h>
 #include <arpa/inet.h>
+#include <linux/sockios.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 enum {
     READ_SIZE = 64 * 1024,
@@ -75,6 +77,8 @@ struct conn {
     struct hf_buf tail;   /* bytes after the message being answered */
     uint64_t deadline_ms; /* 0: none */
     size_t queued;        /* bytes handed to uv_write and not yet taken */
+    uint64_t written;     /* bytes of all answers so far */
+    uint64_t taken_seen;  /* of those, how many the reader's kernel had when we last looked */
     size_t lingered;
     bool reading;
     bool executing; /* inside llhttp_execute */
@@ -285,6 +289,7 @@ static bool conn_write(struct conn *conn, struct hf_bytes bytes)
 {
     if (conn->closing)
         return false;
+    conn->written += bytes.size;
     if (conn->queued == 0 && bytes.size > 0) {
         uv_buf_t buf = {.base = (char *)(uintptr_t)bytes.data, .len = bytes.size};
         int n = uv_try_write((uv_stream_t *)&conn->tcp, &buf, 1);
@@ -311,7 +316,7 @@ static bool conn_write(struct conn *conn, struct hf_bytes bytes)
         conn_close(conn, HF_HTTP_PEER_CLOSED);
         return false;
     }
-    if (conn->queued == 0)
+    if (conn->queued == 0 || conn->deadline_ms == 0)
         deadline_set(conn, conn->server->options.stall_timeout_ms);
     conn->queued += bytes.size;
     if (conn->queued > conn->server->stats.queued_bytes_peak)
@@ -803,7 +808,8 @@ static int on_message_complete(llhttp_t *parser)
     struct hf_http_request *req = conn->req;
 
     req->complete = true;
-    conn->deadline_ms = 0;
+    if (conn->queued == 0) /* else it is the deadline of the answer's reader */
+        conn->deadline_ms = 0;
     return HPE_PAUSED;
 }
 
@@ -1106,10 +1112,32 @@ static void connection_cb(uv_stream_t *listener, int status)
     read_start(conn);
 }
 
+/* A reader that takes a little now and then keeps its connection. What our own kernel holds for it
+ * counts as not taken: that may be megabytes, and it asks for more only when much of it is gone. */
+static bool reader_goes_on(struct conn *conn)
+{
+    uv_os_fd_t fd;
+    int held = 0;
+
+    if (conn->queued == 0 || uv_fileno((const uv_handle_t *)&conn->tcp, &fd) != 0 ||
+        ioctl(fd, SIOCOUTQ, &held) != 0)
+        return false;
+    uint64_t left = uv_stream_get_write_queue_size((const uv_stream_t *)&conn->tcp) +
+                    (uint64_t)held; /* FIN is counted as a byte, after all others */
+    uint64_t taken = conn->written > left ? conn->written - left : 0;
+    if (taken <= conn->taken_seen)
+        return false;
+    conn->taken_seen = taken;
+    deadline_set(conn, conn->server->options.stall_timeout_ms);
+    return true;
+}
+
 static void conn_timed_out(struct conn *conn)
 {
     struct hf_http_request *req = conn->req;
 
+    if (reader_goes_on(conn))
+        return;
     conn->server->stats.timeouts++;
     conn->deadline_ms = 0;
     bool in_request = req != NULL ? !req->complete && !req->begun : conn->tail.size > 0;

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -138,9 +139,10 @@ static void on_request(void *arg, struct hf_http_request *req)
             hf_http_answer_write(req, HF_BYTES_OF_STRING("two")))
             hf_http_answer_end(req);
     } else if (path_is(req, "/endless") || path_is(req, "/abort")) {
+        bool breaks_off = path_is(req, "/abort"); /* the path is gone when the answer has begun */
         world.held = req;
         if (hf_http_answer_begin(req, 200, "text/plain", NULL, -1, NULL) &&
-            hf_http_answer_write(req, HF_BYTES_OF_STRING("line")) && path_is(req, "/abort"))
+            hf_http_answer_write(req, HF_BYTES_OF_STRING("line")) && breaks_off)
             hf_http_abort(req);
     } else if (path_is(req, "/large")) {
         hf_http_answer(req, 200, "text/plain", NULL, (struct hf_bytes){zeros, sizeof zeros});
@@ -162,6 +164,7 @@ static void begin(void (*adjust)(struct hf_http_options *options))
                                                    .on_closed = on_closed};
     struct hf_error err = {0};
 
+    signal(SIGPIPE, SIG_IGN); /* as in holdfastd */
     cr_assert_eq(uv_loop_init(&world.loop), 0);
     hf_buf_init(&world.seen, SEEN_MAX);
     hf_http_options_default(&world.options);
@@ -767,5 +770,437 @@ HF_TEST(http_server, takes_up_no_offer_to_speak_something_else)
              3);
     cr_assert_eq(peer_count(p, "HTTP/1.1 200 OK"), 3);
     cr_assert(seen_is("GET/now GET/now GET/now "));
+    end();
+}
+
+/* ------------------------------------------------------------------------- limits and time */
+
+static void head_of(struct hf_buf *out, size_t target, unsigned headers, size_t value)
+{
+    hf_buf_clear(out);
+    hf_buf_append_string(out, "GET /now?");
+    while (out->size < 4 + target)
+        hf_buf_append_string(out, "q");
+    hf_buf_append_string(out, " HTTP/1.1\r\n" HOST);
+    for (unsigned i = 1; i < headers; i++)
+        hf_buf_append_string(out, "X: y\r\n");
+    hf_buf_append_string(out, "Y: ");
+    for (size_t i = 0; i < value; i++)
+        hf_buf_append_string(out, "v");
+    hf_buf_append_string(out, "\r\n\r\n");
+}
+
+HF_TEST(http_server, bounds_every_part_of_a_head)
+{
+    static const struct {
+        size_t target;
+        unsigned headers; /* beside the last one */
+        size_t value;
+        const char *answer;
+        const char *why;
+    } cases[] = {
+        {4096, 1, 1, "HTTP/1.1 200 ", "hi"},
+        {4097, 1, 1, "HTTP/1.1 414 ", "the request target is too long"},
+        {100000, 1, 1, "HTTP/1.1 414 ", "the request target is too long"},
+        {10, 99, 1, "HTTP/1.1 200 ", "hi"},
+        {10, 100, 1, "HTTP/1.1 431 ", "too many header fields"},
+        {10, 20000, 1, "HTTP/1.1 431 ", "too many header fields"},
+        {10, 1, 16000, "HTTP/1.1 200 ", "hi"},
+        {10, 1, 16384, "HTTP/1.1 431 ", "the header section is too large"},
+        {10, 1, 500000, "HTTP/1.1 431 ", "the header section is too large"},
+    };
+    struct hf_buf head;
+
+    begin(NULL);
+    hf_buf_init(&head, SEEN_MAX);
+    for (size_t i = 0; i < HF_COUNT_OF(cases); i++) {
+        struct peer *p = peer_open();
+        head_of(&head, cases[i].target, cases[i].headers, cases[i].value);
+        peer_send_bytes(p, head.data, head.size);
+        until(p, peer_has(p, cases[i].why));
+        cr_assert(peer_has(p, cases[i].answer), "case %zu", i);
+        if (!peer_has(p, "200 OK")) {
+            cr_assert(seen_is(""), "case %zu", i);
+            until(p, p->eof);
+        }
+        hf_buf_clear(&world.seen);
+        peer_close(p);
+    }
+    hf_buf_release(&head);
+    end();
+}
+
+static void three_connections(struct hf_http_options *options)
+{
+    options->connections_max = 3;
+}
+
+HF_TEST(http_server, takes_no_more_connections_than_it_may)
+{
+    begin(three_connections);
+    struct peer *held = peer_open();
+    peer_send(held, "GET /hold HTTP/1.1\r\n" HOST "\r\n");
+    struct peer *second = talk("GET /now HTTP/1.1\r\n" HOST "\r\n", 1);
+    talk("GET /now HTTP/1.1\r\n" HOST "\r\n", 1);
+    for (int i = 0; i < 3; i++) {
+        struct peer *p = talk("GET /now HTTP/1.1\r\n" HOST "\r\n", 0);
+        cr_assert_eq(p->in.size, 0);
+        peer_close(p);
+    }
+    cr_assert_eq(stats_now().refused, 3);
+    peer_close(second);
+    until(NULL, stats_now().connections == 2);
+    talk("GET /now HTTP/1.1\r\n" HOST "\r\n", 1);
+    answer_held("late");
+    until(held, peer_has(held, "late"));
+    end();
+}
+
+static void impatient(struct hf_http_options *options)
+{
+    options->header_timeout_ms = 300;
+    options->body_timeout_ms = 300;
+    options->idle_timeout_ms = 300;
+    options->stall_timeout_ms = 300;
+}
+
+/* Sends one byte again and again, until the server has enough of it. */
+static void drip(struct peer *p, const char *text)
+{
+    uint64_t begin_ms = now_ms();
+
+    for (size_t i = 0; !p->eof && !peer_has(p, "HTTP/1.1 "); i = (i + 1) % strlen(text)) {
+        peer_send_bytes(p, text + i, 1);
+        uint64_t next_ms = now_ms() + 20;
+        while (now_ms() < next_ms)
+            turn_reading(p, NULL);
+        cr_assert(now_ms() < begin_ms + PATIENCE_MS);
+    }
+}
+
+HF_TEST(http_server, waits_for_nobody_for_ever)
+{
+    static const struct {
+        const char *sent;
+        const char *dripped;
+        const char *answer;
+        const char *seen;
+    } cases[] = {
+        {"", NULL, NULL, ""},
+        {"GET /now HT", NULL, "HTTP/1.1 408 ", ""},
+        {"GET /now HTTP/1.1\r\n" HOST "X: ", "slow", "HTTP/1.1 408 ", ""},
+        {"POST /collect HTTP/1.1\r\n" HOST "Content-Length: 10\r\n\r\nabc", NULL, "HTTP/1.1 408 ",
+         "POST/collect closed-by-server "},
+        {"POST /stream HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", NULL,
+         "HTTP/1.1 408 ", "POST/stream closed-by-server "},
+        {"POST /stream HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n1;", "x",
+         "HTTP/1.1 408 ", "POST/stream closed-by-server "},
+        {"POST /hold HTTP/1.1\r\n" HOST "Content-Length: 10\r\n\r\nabc", NULL, "HTTP/1.1 408 ",
+         "POST/hold closed-by-server "},
+        {"GET /now HTTP/1.1\r\n" HOST "\r\n", NULL, "HTTP/1.1 200 ", "GET/now "},
+        {"GET /now HTTP/1.1\r\n" HOST "\r\nGET /now", NULL, "HTTP/1.1 408 ", "GET/now "},
+    };
+
+    begin(impatient);
+    struct peer *good = peer_open();
+    for (size_t i = 0; i < HF_COUNT_OF(cases); i++) {
+        struct peer *p = peer_open();
+        uint64_t begin_ms = now_ms();
+        peer_send(p, cases[i].sent);
+        if (cases[i].dripped != NULL)
+            drip(p, cases[i].dripped);
+        until(p, p->eof);
+        cr_assert_geq(now_ms() - begin_ms, 290, "case %zu", i);
+        cr_assert(cases[i].answer == NULL ? p->in.size == 0 : peer_has(p, cases[i].answer),
+                  "case %zu", i);
+        cr_assert(seen_is(cases[i].seen), "case %zu", i);
+        peer_close(p);
+    }
+    cr_assert_geq(stats_now().timeouts, HF_COUNT_OF(cases));
+    peer_close(good);
+    end();
+}
+
+HF_TEST(http_server, waits_for_an_answer_that_takes_long)
+{
+    begin(impatient);
+    struct peer *p = peer_open();
+    peer_send(p, "GET /hold HTTP/1.1\r\n" HOST "\r\n");
+    until(p, world.held != NULL);
+    uint64_t later_ms = now_ms() + 1000;
+    until(p, now_ms() >= later_ms);
+    answer_held("at last");
+    until(p, peer_has(p, "at last"));
+    /* A stream is silent for as long as it likes. */
+    peer_send(p, "GET /endless HTTP/1.1\r\n" HOST "\r\n");
+    until(p, peer_has(p, "line"));
+    later_ms = now_ms() + 1000;
+    until(p, now_ms() >= later_ms);
+    cr_assert(hf_http_answer_write(world.held, HF_BYTES_OF_STRING("next")));
+    until(p, peer_has(p, "next"));
+    cr_assert(!p->eof);
+    end();
+}
+
+/* ---------------------------------------------------------------------- readers and closes */
+
+static void small_stall(struct hf_http_options *options)
+{
+    options->stall_timeout_ms = 500;
+    options->stream_bytes_max = 64 * 1024;
+}
+
+/* A reader whose kernel takes little. */
+static struct peer *peer_open_slow(void)
+{
+    struct peer *p = peer_open();
+    int small = 4096;
+
+    cr_assert_eq(setsockopt(p->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small), 0);
+    return p;
+}
+
+HF_TEST(http_server, closes_on_a_reader_that_takes_nothing)
+{
+    begin(small_stall);
+    struct peer *p = peer_open_slow();
+    peer_send(p, "GET /large HTTP/1.1\r\n" HOST "\r\nGET /now HTTP/1.1\r\n" HOST "\r\n");
+    uint64_t begin_ms = now_ms();
+    until(NULL, stats_now().connections == 0);
+    cr_assert_geq(now_ms() - begin_ms, 490);
+    cr_assert_eq(stats_now().timeouts, 1);
+    cr_assert_leq(stats_now().queued_bytes_peak, sizeof zeros + 1024);
+    cr_assert(seen_is("GET/large "), "no next request while the answer is not taken");
+    end();
+}
+
+HF_TEST(http_server, bears_with_a_reader_that_takes_little)
+{
+    begin(small_stall);
+    struct peer *p = peer_open_slow();
+    peer_send(p, "GET /large HTTP/1.1\r\n" HOST "\r\n");
+    uint64_t begin_ms = now_ms();
+    while (now_ms() < begin_ms + 1500) {
+        char data[16 * 1024];
+        uint64_t next_ms = now_ms() + 50;
+        while (now_ms() < next_ms)
+            turn_reading(NULL, NULL);
+        ssize_t n = recv(p->fd, data, sizeof data, MSG_DONTWAIT);
+        cr_assert(n > 0 || errno == EAGAIN);
+        hf_buf_append(&p->in, data, n > 0 ? (size_t)n : 0);
+    }
+    cr_assert_eq(stats_now().timeouts, 0, "it has taken something all the time");
+    cr_assert_eq(stats_now().connections, 1);
+    cr_assert_lt(p->in.size, sizeof zeros);
+    end();
+}
+
+HF_TEST(http_server, queues_for_a_stream_only_so_much)
+{
+    begin(small_stall);
+    struct peer *p = peer_open_slow();
+    peer_send(p, "GET /endless HTTP/1.1\r\n" HOST "\r\n");
+    until(p, peer_has(p, "line"));
+    unsigned written = 0;
+    while (world.held != NULL &&
+           hf_http_answer_write(world.held, (struct hf_bytes){zeros, 16384})) {
+        cr_assert_leq(hf_http_queued(world.held), 64 * 1024 + 16384);
+        cr_assert_lt(++written, 10000);
+    }
+    cr_assert_null(world.held);
+    cr_assert(seen_is("GET/endless closed-by-server "));
+    until(NULL, stats_now().connections == 0);
+    end();
+}
+
+HF_TEST(http_server, answers_who_has_closed_only_his_own_direction)
+{
+    begin(NULL);
+    struct peer *p = peer_open();
+    peer_send(p, "GET /hold HTTP/1.1\r\n" HOST "\r\n");
+    shutdown(p->fd, SHUT_WR);
+    until(p, world.held != NULL);
+    for (int i = 0; i < 5; i++)
+        turn_reading(p, p);
+    answer_held("owed");
+    until(p, p->eof);
+    cr_assert(!p->reset && peer_has(p, "Connection: close\r\n\r\nowed"));
+    cr_assert(seen_is("GET/hold "));
+    end();
+}
+
+HF_TEST(http_server, notices_a_close_at_any_moment)
+{
+    static const struct {
+        const char *sent;
+        const char *seen;
+    } cases[] = {
+        {"", ""},
+        {"GET /now HTTP/1.1\r\nHo", ""},
+        {"POST /collect HTTP/1.1\r\n" HOST "Content-Length: 10\r\n\r\nabc",
+         "POST/collect closed-by-peer "},
+        {"POST /stream HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+         "POST/stream closed-by-peer "},
+        {"GET /endless HTTP/1.1\r\n" HOST "\r\n", "GET/endless closed-by-peer "},
+        {"GET /now HTTP/1.1\r\n" HOST "\r\n", "GET/now "},
+    };
+
+    begin(NULL);
+    for (size_t i = 0; i < HF_COUNT_OF(cases); i++) {
+        for (int reset = 0; reset <= 1; reset++) {
+            struct peer *p = peer_open();
+            struct linger now = {.l_onoff = reset, .l_linger = 0};
+            setsockopt(p->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+            peer_send(p, cases[i].sent);
+            until(p, world.seen.size >= strcspn(cases[i].seen, " "));
+            peer_close(p);
+            until(NULL, stats_now().connections == 0);
+            cr_assert(seen_is(cases[i].seen), "case %zu, reset %d", i, reset);
+        }
+    }
+    /* A request whose answer is owed outlives a FIN, not a reset. */
+    struct peer *p = peer_open();
+    struct linger now = {.l_onoff = 1, .l_linger = 0};
+    setsockopt(p->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    peer_send(p, "GET /hold HTTP/1.1\r\n" HOST "\r\n");
+    until(p, world.held != NULL);
+    peer_close(p);
+    until(NULL, world.held == NULL);
+    cr_assert(seen_is("GET/hold closed-by-peer "));
+    end();
+}
+
+HF_TEST(http_server, breaks_off_an_answer_that_cannot_be_completed)
+{
+    begin(NULL);
+    struct peer *p = talk("GET /abort HTTP/1.1\r\n" HOST "\r\n", 0);
+    cr_assert(peer_has(p, "line"));
+    cr_assert(!peer_has(p, "\r\n0\r\n\r\n"), "the reader can tell");
+    cr_assert(seen_is("GET/abort closed-by-server "));
+    end();
+}
+
+HF_TEST(http_server, ends_every_connection_when_it_is_closed)
+{
+    begin(NULL);
+    struct peer *idle = talk("GET /now HTTP/1.1\r\n" HOST "\r\n", 1);
+    struct peer *half = peer_open();
+    struct peer *body = peer_open();
+    struct peer *held = peer_open();
+    peer_send(half, "GET /now HT");
+    peer_send(body, "POST /collect HTTP/1.1\r\n" HOST "Content-Length: 9\r\n\r\n");
+    peer_send(held, "GET /hold HTTP/1.1\r\n" HOST "\r\n");
+    until(held, world.held != NULL && stats_now().connections == 4);
+    hf_buf_clear(&world.seen);
+    hf_http_server_close(world.server, server_closed, NULL);
+    until(NULL, world.closed);
+    cr_assert(seen_is("closed-by-server closed-by-server "));
+    struct peer *all[] = {idle, half, body, held};
+    for (size_t i = 0; i < HF_COUNT_OF(all); i++) {
+        peer_take(all[i]);
+        cr_assert(all[i]->eof);
+        peer_close(all[i]);
+    }
+    cr_assert_eq(uv_loop_close(&world.loop), 0);
+    hf_buf_release(&world.seen);
+}
+
+/* -------------------------------------------------------------------------------- the rest */
+
+HF_TEST(http_server, survives_each_allocation_that_fails)
+{
+    static const char *const requests[] = {
+        "GET /now?a=b HTTP/1.1\r\n" HOST "X: y\r\n\r\n",
+        "POST /collect HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        "PUT /stream HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\nabc",
+        "GET /chunks HTTP/1.1\r\n" HOST "\r\n",
+        "GET /large HTTP/1.1\r\n" HOST "\r\n",
+    };
+    unsigned answered = 0, refused = 0, cut = 0;
+
+    for (size_t i = 0; i < HF_COUNT_OF(requests); i++) {
+        int failed = 1;
+        for (long k = 0; failed; k++) {
+            begin(NULL);
+            cr_assert(hf_buf_reserve(&world.seen, 64 * 1024));
+            struct peer *p = peer_open();
+            cr_assert(hf_buf_reserve(&p->in, 8 * 1024 * 1024));
+            hf_test_fail_allocation(k);
+            peer_send(p, requests[i]);
+            peer_send(p, "GET /now HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
+            until(p, p->eof);
+            failed = hf_test_allocations_restore();
+            bool whole = peer_count(p, "HTTP/1.1 200 OK") == 2 && peer_has(p, "\r\n\r\nhi");
+            bool sorry = peer_has(p, "HTTP/1.1 503 ") && peer_has(p, "\"retry\":true");
+            cr_assert(failed || whole, "request %zu", i);
+            answered += whole;
+            refused += !whole && sorry;
+            cut += !whole && !sorry;
+            peer_close(p);
+            p = talk("GET /now HTTP/1.1\r\n" HOST "\r\n", 1);
+            cr_assert(peer_has(p, "hi"), "it goes on");
+            end();
+            world = (struct world){0};
+        }
+    }
+    cr_assert_geq(answered, HF_COUNT_OF(requests));
+    cr_assert_gt(refused, 5);
+    cr_assert_gt(cut, 5);
+}
+
+HF_TEST(http_server, decodes_segments_strictly)
+{
+    static const struct {
+        const char *text;
+        const char *decoded; /* NULL: refused */
+    } cases[] = {
+        {"", ""},        {"plain", "plain"},     {"a%20b", "a b"},   {"%41%4a%6A", "AJj"},
+        {"%C3%B6", "ö"}, {"%25", "%"},           {"%2525", "%25"},   {"%2e%2e", ".."},
+        {"a+b", "a+b"},  {"1234567", "1234567"}, {"12345678", NULL}, {"%2", NULL},
+        {"%", NULL},     {"%2g", NULL},          {"%-1", NULL},      {"%00", NULL},
+        {"%2F", NULL},   {"a/b", NULL},          {"%0a", NULL},      {"%7f", NULL},
+        {"%1F", NULL},   {"%u0041", NULL},
+    };
+    char out[8];
+
+    for (size_t i = 0; i < HF_COUNT_OF(cases); i++) {
+        bool good = hf_http_decode(cases[i].text, strlen(cases[i].text), out, sizeof out);
+        cr_assert_eq(good, cases[i].decoded != NULL, "%s", cases[i].text);
+        if (good)
+            cr_assert_str_eq(out, cases[i].decoded);
+    }
+}
+
+HF_TEST(http_server, says_why_it_cannot_listen)
+{
+    static const struct {
+        const char *address;
+        const char *why;
+    } cases[] = {
+        {"127.0.0.1", "is not host:port"},     {"127.0.0.1:", "is no port"},
+        {"127.0.0.1:70000", "is no port"},     {"127.0.0.1:-1", "is no port"},
+        {"127.0.0.1:7x", "is no port"},        {"localhost:1", "is no IPv4 address"},
+        {"[::1:1", "is no IPv4 address"},      {"::1:1", "is no IPv4 address"},
+        {"256.0.0.1:1", "is no IPv4 address"}, {"192.0.2.1:0", "address not available"},
+        {":7070", "is no IPv4 address"},
+    };
+    static const struct hf_http_handler handler = {.on_request = on_request,
+                                                   .on_closed = on_closed};
+    char taken[32];
+    struct hf_error err;
+    int port;
+
+    begin(NULL);
+    snprintf(taken, sizeof taken, "127.0.0.1:%d", world.port);
+    for (size_t i = 0; i <= HF_COUNT_OF(cases); i++) {
+        const char *address = i < HF_COUNT_OF(cases) ? cases[i].address : taken;
+        const char *why = i < HF_COUNT_OF(cases) ? cases[i].why : "another program has this port";
+        struct hf_http_server *server = hf_http_server_new(&world.loop, &world.options, &handler);
+        cr_assert_neq(hf_http_listen(server, address, &port, &err), HF_OK, "%s", address);
+        cr_assert_not_null(strstr(err.text, why), "%s: %s", address, err.text);
+        hf_http_server_close(server, server_closed, NULL);
+        until(NULL, world.closed);
+        world.closed = false;
+    }
     end();
 }
