@@ -404,6 +404,55 @@ static const char *exception_of(const json_t *answer)
     return name != NULL ? name : "";
 }
 
+/* What a person can do about a refusal; "" when nothing is known. */
+static const char *advice_for(const struct op *op, const char *exception)
+{
+    static const struct {
+        const char *exception;
+        const char *advice;
+    } table[] = {
+        {"AccessControlException", "; check hdfs.user and who owns the folder in 'store'"},
+        {"SecurityException", "; check hdfs.kerberos.keytab or hdfs.delegation-token-file"},
+        {"InvalidToken", "; check hdfs.delegation-token-file"},
+        {"AuthenticationException", "; check hdfs.kerberos.keytab"},
+        {"InvalidPathException", "; check the folder in 'store'"},
+    };
+
+    for (size_t i = 0; i < HF_COUNT_OF(table); i++) {
+        if (strcmp(table[i].exception, exception) == 0)
+            return table[i].advice;
+    }
+    if (op->to_datanode)
+        return "";
+    return op->http.code == 401   ? "; the cluster asks who we are: check hdfs.kerberos.keytab or "
+                                    "hdfs.delegation-token-file"
+           : exception[0] == '\0' ? "; is this the HTTP address of a NameNode? check hdfs.namenodes"
+                                  : "";
+}
+
+static const char *advice_for_cause(const struct op *op)
+{
+    switch (op->http.cause) {
+    case HF_HTTP_CAUSE_RESOLVE:
+    case HF_HTTP_CAUSE_CONNECT:
+        return op->to_datanode ? "; it is the address of a DataNode as the NameNode tells it: can "
+                                 "it be reached from here? (dfs.datanode.hostname)"
+                               : "; check hdfs.namenodes";
+    case HF_HTTP_CAUSE_CUT:
+    case HF_HTTP_CAUSE_PROTOCOL:
+    case HF_HTTP_CAUSE_URL:
+        return op->to_datanode ? "" : "; check hdfs.namenodes: the HTTP ports, not those for RPC";
+    case HF_HTTP_CAUSE_TRUST:
+    case HF_HTTP_CAUSE_TLS:
+        return "; check hdfs.ca-file, and http or https in hdfs.namenodes";
+    case HF_HTTP_CAUSE_NONE:
+    case HF_HTTP_CAUSE_TIME:
+    case HF_HTTP_CAUSE_LOCAL:
+        break;
+    }
+    return "";
+}
+
 /* The first line of the message: a DataNode sends a whole stack trace. */
 static void message_keep(struct op *op, const char *exception)
 {
@@ -413,9 +462,10 @@ static void message_keep(struct op *op, const char *exception)
 
     snprintf(line, sizeof line, "%.*s", (int)strcspn(message != NULL ? message : "", "\r\n"),
              message != NULL ? message : "");
-    hf_error_set(&op->error, HF_UNAVAILABLE, "hdfs: %s answers %d%s%s%s%s",
+    hf_error_set(&op->error, HF_UNAVAILABLE, "hdfs: %s answers %d%s%s%s%s%s",
                  op->to_datanode ? "a DataNode" : op->hdfs->namenodes[op->node], op->http.code,
-                 exception[0] != '\0' ? " " : "", exception, line[0] != '\0' ? ": " : "", line);
+                 exception[0] != '\0' ? " " : "", exception, line[0] != '\0' ? ": " : "", line,
+                 advice_for(op, exception));
 }
 
 /* The one message that decides: a path below a file is reported as a lack of permission to pass
@@ -474,8 +524,8 @@ static enum answer answer_of(struct op *op, enum hf_status status)
     json_decref(op->answer);
     op->answer = NULL;
     if (status != HF_OK) {
-        op->error = op->http.error;
-        op->error.status = HF_UNAVAILABLE;
+        hf_error_set(&op->error, HF_UNAVAILABLE, "hdfs: %s%s", op->http.error.text,
+                     advice_for_cause(op));
         op->too_large = status == HF_TOO_LARGE;
         op->no_memory = status == HF_NO_MEMORY;
         if (op->too_large)

@@ -119,7 +119,8 @@ class Hdfs:
             (folder / name).write_text(f"<configuration>\n{rows}</configuration>\n", "utf-8")
         (folder / "log4j.properties").write_text(_LOG4J, "utf-8")
 
-    def _run(self, name, *arguments):
+    def run(self, name, *arguments):
+        """One of its programs, to its end."""
         done = subprocess.run(self._command(name, *arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               stdin=subprocess.DEVNULL, text=True, check=False)
         if done.returncode != 0:
@@ -127,11 +128,11 @@ class Hdfs:
 
     def start(self):
         first = self.namenodes[0]
-        self._run("server.namenode.NameNode", *first.flags, "-format", "-force", "-nonInteractive")
+        self.run("server.namenode.NameNode", *first.flags, "-format", "-force", "-nonInteractive")
         first.start()
         for node in self.namenodes[1:]:
             wait_until(first.state, 120, "the first NameNode to answer", poll=0.1)
-            self._run("server.namenode.NameNode", *node.flags, "-bootstrapStandby", "-force", "-nonInteractive")
+            self.run("server.namenode.NameNode", *node.flags, "-bootstrapStandby", "-force", "-nonInteractive")
             node.start()
         for node in self.datanodes:
             node.start()
@@ -143,7 +144,7 @@ class Hdfs:
     def activate(self, node):
         """Makes this NameNode the active one; what was active must be gone or standby."""
         wait_until(lambda: node.require_alive() or node.state(), 120, f"{node.id} to answer", poll=0.1)
-        self._run("tools.DFSHAAdmin", "-transitionToActive", "--forceactive", node.id)
+        self.run("tools.DFSHAAdmin", "-transitionToActive", "--forceactive", node.id)
 
     def active(self):
         for node in self.namenodes:
