@@ -498,18 +498,4 @@ uint64_t hf_sessions_waiting(const struct hf_sessions *s, const char *path)
 
     return cluster != NULL ? cluster->waiting : 0;
 }
-
-void hf_sessions_each_stream(struct hf_sessions *s, void (*cb)(void *stream, void *arg), void *arg)
-{
-    struct hf_session *session;
-    struct hf_session *next;
-
-    HASH_ITER(hh, s->all, session, next)
-    {
-        void *stream = session->stream;
-        session->stream = NULL;
-        if (stream != NULL)
-            cb(stream, arg);
-    }
-}
 #pragma GCC diagnostic pop

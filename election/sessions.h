@@ -96,8 +96,5 @@ bool hf_sessions_view(const struct hf_sessions *sessions, struct hf_session_id i
 uint64_t hf_sessions_count(const struct hf_sessions *sessions);
 /* Contenders waiting for a cluster. */
 uint64_t hf_sessions_waiting(const struct hf_sessions *sessions, const char *path);
-/* Calls back for every stream; used to close them all when the lead is lost. */
-void hf_sessions_each_stream(struct hf_sessions *sessions, void (*cb)(void *stream, void *arg),
-                             void *arg);
 
 #endif

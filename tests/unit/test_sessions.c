@@ -203,6 +203,91 @@ HF_TEST(sessions, without_memory_an_opening_is_refused_and_nothing_is_lost)
     hf_sessions_free(s);
 }
 
+HF_TEST(sessions, each_allocation_of_an_opening_can_fail)
+{
+    bool failed = true;
+
+    for (long k = 0; failed; k++) {
+        struct hf_sessions_options options = {.close_grace_ms = GRACE, .sessions_max = 64};
+        struct hf_sessions_effect effect;
+        hf_test_fail_allocation(k);
+        struct hf_sessions *s = hf_sessions_new(&options);
+        enum hf_status status =
+            s != NULL ? hf_sessions_open(s, sid(1), cluster, TTL, 0) : HF_NO_MEMORY;
+        failed = hf_test_allocations_restore() != 0;
+        cr_assert_eq(status, failed ? HF_NO_MEMORY : HF_OK, "allocation %ld", k);
+        if (s != NULL) {
+            cr_assert_not(hf_sessions_next(s, 0, &effect));
+            cr_assert_eq(hf_sessions_open(s, sid(1), cluster, TTL, 0), HF_OK);
+        }
+        hf_sessions_free(s);
+    }
+}
+
+HF_TEST(sessions, one_that_listens_and_does_not_contend_is_granted_nothing)
+{
+    struct hf_sessions *s = table(GRACE);
+    struct hf_sessions_effect effect;
+    void *replaced;
+
+    cr_assert_eq(hf_sessions_open(s, sid(1), cluster, TTL, 0), HF_OK);
+    cr_assert_eq(hf_sessions_attach(s, sid(1), &streams[1], false, 0, &replaced), HF_OK);
+    cr_assert_not(settle(s, 0, &effect));
+    cr_assert_eq(hf_sessions_attach(s, sid(1), &streams[2], true, 0, &replaced), HF_OK);
+    cr_assert_eq(replaced, &streams[1]);
+    cr_assert_eq(hf_sessions_attach(s, sid(1), &streams[1], false, 0, &replaced), HF_OK);
+    cr_assert_not(settle(s, 0, &effect), "it has left the line");
+    hf_sessions_free(s);
+}
+
+HF_TEST(sessions, one_that_is_closing_or_gone_is_not_attached_loaded_or_granted)
+{
+    struct hf_sessions *s = table(GRACE);
+    struct hf_sessions_effect end;
+    struct hf_sessions_effect effect;
+    void *replaced;
+
+    hf_sessions_load_holder(s, sid(7), 5);
+    cr_assert_eq(hf_sessions_attach(s, sid(7), &streams[7], true, 0, &replaced), HF_GONE);
+    join(s, 1, 0);
+    join(s, 2, 0);
+    cr_assert_eq(hf_sessions_close(s, sid(1)), HF_OK);
+    cr_assert_eq(hf_sessions_attach(s, sid(1), &streams[3], true, 0, &replaced), HF_GONE);
+    cr_assert(hf_sessions_next(s, 0, &end));
+    cr_assert_eq(end.kind, HF_SESSIONS_END, "it never led");
+    cr_assert_eq(hf_sessions_attach(s, sid(1), &streams[3], true, 0, &replaced), HF_GONE);
+    cr_assert(settle(s, 0, &effect));
+    cr_assert(leads(s, 2), "the other does not wait for that");
+    hf_sessions_done(s, &end, true, 1, 0);
+    hf_sessions_done(s, &end, true, 1, 0); /* of one that is gone */
+    /* Its cluster is forgotten before the answer to a grant comes. */
+    struct hf_sessions_effect grant = {.kind = HF_SESSIONS_GRANT, .granted = sid(9)};
+    snprintf(grant.cluster, sizeof grant.cluster, "%s", "/clusters/default/gone");
+    hf_sessions_done(s, &grant, true, 1, 0);
+    /* The one that a grant was for has ended meanwhile. */
+    snprintf(grant.cluster, sizeof grant.cluster, "%s", cluster);
+    hf_sessions_done(s, &grant, true, 1, 0);
+    cr_assert_not(leads(s, 9));
+    hf_sessions_free(s);
+}
+
+HF_TEST(sessions, a_connection_that_is_closed_twice_has_one_grace)
+{
+    struct hf_sessions *s = table(GRACE);
+    struct hf_sessions_effect effect;
+
+    cr_assert_eq(hf_sessions_deadline(s, 0), UINT64_MAX);
+    join(s, 1, 0);
+    cr_assert_eq(hf_sessions_deadline(s, 5), 6, "something is to be done");
+    cr_assert(settle(s, 0, &effect));
+    cr_assert_not(settle(s, 1, &effect));
+    cr_assert_gt(hf_sessions_deadline(s, 1), 1);
+    hf_sessions_detach(s, sid(1), &streams[1], true, 1000);
+    hf_sessions_detach(s, sid(1), NULL, true, 1000 + GRACE / 2);
+    cr_assert(settle(s, 1000 + GRACE + 20, &effect));
+    hf_sessions_free(s);
+}
+
 /* Random lives: at most one leader, none that ended, and nobody waits for ever. */
 HF_TEST(sessions, random_lives_keep_the_rules)
 {
