@@ -569,8 +569,11 @@ static void advise_for_cause(struct op *op, enum hf_http_cause cause, enum hf_st
         snprintf(advice, sizeof advice, "; does %s.endpoint speak TLS? check %s.ca-file", name,
                  name);
         break;
-    case HF_HTTP_CAUSE_NONE:
     case HF_HTTP_CAUSE_TIME:
+        if (!op->http.is_connected)
+            snprintf(advice, sizeof advice, "; check %s.endpoint", name);
+        break;
+    case HF_HTTP_CAUSE_NONE:
     case HF_HTTP_CAUSE_CUT:
     case HF_HTTP_CAUSE_LOCAL:
         break;

@@ -663,7 +663,10 @@ class OssServer:
             writer.transport.abort()
 
     async def read_request(self, reader):
-        head = await reader.readuntil(b"\r\n\r\n")
+        first = await reader.readexactly(1)
+        if not first.isalpha():  # the start of TLS, for example
+            raise ConnectionError("not HTTP")
+        head = first + await reader.readuntil(b"\r\n\r\n")
         request = Request(head[:-4].decode("latin-1"), b"")
         length = request.headers.get("content-length")
         if length is not None:
