@@ -303,6 +303,7 @@ void hf_res_payload_put(struct hf_call *call)
 /* ----------------------------------------------------------------------- download */
 
 static void download_read(struct transfer *t);
+static void payload_get_again(struct hf_call *call);
 
 static void download_closed(struct hf_rpc_owner *owner, enum hf_http_end end)
 {
@@ -320,6 +321,10 @@ static void download_closed(struct hf_rpc_owner *owner, enum hf_http_end end)
         transfer_free(t);
 }
 
+#define REMEDY                                                                            \
+    "; the job cannot be recovered from it: restore the object from a backup, or submit " \
+    "the job again"
+
 static void download_fail(struct transfer *t, enum hf_status status, const char *why)
 {
     struct hf_call *call = t->call;
@@ -328,9 +333,7 @@ static void download_fail(struct transfer *t, enum hf_status status, const char 
     if (call != NULL) {
         hf_http_set_arg(req, &call->owner);
         hf_call_refuse(call, status, "the stored payload %s: %s%s", t->payload.blob, why,
-                       status == HF_CORRUPT ? "; the job cannot be recovered from it: restore the "
-                                              "object from a backup, or submit the job again"
-                                            : "");
+                       status == HF_CORRUPT ? REMEDY : "");
     } else {
         hf_http_set_arg(req, NULL);
         hf_http_abort(req);
@@ -383,6 +386,24 @@ static void download_end(struct transfer *t)
     hf_http_answer_end(req);
 }
 
+static void transfer_drop(void *arg)
+{
+    transfer_free(arg);
+}
+
+/* The object is not there. It may have been replaced or removed since the call looked. */
+static void download_look_again(struct transfer *t)
+{
+    struct hf_call *call = t->call;
+
+    hf_http_set_arg(t->req, &call->owner);
+    t->call = NULL;
+    t->req = NULL;
+    call->arg = t;
+    call->arg_free = transfer_drop;
+    hf_call_read(call, payload_get_again);
+}
+
 static void download_piece(struct hf_blob_req *blob_req, enum hf_status status)
 {
     struct transfer *t = blob_req->arg;
@@ -392,9 +413,12 @@ static void download_piece(struct hf_blob_req *blob_req, enum hf_status status)
         transfer_free(t);
         return;
     }
+    if (status == HF_NOT_FOUND && t->checking) {
+        download_look_again(t);
+        return;
+    }
     if (status != HF_OK) {
-        download_fail(t, status == HF_NOT_FOUND ? HF_CORRUPT : status,
-                      status == HF_NOT_FOUND ? "is missing" : blob_req->error.text);
+        download_fail(t, status, blob_req->error.text);
         return;
     }
     struct hf_bytes piece = hf_buf_bytes(&blob_req->data);
@@ -470,6 +494,28 @@ static void payload_get_read(struct hf_call *call)
     t->checking = true;
     hf_http_set_arg(call->req, &t->owner);
     download_read(t);
+}
+
+static void payload_get_again(struct hf_call *call)
+{
+    struct transfer *missing = call->arg;
+    struct hf_payload_info payload;
+    uint64_t revision;
+
+    if (call->req == NULL) {
+        hf_call_free(call);
+        return;
+    }
+    if (hf_payload_get(hf_call_confirmed(call, &revision), &call->ref, call->kind, call->params[2],
+                       &payload) &&
+        strcmp(payload.blob, missing->payload.blob) == 0) {
+        hf_call_refuse(call, HF_CORRUPT, "the stored payload %s: is missing" REMEDY, payload.blob);
+        return;
+    }
+    call->arg = NULL;
+    call->arg_free = NULL;
+    transfer_free(missing);
+    payload_get_read(call);
 }
 
 void hf_res_payload_get(struct hf_call *call)

@@ -12,28 +12,40 @@
 #define CONTENT "the bytes of a job graph"
 #define FENCED "Holdfast-Session: " WORLD_SID "\r\nHoldfast-Fence: " WORLD_FENCE "\r\n"
 
-/* The code, and the whole answer in text. */
-static int ask(const char *method, const char *body, char *text, size_t size)
+static void request_send(struct world_client *client, const char *method, const char *body)
 {
-    struct world_client client;
-    struct world_answer answer;
     char request[512];
 
     snprintf(request, sizeof request,
-             "%s " GRAPH " HTTP/1.1\r\nHost: x\r\n" FENCED
+             "%s " GRAPH " HTTP/1.1\r\nHost: x\r\nHoldfast-If: any\r\n" FENCED
              "Content-Type: application/octet-stream\r\nContent-Length: %zu\r\n\r\n%s",
              method, strlen(body), body);
-    world_client_open(&client);
-    cr_assert(world_client_send(&client, request, strlen(request)));
-    while (world_answers_complete(&client) == 0) {
+    world_client_open(client);
+    cr_assert(world_client_send(client, request, strlen(request)));
+}
+
+/* The code, and the whole answer in text. */
+static int take(struct world_client *client, char *text, size_t size)
+{
+    struct world_answer answer;
+
+    while (world_answers_complete(client) == 0) {
         world_turn();
-        world_client_read(&client);
-        cr_assert(!client.closed);
+        world_client_read(client);
+        cr_assert(!client->closed);
     }
-    cr_assert_eq(world_answers(&client, &answer, 1), 1);
+    cr_assert_eq(world_answers(client, &answer, 1), 1);
     snprintf(text, size, "%.*s", (int)answer.body_size, answer.body);
-    world_client_close(&client);
+    world_client_close(client);
     return answer.code;
+}
+
+static int ask(const char *method, const char *body, char *text, size_t size)
+{
+    struct world_client client;
+
+    request_send(&client, method, body);
+    return take(&client, text, size);
 }
 
 static void check_put(unsigned k, enum hf_status status, bool carried_out)
@@ -71,4 +83,62 @@ HF_TEST(rpc_store, a_put_that_is_refused_by_itself_is_no_conflict)
         check_put(k, HF_EXISTS, true);
         check_put(k, HF_EXISTS, false);
     }
+}
+
+static const struct hf_blob_ops *honest;
+static struct hf_blob_ops holding;
+static struct hf_blob_req *held;
+
+/* The first read of a payload waits until it is let go, and then finds nothing. */
+static void read_held(struct hf_blob *blob, struct hf_blob_req *req, const char *name,
+                      uint64_t offset, uint64_t length, size_t limit)
+{
+    if (strncmp(name, "payload/", 8) == 0) {
+        blob->ops = honest;
+        held = req;
+    } else {
+        honest->read(blob, req, name, offset, length, limit);
+    }
+}
+
+/* Reads a payload that another call changes between the look at the state and the look at the object. */
+static int read_during(const char *method, const char *body, char *text, size_t size)
+{
+    struct world_client reader;
+
+    world_open();
+    cr_assert_eq(ask("PUT", CONTENT, text, size), 200);
+    honest = world_blob()->ops;
+    holding = *honest;
+    holding.read = read_held;
+    world_blob()->ops = &holding;
+    held = NULL;
+    request_send(&reader, "GET", "");
+    while (held == NULL)
+        world_turn();
+    if (method != NULL)
+        cr_assert_eq(ask(method, body, text, size), 200);
+    honest->read(world_blob(), held, "nothing", 0, 100, 100);
+    int code = take(&reader, text, size);
+    world_settle();
+    world_close();
+    return code;
+}
+
+HF_TEST(rpc_store, a_payload_that_is_removed_or_replaced_while_it_is_read_is_not_damaged)
+{
+    char text[512];
+
+    cr_assert_eq(read_during("DELETE", "", text, sizeof text), 404, "%s", text);
+    cr_assert_eq(read_during("PUT", "other content", text, sizeof text), 200, "%s", text);
+    cr_assert_str_eq(text, "other content");
+}
+
+HF_TEST(rpc_store, a_payload_that_is_missing_is_named)
+{
+    char text[512];
+
+    cr_assert_eq(read_during(NULL, NULL, text, sizeof text), 500, "%s", text);
+    cr_assert_not_null(strstr(text, "payload/"), "%s", text);
+    cr_assert_not_null(strstr(text, "is missing; the job cannot"), "%s", text);
 }
