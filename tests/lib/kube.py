@@ -305,7 +305,7 @@ class Kube:
                  "contexts": [{"name": "test", "context": {"cluster": "c", "user": "u", "namespace": NAMESPACE, **(context or {})}}],
                  **more}
         path = self.work / name
-        path.write_text(json.dumps(parts, indent=1), "utf-8")  # which is YAML
+        replace_text(path, json.dumps(parts, indent=1))  # which is YAML
         return path
 
     def account_token(self, name, seconds=600):
@@ -344,7 +344,7 @@ class Kube:
 
 def replace_text(path, text):
     """As Kubernetes does it: the old file until the new one is whole."""
-    new = path.with_name(path.name + ".new")
+    new = path.with_name(f"{path.name}.{os.getpid()}.new")
     new.write_text(text, "utf-8")
     new.replace(path)
 
