@@ -1081,7 +1081,7 @@ enum hf_status hf_catalog_result_clean(struct hf_keyspace ks, const struct hf_cl
         return status;
     if (!hf_result_get(ks, ref, kind, id, &there))
         return hf_error_set(err, HF_NOT_FOUND, "%s/%s does not exist", kind, id);
-    if (there.state == state)
+    if (there.state == state || there.state == HF_RESULT_TOMBSTONE) /* it has nothing to keep */
         return HF_OK;
     struct hf_result_info next = {.state = state};
     if (keep)

@@ -509,6 +509,7 @@ HF_TEST(catalog, results_go_from_dirty_to_clean_or_to_a_tombstone)
     apply(hf_catalog_result_clean(ks, &ref, &fence, "results", JOB, false, &txn, &err));
     refused(hf_catalog_result_quarantine(ks, &ref, &fence, "results", JOB, "why", &txn, &err),
             HF_NOT_FOUND);
+    nothing_to_do(hf_catalog_result_clean(ks, &ref, &fence, "results", JOB, true, &txn, &err));
     result_put("{}"); /* the id is used again */
     end();
 }
