@@ -54,24 +54,48 @@ func (op *operation) proves(session string, fence uint64) bool {
 	return false
 }
 
+// untold makes the grants that no client was told of, but that a reader has seen in the leader map. Nobody can have published
+// under such a one, so that the map's revision is that of the grant.
+func untold(all []*operation) (grants []*operation) {
+	known := map[string]bool{}
+	for _, op := range all {
+		if op.Kind == "granted" {
+			known[op.Leader] = true
+		}
+	}
+	opened := map[string]int64{}
+	seen := map[string]*operation{}
+	for _, op := range all {
+		if call, there := opened[op.Session]; op.Kind == "open" && (!there || op.Call < call) {
+			opened[op.Session] = op.Call
+		}
+		a := &op.Answer
+		if op.Kind != "leader" || a.Leader == "" || known[a.Leader] {
+			continue
+		}
+		if seen[a.Leader] == nil {
+			seen[a.Leader] = &operation{Client: 1000000 + len(grants), Kind: "granted", Session: a.Session, Leader: a.Leader,
+				Status: "OK", Return: op.Return, Answer: answer{Revision: a.Revision}}
+			grants = append(grants, seen[a.Leader])
+		}
+		seen[a.Leader].Return = min(seen[a.Leader].Return, op.Return)
+	}
+	for _, op := range grants {
+		op.Call = opened[op.Session]
+	}
+	return grants
+}
+
 // prepare bounds what is open: a lost write under a fence has no effect once that fence is known to be over, so that its
 // place is before that or irrelevant. Without this the checker would have to try it at every later moment.
 func prepare(all []*operation) []*operation {
-	told := map[string]bool{}
-	for _, op := range all {
-		if op.Kind == "granted" {
-			told[op.Leader] = true
-		}
-	}
+	all = append(append([]*operation(nil), all...), untold(all)...)
 	var ready []*operation
 	for _, op := range all {
 		if op.Kind == "close" && op.Status == unknown {
 			continue // sessions may end at any time anyway
 		}
 		copied := *op
-		if op.Kind == "leader" {
-			copied.Answer.untold = !told[op.Answer.Leader]
-		}
 		if op.Status == unknown {
 			copied.Return = openEnd
 			for _, other := range all {

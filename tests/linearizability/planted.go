@@ -74,6 +74,10 @@ func listed(revision, next uint64, ids ...uint64) operation {
 	return op
 }
 
+func seen(session string, revision uint64) operation {
+	return operation{Kind: "leader", Status: ok, Answer: answer{Leader: "leader-" + session, Session: session, Revision: revision}}
+}
+
 func reserved(from, to, revision uint64) operation {
 	return operation{Kind: "reserve", ID: to - from + 1, Status: ok, Answer: answer{From: from, To: to, Revision: revision}}
 }
@@ -143,6 +147,8 @@ func pairs() []pair {
 		{"two leaders at once", led().follows(9), led().follows(9).does(a2(committed(1, 10)))},
 		{"a fence is lower than the one before", led().does(opened("b", 3)).does(granted("b", 4)),
 			led().does(opened("b", 3)).does(granted("b", 1))},
+		{"a leader is seen that nobody could be told of", led().does(opened("b", 8)).does(listed(10, 1)).does(seen("b", 9)),
+			led().does(opened("b", 8)).does(listed(10, 1)).does(seen("b", 1))},
 		{"a session leads that was closed", led().does(operation{Kind: "close", Session: "a", Status: ok, Answer: answer{Yes: true}}),
 			led().does(operation{Kind: "close", Session: "a", Status: ok, Answer: answer{Yes: true}}).
 				does(operation{Kind: "leader", Status: ok, Answer: answer{Leader: "leader-a", Session: "a", Revision: 2}})},

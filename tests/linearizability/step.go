@@ -41,7 +41,6 @@ type answer struct {
 	Session     string            `json:"session,omitempty"`
 	Map         map[string]string `json:"map,omitempty"` // components, graphs or results
 	Tag         string            `json:"tag,omitempty"`
-	untold      bool              // a leadership whose grant no client has received
 }
 
 const (
@@ -150,12 +149,7 @@ func (s *state) readLeader(a *answer) bool {
 		}
 		return len(a.Map) == 0
 	}
-	if a.Leader != s.leader {
-		// The grant of a session whose client has not been told (yet). Nobody can have published under it, so that the
-		// map's revision is that of the grant.
-		return a.untold && len(a.Map) == 0 && s.grant(a.Session, a.Leader, a.Revision)
-	}
-	return a.Session == s.session && a.Revision >= s.fence && reflect.DeepEqual(s.components, notNil(a.Map))
+	return a.Leader == s.leader && a.Session == s.session && a.Revision >= s.fence && reflect.DeepEqual(s.components, notNil(a.Map))
 }
 
 // learn takes over a revision that only the answer of a lost call would have told.
