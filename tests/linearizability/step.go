@@ -328,13 +328,11 @@ func (s *state) cleanResult(op *operation, j *job) bool {
 	if j.resultState == "" {
 		return refused(op, "NOT_FOUND")
 	}
-	if j.resultState == to {
+	if j.resultState == to || j.resultState == "tombstone" { // it has nothing left to keep
 		return done(op) && s.wrote(op, false)
 	}
 	if to == "tombstone" {
 		j.result, j.graphOld = "", j.graph != ""
-	} else if j.resultState == "tombstone" {
-		j.result = ""
 	}
 	j.resultState = to
 	return done(op) && s.wrote(op, true)
