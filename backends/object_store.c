@@ -45,6 +45,7 @@ enum {
 };
 
 enum op_state {
+    OP_IS_NEW,
     OP_COLLECTS,        /* a removal, until the loop turns: those of one turn are sent as one */
     OP_IS_IN_BATCH,     /* a removal, sent by another operation */
     OP_WAITS_FOR_CHECK, /* of the bucket */

@@ -50,7 +50,8 @@ def oss_server(_work):
         yield server.environment()
     finally:
         server.stop()
-    left = [upload for bucket in server.buckets.values() for upload in bucket.uploads]
+    # Without memory for the answer to its beginning, nobody knows the upload's id.
+    left = [key for bucket in server.buckets.values() for key, _ in bucket.uploads.values() if "/oom/" not in key]
     if server.violations or left:
         raise Failure(f"the server was sent what it should not: {server.violations[:5]}, {len(left)} uploads were left")
 

@@ -331,7 +331,11 @@ HF_TEST(oss_store, removes_in_one_request_what_is_removed_in_one_turn)
     remove_three(&rig, HF_OK);
     cr_assert(script_saw(&rig.script, "POST /bucket/?delete HTTP/1.1\r\n"));
     cr_assert(script_saw(&rig.script, "Content-MD5: "));
-    cr_assert(script_saw(&rig.script, "<Delete><Quiet>false</Quiet><Object><Key>ha/log/1</Key>"));
+    cr_assert(script_saw(&rig.script,
+                         "\r\n\r\n<Delete><Quiet>false</Quiet>"
+                         "<Object><Key>ha/log/1</Key></Object>"
+                         "<Object><Key>ha/log/2</Key></Object>"
+                         "<Object><Key>ha/log/3</Key></Object></Delete>"));
     cr_assert_eq(rig.script.requests, 2);
     rig_close(&rig);
 }
