@@ -463,11 +463,13 @@ HF_TEST(catalog, a_list_that_is_full_takes_no_more)
     struct hf_commit c = checkpoint(0);
     c.num_retained = 0;
     c.reserve = 0;
-    for (uint64_t id = 1; id <= HF_CHECKPOINTS_MAX; id++) {
+    for (uint64_t id = 2; id < HF_CHECKPOINTS_MAX + 2; id++) {
         c.checkpoint.id = id;
         apply(commit(&c));
     }
-    c.checkpoint.id = HF_CHECKPOINTS_MAX + 1;
+    c.checkpoint.id = HF_CHECKPOINTS_MAX + 2;
+    refused(commit(&c), HF_LIMIT);
+    c.checkpoint.id = 1;
     refused(commit(&c), HF_LIMIT);
     end();
 }
@@ -762,6 +764,15 @@ HF_TEST(catalog, damaged_checkpoints_are_refused_where_they_are_needed)
     put_raw(key, HF_BYTES_OF_STRING("damaged"));
     hf_catalog_trash_purge(ks, TRASH, &txn);
     apply(HF_OK);
+    end();
+    /* A job comes back without a graph that is damaged. */
+    begin();
+    commit_id(1);
+    clean_job();
+    put_raw(key, HF_BYTES_OF_STRING("damaged"));
+    apply(hf_catalog_trash_restore(ks, TRASH, &txn, &err));
+    struct hf_payload_info graph;
+    cr_assert_not(hf_payload_get(ks, &ref, "graphs", JOB, &graph));
     end();
 }
 

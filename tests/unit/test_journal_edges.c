@@ -410,6 +410,35 @@ HF_TEST(journal_edges, a_record_whose_contents_do_not_fit_stops_the_start)
     }
 }
 
+HF_TEST(journal_edges, a_record_of_another_place_store_or_revision_stops_the_start)
+{
+    static const char *const says[] = {"byte 32", "byte 16", "body byte 0"};
+
+    for (int round = 0; round < 3; round++) {
+        struct hf_batch batch = {.first_revision = 2 + (round == 2)};
+        struct hf_buf body;
+        start();
+        event(HF_JOURNAL_ELECTED);
+        struct hf_record last = last_record((struct hf_position){1, 1});
+        hf_buf_init(&body, 1000);
+        cr_assert(hf_batch_encode(&batch, &body));
+        put_record(hf_buf_bytes(&body), (struct hf_position){1, 2}, &last.hash, &last.nonce,
+                   round == 1 ? 8 : 7);
+        if (round == 0) { /* what should be in slot 1 */
+            struct object *object = find("log/0000000000000001/0000000000000002");
+            put("log/0000000000000001/0000000000000001",
+                (struct hf_bytes){object->data, object->size});
+        }
+        hf_buf_release(&body);
+        restart(1000);
+        event(HF_JOURNAL_ELECTED);
+        cr_assert(halted, "round %d", round);
+        cr_assert_eq(why.status, round == 1 ? HF_FOREIGN : HF_CORRUPT);
+        cr_assert_not_null(strstr(why.text, says[round]), "%s", why.text);
+        stop();
+    }
+}
+
 HF_TEST(journal_edges, an_object_larger_than_any_record_is_no_record)
 {
     start();

@@ -138,6 +138,32 @@ HF_TEST(keyspace, without_memory_nothing_changes)
     hf_keyspace_unref(ks);
 }
 
+/* Of trees of many shapes, whose nodes all belong to another reference as well. */
+HF_TEST(keyspace, without_memory_no_key_of_a_shared_tree_goes)
+{
+    srandom(7);
+    for (int tree = 0; tree < 40; tree++) {
+        struct hf_keyspace ks = {0};
+        for (unsigned i = 0; i < 24; i++)
+            cr_assert(put(&ks, (unsigned)random() % 40, 1));
+        for (unsigned key = 0; key < 40; key++) {
+            bool done = false;
+            for (long k = 0; !done; k++) {
+                struct hf_keyspace next = hf_keyspace_ref(ks);
+                hf_test_fail_allocation(k);
+                done = drop(&next, key);
+                bool injected = hf_test_allocations_restore();
+                cr_assert_neq(done, injected);
+                if (!done)
+                    cr_assert_eq(next.root, ks.root);
+                check(next);
+                hf_keyspace_unref(next);
+            }
+        }
+        hf_keyspace_unref(ks);
+    }
+}
+
 HF_TEST(txn, applies_whole_or_not_at_all)
 {
     struct hf_keyspace ks = {0};
