@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from . import golang
 from .failure import Failure, wait_until
 from .paths import CACHE, cache_lock
 from .ports import free_port
@@ -23,14 +24,13 @@ def versitygw():
     target = CACHE / f"versitygw-{VERSION}"
     with cache_lock(target.name):
         if not target.is_file():
-            if not shutil.which("go"):
-                raise Failure("there is no go to build versitygw with: apt-get install golang, 1.24 or later")
+            go, environment = golang.go((1, 24))
             with tempfile.TemporaryDirectory(dir=CACHE, prefix=".versitygw-") as scratch:
                 log = CACHE / "versitygw.log"
                 with open(log, "wb") as out:
-                    done = subprocess.run(["go", "install", "-p", "2", "-ldflags", "-s -w", f"{MODULE}@{VERSION}"],
+                    done = subprocess.run([go, "install", "-p", "2", "-ldflags", "-s -w", f"{MODULE}@{VERSION}"],
                                           stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
-                                          env={**os.environ, "GOBIN": scratch, "GOFLAGS": ""}, check=False)
+                                          env={**os.environ, **environment, "GOBIN": scratch, "GOFLAGS": ""}, check=False)
                 if done.returncode:
                     raise Failure(f"versitygw cannot be built; see {log}")
                 shutil.move(Path(scratch) / "versitygw", target)

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from lib import s3, zookeeper  # noqa: E402
+from lib import golang, s3, zookeeper  # noqa: E402
 from lib.failure import Failure  # noqa: E402
 from lib.paths import BUILD, CACHE, cache_lock  # noqa: E402
 from lib.rig import main_guard, write_json  # noqa: E402
@@ -42,13 +42,12 @@ def arguments():
 
 def recorder():
     """The program, built from this folder into the cache of builds. Go keeps what is unchanged."""
-    if not shutil.which("go"):
-        raise Failure("there is no go: apt-get install golang-go, 1.19 or later")
+    go, environment = golang.go()
     CACHE.mkdir(parents=True, exist_ok=True)
     target = CACHE / "linearizability"
     with cache_lock(target.name):
-        done = subprocess.run(["go", "build", "-o", target, "."], cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              stdin=subprocess.DEVNULL, text=True, check=False)
+        done = subprocess.run([go, "build", "-o", target, "."], cwd=HERE, env={**os.environ, **environment}, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, check=False)
     if done.returncode:
         raise Failure(f"the recorder cannot be built: {done.stdout.strip()}")
     return target
