@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A real S3 or HDFS server behind a proxy that does harm, holdfastd on it, and a load that knows what was acknowledged.
+"""A real S3 or HDFS server, or the OSS of the tests, behind a proxy that does harm, holdfastd on it, and a load that knows what was acknowledged.
 
 Requests and answers are lost, cut, late, doubled, slow and replaced by errors; the servers refuse everything for seconds, are
 stopped, killed and started again; holdfastd is killed -9 in between. In the end, after one more kill -9, every acknowledged
@@ -20,9 +20,9 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from lib import hdfs, s3  # noqa: E402
+from lib import hdfs, oss, s3  # noqa: E402
 from lib.failure import Failure, wait_until  # noqa: E402
-from lib.fault_proxy import FaultProxy, HdfsDialect, Plan, S3Dialect, rewrite_ports  # noqa: E402
+from lib.fault_proxy import FaultProxy, HdfsDialect, OssDialect, Plan, S3Dialect, rewrite_ports  # noqa: E402
 from lib.load import Connection, Job, Manager, Refused  # noqa: E402
 from lib.replicas import Replicas  # noqa: E402
 from lib.rig import main_guard, write_json  # noqa: E402
@@ -35,7 +35,7 @@ SETTLE_S = 60
 
 def arguments():
     parser = argparse.ArgumentParser(prog="store-faults", description=__doc__.splitlines()[0])
-    parser.add_argument("--store", choices=("s3", "hdfs"), default="s3")
+    parser.add_argument("--store", choices=tuple(WORLDS), default="s3")
     parser.add_argument("--seconds", type=float, default=60, help="of harm; default 60")
     parser.add_argument("--jobs", type=int, default=8, help="default 8")
     parser.add_argument("--share", type=float, help="of the requests that are harmed; default 0.1, 0.05 for hdfs (it needs three each)")
@@ -45,7 +45,7 @@ def arguments():
     parser.add_argument("--work", metavar="DIR", help="work in DIR and keep it; default: a temporary folder")
     args = parser.parse_args()
     if args.share is None:
-        args.share = {"s3": 0.1, "hdfs": 0.05}[args.store]
+        args.share = 0.05 if args.store == "hdfs" else 0.1
     return args
 
 
@@ -65,6 +65,31 @@ class S3World:
 
     def stop(self):
         self.server.stop()
+
+
+class OssWorld:
+    """No server of OSS can be had: the strict one of the tests, whose objects outlive its stops."""
+
+    def __init__(self, _work, seed, share, lies):
+        self.server = oss.OssServer()
+        self.server.wants_condition = True
+        self.server.start()
+        self.plan = Plan(OssDialect, seed, share, lies)
+        self.proxies = [FaultProxy(self.server.port, self.plan)]
+        self.store = f"oss://{self.server.bucket}/holdfast"
+        self.settings = {**self.server.settings(), "oss.endpoint": self.proxies[0].url, "oss.timeout": "1s", "oss.retry-time": "3s"}
+        self.processes = [self.server]
+
+    def restart(self, server, pause):
+        server.stop()
+        time.sleep(pause)
+        server.start()
+
+    def stop(self):
+        self.server.stop()
+        odd = [text for text in self.server.violations if not text.startswith("not a request")]
+        if odd:  # the proxy may cut a request, not change it
+            raise Failure(f"the server was sent what it should not: {odd[:5]}")
 
 
 class HdfsWorld:
@@ -95,6 +120,9 @@ class HdfsWorld:
 
     def stop(self):
         self.server.stop()
+
+
+WORLDS = {"s3": S3World, "oss": OssWorld, "hdfs": HdfsWorld}
 
 
 class RawConnection(Connection):
@@ -327,7 +355,7 @@ def problems_of(managers, jobs, workers):
 
 def run(args, work, result):
     dice = random.Random(result["seed"])
-    world = (S3World if args.store == "s3" else HdfsWorld)(work, result["seed"], args.share, args.lie)
+    world = WORLDS[args.store](work, result["seed"], args.share, args.lie)
     replicas, managers, jobs, workers = None, [], [], []
     try:
         replicas = Replicas(work, 1, world.store, {**world.settings, **PATIENCE}).start()

@@ -162,6 +162,17 @@ class S3Dialect:
         return answer_bytes(code, name, "application/xml", body)
 
 
+class OssDialect(S3Dialect):
+    """The same of OSS, where 409 is both: the name is taken, and another request was in the way."""
+
+    said = {"503 ServiceUnavailable": 4, "500 InternalError": 2, "409 OperationConflict": 2, "409 FileAlreadyExists": 2}
+    storm = "503 ServiceUnavailable"
+
+    @staticmethod
+    def fits(what, request):
+        return what[:3] in ("503", "500") or bool(request.field(b"x-oss-forbid-overwrite"))
+
+
 class HdfsDialect:
     """The same for NameNodes and DataNodes behind WebHDFS."""
 

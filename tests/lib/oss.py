@@ -579,6 +579,8 @@ class OssServer:
         self.counts = collections.Counter()  # of calls that were carried out
         self.port = 0
         self.thread = self.loop = self.server = self.failed = None
+        self.running = threading.Event()
+        self.running.set()
         self.connections = set()
         self.authentication, self.calls = Authentication(self), Calls(self)
 
@@ -633,9 +635,18 @@ class OssServer:
         await asyncio.gather(*self.connections, return_exceptions=True)
 
     def stop(self):
+        self.resume()
         if self.thread and self.thread.is_alive():
             self.loop.call_soon_threadsafe(self.stopping.set)
             self.thread.join(10)
+
+    def pause(self):
+        """As SIGSTOP: connections are accepted by the kernel, and nothing is answered."""
+        self.running.clear()
+        self.loop.call_soon_threadsafe(self.running.wait)
+
+    def resume(self):
+        self.running.set()
 
     def settings(self):
         """The daemon's settings for this server."""

@@ -1,4 +1,4 @@
-"""Where holdfastd and Flink keep their files in an end-to-end test: one folder, one S3 server or one HDFS for both.
+"""Where holdfastd and Flink keep their files in an end-to-end test: one folder, one S3 server or one HDFS for both; or OSS.
 
 A place tells the daemon its store and Flink its file system: URIs, options, class path, plugins, environment.
 """
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from . import maven
 from .hdfs import Hdfs
+from .oss import OssServer
 from .s3 import S3
 from .trees import HdfsTree, LocalTree
 
@@ -86,6 +87,27 @@ class S3Place(Folder):
         (target / "flink-s3-fs.jar").symlink_to(maven.s3_plugin(version))
 
 
+class OssPlace(Folder):
+    """holdfastd on the OSS of the tests; Flink, whose own client of OSS the tests do not have, on a folder."""
+
+    name = "oss"
+
+    def __init__(self, work):
+        super().__init__(work)
+        self.server = OssServer()
+
+    def start(self):
+        self.server.wants_condition = True
+        self.server.start()
+        return self
+
+    def stop(self):
+        self.server.stop()
+
+    def settings(self):
+        return {"store": f"oss://{self.server.bucket}/holdfast", **self.server.settings()}
+
+
 class HdfsPlace(Folder):
     """A NameNode and a DataNode. holdfastd and Flink are users of their own, each with a folder."""
 
@@ -121,7 +143,7 @@ class HdfsPlace(Folder):
         return {"HADOOP_CONF_DIR": str(self.cluster.conf), "HADOOP_USER_NAME": "flink"}
 
 
-KINDS = (Folder, S3Place, HdfsPlace)
+KINDS = (Folder, S3Place, OssPlace, HdfsPlace)
 PLACES = tuple(kind.name for kind in KINDS)
 
 
