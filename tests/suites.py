@@ -3,6 +3,7 @@
 
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -26,8 +27,15 @@ def places():
 
 
 class Result:
-    def __init__(self, name, passed, failed, seconds, note=""):
+    def __init__(self, name, passed, failed, seconds, note="", processor_s=0.0):
         self.name, self.passed, self.failed, self.seconds, self.note = name, passed, failed, seconds, note
+        self.processor_s = processor_s
+
+
+def processor_s():
+    """Processor time of all that ran and has ended, in seconds: what a slower or busier machine has to find."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def say(text):
@@ -119,13 +127,13 @@ def count_tests(how, text, code):
 
 
 def build(folder):
-    """Configures and builds one folder of table.BUILDS; returns None or the failing Result."""
+    """Configures and builds one folder of table.BUILDS; returns a Result, which counts no tests unless it failed."""
     path = os.path.join(BUILD, folder)
     log = os.path.join(LOGS, f"build-{folder}.log")
     say(f"==> build {folder}")
     configure = ["cmake", "-S", ROOT, "-B", path, "-DCMAKE_BUILD_TYPE=RelWithDebInfo",
                  f"-DHF_WERROR={'ON' if CI else 'OFF'}", *table.BUILDS[folder]]
-    seconds = 0.0
+    seconds, before = 0.0, processor_s()
     for command in (configure, ["cmake", "--build", path, "--parallel", places()["jobs"]]):
         code, took = run_logged(f"build {folder}", command, log, BUILD_TIMEOUT_S)
         seconds += took
@@ -133,7 +141,7 @@ def build(folder):
             tail(log)
             return Result(f"build {folder}", 0, 1, seconds, log)
     say(f"    built in {seconds:.0f} s")
-    return None
+    return Result(f"build {folder}", 0, 0, seconds, "", processor_s() - before)
 
 
 def run_suite(suite, extra=(), echo=False):
@@ -144,6 +152,7 @@ def run_suite(suite, extra=(), echo=False):
     say(f"==> {suite.row}: {suite.proves}")
     log = os.path.join(LOGS, re.sub(r"[^a-z0-9.]+", "-", suite.row.lower()) + ".log")
     command = [part.format(**places()) for part in suite.command] + list(extra)
+    before = processor_s()
     code, seconds = run_logged(suite.row, command, log, suite.timeout, echo)
     if code == 127 and not echo:
         tail(log)
@@ -158,18 +167,17 @@ def run_suite(suite, extra=(), echo=False):
             tail(log)
     else:
         say(f"    {passed} passed in {seconds:.0f} s")
-    return Result(suite.row, passed, failed, seconds, log if failed else "")
+    return Result(suite.row, passed, failed, seconds, log if failed else "", processor_s() - before)
 
 
 def run_all(suites, extra=(), echo=False):
-    results, broken = [], {}
+    results, built = [], {}
     for suite in suites:
         folder = suite.build
-        if folder and folder not in broken:
-            broken[folder] = build(folder)
-            if broken[folder]:
-                results.append(broken[folder])
-        if folder and broken[folder]:
+        if folder and folder not in built:
+            built[folder] = build(folder)
+            results.append(built[folder])
+        if folder and built[folder].failed:
             say(f"==> {suite.row}: FAILED: build {folder} is broken")
             results.append(Result(suite.row, 0, 1, 0.0, "not built"))
             continue
@@ -179,11 +187,13 @@ def run_all(suites, extra=(), echo=False):
 
 def report(results):
     say("")
-    say(f"{'suite':34} {'passed':>7} {'failed':>7} {'seconds':>8}")
+    say(f"{'suite':34} {'passed':>7} {'failed':>7} {'seconds':>8} {'processor':>9}")
     for result in results:
-        say(f"{result.name:34} {result.passed:7} {result.failed:7} {result.seconds:8.1f}"
+        say(f"{result.name:34} {result.passed:7} {result.failed:7} {result.seconds:8.1f} {result.processor_s:9.1f}"
             + (f"  {result.note}" if result.note else ""))
     passed, failed = sum(r.passed for r in results), sum(r.failed for r in results)
+    say(f"{'all':34} {passed:7} {failed:7} {sum(r.seconds for r in results):8.1f} "
+        f"{sum(r.processor_s for r in results):9.1f}")
     say(f"{passed} passed, {failed} failed")
     return 0 if passed and not failed else 1
 

@@ -123,7 +123,7 @@ class OpenApi(unittest.TestCase):
         self.assertEqual(code, 200)
         self.assertTrue(headers["Content-Type"].startswith("text/plain; version=0.0.4"))
         for line in text.decode().splitlines():
-            self.assertRegex(line, r'^(# (HELP|TYPE) holdfast_\w+ .+|holdfast_\w+(\{\w+="[^"]*"\})? \d+)$')
+            self.assertRegex(line, r'^(# (HELP|TYPE) holdfast_\w+ .+|holdfast_\w+(\{\w+="[^"]*"(,\w+="[^"]*")*\})? \d+(\.\d+)?)$')
 
 
 if __name__ == "__main__":
