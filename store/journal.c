@@ -91,6 +91,9 @@ struct hf_journal {
     struct hf_hash seal_hash;
     bool seal_stands; /* our seal was read in slot `at` */
     bool settled;     /* what was read is durable */
+    /* What was read cannot be; to be told once the newest snapshot is known not to have moved. */
+    struct hf_error damage;
+    char damaged[HF_LOG_NAME_SIZE];
 
     /* the history so far */
     struct hf_position position; /* of the last confirmed record */
@@ -290,6 +293,7 @@ static void reign_drop(struct hf_journal *j, struct hf_journal_effects *fx)
     j->seal_at = (struct hf_position){0, 0};
     j->seal_stands = false;
     j->settled = false;
+    j->damage.status = HF_OK;
     reads_drop(j);
     truncation_drop(j);
     hf_keyspace_unref(j->confirmed);
@@ -444,6 +448,8 @@ static void listed(struct hf_journal *j, const struct hf_journal_event *ev,
             moved = hf_position_compare(newest, j->at) >= 0;
         if (moved)
             takeover_start(j, ev, fx);
+        else if (j->damage.status != HF_OK)
+            halt(j, fx, j->damage.status, j->damaged, &j->damage);
         else
             open_epoch(j, ev, fx);
         return;
@@ -646,6 +652,18 @@ static enum hf_status replay_slot(struct hf_journal *j, const struct slot_read *
     return HF_OK;
 }
 
+/* Damage; or a look at a log that has been cut meanwhile: in a slot that was emptied another such
+ * candidate may have left its seal, and what is after that does not follow it. Then the newest
+ * snapshot has moved, and the takeover starts anew. */
+static void suspect(struct hf_journal *j, struct hf_journal_effects *fx, const char *name,
+                    const struct hf_error *error)
+{
+    reads_drop(j);
+    j->damage = *error;
+    snprintf(j->damaged, sizeof j->damaged, "%s", name);
+    list_snapshots(j, fx, HF_JOURNAL_RECHECKING);
+}
+
 static void replay(struct hf_journal *j, const struct hf_journal_event *ev,
                    struct hf_journal_effects *fx)
 {
@@ -678,7 +696,7 @@ static void replay(struct hf_journal *j, const struct hf_journal_event *ev,
             return;
         }
         if (status == HF_CORRUPT || status == HF_FOREIGN) {
-            halt(j, fx, status, name, &error);
+            suspect(j, fx, name, &error);
             return;
         }
         if (status != HF_OK) {

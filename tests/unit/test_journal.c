@@ -542,6 +542,67 @@ HF_TEST(journal, a_deadline_is_a_moment_at_which_a_tick_can_do_something)
     world_end();
 }
 
+/* Lands one call of this replica; false: it has none under way. */
+static bool land_one_of(int r, enum hf_journal_call_kind kind, bool any_kind)
+{
+    for (size_t i = 0; i < world->flight_count; i++) {
+        if (world->flights[i].replica != r || (!any_kind && world->flights[i].call.kind != kind))
+            continue;
+        flight_land(i);
+        return true;
+    }
+    return false;
+}
+
+static void lead_alone(int r)
+{
+    elect(r, true);
+    for (int i = 0; i < 10000 && hf_journal_state(world->replicas[r]) != HF_JOURNAL_LEADING; i++) {
+        if (land_one_of(r, HF_CALL_LIST, true))
+            continue;
+        struct hf_journal_event ev = {.kind = HF_JOURNAL_TICK};
+        world->now += 50;
+        deliver(r, &ev);
+        if (world->halted)
+            return;
+    }
+}
+
+/* Two candidates look at the list of snapshots and then sleep, while the log is cut short and its
+ * epoch ends. One wakes, finds an emptied slot and seals it; the other follows that seal. */
+HF_TEST(journal, a_stale_candidate_that_follows_another_starts_anew_and_cries_no_damage)
+{
+    char first[HF_LOG_NAME_SIZE];
+
+    hf_log_name((struct hf_position){1, 1}, first);
+    world_start(6, 0);
+    lead_alone(0);
+    for (int r = 1; r < REPLICAS; r++) {
+        elect(r, true);
+        while (land_one_of(r, HF_CALL_LIST, false))
+            ;
+        cr_assert_eq(hf_journal_state(world->replicas[r]), HF_JOURNAL_REPLAYING);
+    }
+    for (int i = 0; i < 100; i++) {
+        submit(0);
+        while (land_one_of(0, HF_CALL_LIST, true))
+            ;
+    }
+    cr_assert_null(object_find(first), "the log was not cut");
+    elect(0, false);
+    lead_alone(0);
+    for (int i = 0; i < 1000 && object_find(first) == NULL; i++)
+        cr_assert(land_one_of(1, HF_CALL_LIST, true));
+    elect(1, false);
+    elect(0, false);
+    lead_alone(2);
+    cr_assert_not(world->halted, "%s", world->why.text);
+    cr_assert_eq(hf_journal_state(world->replicas[2]), HF_JOURNAL_LEADING);
+    drain();
+    check_history(6);
+    world_end();
+}
+
 HF_TEST(journal, a_paused_leader_gets_nothing_acknowledged_after_its_successor_opened)
 {
     world_start(4, 0);
