@@ -304,7 +304,7 @@ void hf_sessions_detach(struct hf_sessions *s, struct hf_session_id id, void *st
 {
     struct hf_session *session = session_find(s, id);
 
-    if (session == NULL || (session->stream != stream && !HF_MUTANT(old_stream_detaches)))
+    if (session == NULL || session->stream != stream)
         return;
     session->stream = NULL;
     if (peer_closed && s->options.close_grace_ms > 0 && session->grace_end_ms == 0) {

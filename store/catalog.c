@@ -557,8 +557,7 @@ void hf_catalog_grant(struct hf_keyspace ks, const char *cluster_path, struct hf
     snprintf(text, sizeof text, "%.8s-%.4s-%.4s-%.4s-%.12s", hex, hex + 8, hex + 12, hex + 16,
              hex + 20);
     hf_session_get(ks, sid, &session);
-    if (!HF_MUTANT(granted_to_nobody))
-        hf_txn_compare_exists(txn, own.text, HF_GONE);
+    hf_txn_compare_exists(txn, own.text, HF_GONE);
     if (!HF_MUTANT(addresses_outlive_leader))
         hf_txn_delete_prefix(txn, addresses.text);
     value_start(&value);

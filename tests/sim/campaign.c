@@ -75,6 +75,11 @@ static void failed_at(struct shared *s, uint64_t seed)
         ;
 }
 
+static bool is_wanted(uint64_t seed, const struct options *options)
+{
+    return options->class == NULL || strcmp(class_names[class_of(seed)], options->class) == 0;
+}
+
 static void seeds_work(struct shared *s, struct worker *w, uint64_t end,
                        const struct options *options)
 {
@@ -84,6 +89,8 @@ static void seeds_work(struct shared *s, struct worker *w, uint64_t end,
         if (from >= end || from > atomic_load(&s->lowest_failure))
             return;
         for (uint64_t seed = from; seed < end && seed < from + PIECE; seed++) {
+            if (!is_wanted(seed, options))
+                continue;
             w->seed = seed;
             alarm(SEED_S); /* a step that does not end */
             bool held = seed % AGAIN_EVERY == 0 ? run_twice(seed, options, &w->counters)
@@ -111,6 +118,8 @@ static void mutants_work(struct shared *s, struct worker *w, const char *only, u
         hf_mutant = mutants[i].name;
         result->tried = true;
         for (uint64_t seed = 1; seed <= seeds && result->seed == 0; seed++) {
+            if (!is_wanted(seed, options))
+                continue;
             w->seed = seed;
             alarm(SEED_S);
             if (run_seed(&world, seed, options, &w->counters))

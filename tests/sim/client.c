@@ -108,6 +108,15 @@ static void endpoint_next(struct client *c)
     c->endpoint = (c->endpoint + 1) % REPLICAS;
 }
 
+/* A standby names the leader. */
+static void endpoint_follow(struct client *c, const struct reply *reply)
+{
+    if (reply->status == HF_NOT_LEADER && reply->leader >= 0 && reply->leader != c->endpoint)
+        c->endpoint = reply->leader;
+    else
+        endpoint_next(c);
+}
+
 /* ----------------------------------------------------------------------------- session */
 
 static void stream_break(struct client *c)
@@ -204,7 +213,7 @@ static void session_reply(struct client *c, const struct reply *reply)
     if (hf_status_retry(reply->status) || reply->status == HF_UNKNOWN) {
         if (reply->request.kind == OP_ATTACH)
             stream_break(c);
-        endpoint_next(c);
+        endpoint_follow(c, reply);
         return;
     }
     switch (reply->request.kind) {
@@ -390,7 +399,7 @@ static void work_reply(struct client *c, const struct reply *reply)
     }
     if (hf_status_retry(reply->status) || reply->status == HF_UNKNOWN) {
         if (reply->status == HF_NOT_LEADER)
-            endpoint_next(c);
+            endpoint_follow(c, reply);
         c->next_act_us = now_us(c) + sim->profile.think_us / 2;
         return; /* the same again */
     }

@@ -1,6 +1,6 @@
 /* hf_sim: runs seeds, shows and shrinks failures, tries the mutants.
  *
- *   hf_sim [--seeds N] [--from N] [--jobs N] [--json FILE]
+ *   hf_sim [--seeds N] [--from N] [--class NAME] [--jobs N] [--json FILE]
  *   hf_sim --seed N [--trace] [--shrink] [--hash] [--off KIND,...] [--skip KIND:n,...]
  *          [--calm-after MS]
  *   hf_sim --mutants [--mutant NAME] [--seeds N] [--jobs N] [--json FILE]
@@ -313,6 +313,8 @@ static void value_parse(struct arguments *a, const char *name, const char *value
         a->mutant = value;
     } else if (strcmp(name, "--json") == 0) {
         a->json = value;
+    } else if (strcmp(name, "--class") == 0) {
+        options.class = value;
     } else if (strcmp(name, "--off") == 0) {
         off_parse(value);
     } else if (strcmp(name, "--skip") == 0) {

@@ -17,6 +17,11 @@ static uint64_t now_ms(const struct replica *r)
     return local_ms(r->index);
 }
 
+static bool journal_leads(const struct replica *r)
+{
+    return hf_journal_state(r->journal) == HF_JOURNAL_LEADING;
+}
+
 static void in_local_ms(struct replica *r, uint64_t ms, enum event_kind kind)
 {
     event_at(local_to_world_us(r->index, local_us(r->index) + ms * 1000), kind, r->index, NULL, 0);
@@ -288,12 +293,20 @@ static void effect_done(struct replica *r, struct task *task)
     replica_sessions_kick(r);
 }
 
-/* Once a grant may come before the news that the session's opening failed. */
-static void check_granted(struct replica *r, const struct hf_sessions_effect *effect,
-                          struct hf_keyspace ks)
+/* What the table holds is in the keyspace, or on its way there; unless its opening was just refused,
+ * of which the news may come after what is decided here. */
+static void check_known(struct replica *r, const struct hf_sessions_effect *effect,
+                        struct hf_keyspace ks)
 {
     struct hf_session_info info;
 
+    if (sim->fault_seen[FAULT_FULL] + sim->fault_seen[FAULT_OUT_OF_MEMORY] > 0)
+        return;
+    if (!journal_leads(r))
+        return; /* it has just been deposed, and the table will be forgotten */
+    if (effect->kind != HF_SESSIONS_GRANT && strncmp(effect->reason, "closed", 6) != 0 &&
+        !hf_session_get(ks, owner_of(effect->ended), &info))
+        fail("phantom", "the end of a session that does not exist");
     if (effect->kind == HF_SESSIONS_END || hf_session_get(ks, owner_of(effect->granted), &info))
         return;
     r->phantoms = memcmp(r->phantom.bytes, effect->granted.bytes, 16) == 0 ? r->phantoms + 1 : 1;
@@ -316,7 +329,7 @@ static void effect_start(struct replica *r, const struct hf_sessions_effect *eff
     if (effect->kind != HF_SESSIONS_GRANT && strncmp(effect->reason, "its connection", 14) == 0 &&
         service_streams(r, owner_of(effect->ended)))
         fail("grace", "a session with a stream is ended because its connection was closed");
-    check_granted(r, effect, ks);
+    check_known(r, effect, ks);
     task->effect = *effect;
     task->request.kind = OP_EFFECT;
     if (effect->kind != HF_SESSIONS_GRANT)
@@ -471,11 +484,6 @@ static void housekeeping(struct replica *r)
 }
 
 /* --------------------------------------------------------------------------- candidate */
-
-static bool journal_leads(const struct replica *r)
-{
-    return hf_journal_state(r->journal) == HF_JOURNAL_LEADING;
-}
 
 static void reconcile(struct replica *r)
 {

@@ -47,6 +47,7 @@ static const uint32_t usual[FAULT_COUNT] = {
     [FAULT_ELECTION_TAKEN] = 1500,
     [FAULT_NEW_LEADER_DIES] = 3000,
     [FAULT_STEP_DOWN] = 300,
+    [FAULT_LIST_SLOW] = 2000,
     [FAULT_WRONG_DEPOSE] = 250,
     [FAULT_REQUEST_LOST] = 1500,
     [FAULT_REPLY_LOST] = 1500,
@@ -67,7 +68,8 @@ static const uint64_t of_class[CLASS_COUNT] = {
     [CLASS_STORAGE] = KIND(CREATE_LOST) | KIND(CREATE_LATE) | KIND(CREATE_TWICE) |
                       KIND(ANSWER_LOST) | KIND(ANSWER_RESENT) | KIND(ANSWER_500) |
                       KIND(CALL_FAILED) | KIND(REMOVE_LATE) | KIND(SLOW) | KIND(STORM) |
-                      KIND(OUTAGE) | KIND(FULL) | KIND(PAUSE) | KIND(ELECTION_FALSE_GRANT),
+                      KIND(OUTAGE) | KIND(FULL) | KIND(PAUSE) | KIND(ELECTION_FALSE_GRANT) |
+                      KIND(LIST_SLOW),
     [CLASS_PROCESSES] = KIND(CRASH) | KIND(CRASH_AT_EFFECT) | KIND(PAUSE) | KIND(ANSWER_LOST) |
                         KIND(CREATE_TWICE) | KIND(CLIENT_DIES) | KIND(OUT_OF_MEMORY) | KIND(SLOW),
     [CLASS_ELECTIONS] = KIND(ELECTION_FALSE_GRANT) | KIND(ELECTION_TWO) | KIND(ELECTION_NONE) |
@@ -97,6 +99,7 @@ static void profile_takeovers(struct profile *p)
     p->journal.snapshot_records = 2 + roll(3);
     p->rate[FAULT_ELECTION_FALSE_GRANT] = 4000 + (uint32_t)roll(30000);
     p->rate[FAULT_SLOW] = 1000 + (uint32_t)roll(6000);
+    p->rate[FAULT_LIST_SLOW] = (uint32_t)roll(3) * 15000;
     p->think_us = 20000 + roll(40000);
     p->call_us = 2000 + roll(6000);
     p->readers = 30;
@@ -132,7 +135,7 @@ static void profile_draw(struct profile *p, uint64_t seed)
     p->call_us = 2000 + roll(3) * roll(20000);
     p->net_us = 500 + roll(3) * roll(8000);
     p->think_us = 60000 + roll(4) * 60000;
-    p->proof_period_ms = 500 + roll(3) * 500;
+    p->proof_period_ms = 300 + roll(4) * 900;
     p->readers = chance(50) ? 0 : 30;
     hf_journal_options_default(&p->journal);
     p->journal.batch_txns_max = chance(30) && p->call_us < 10000 ? 1 : 2 + (uint32_t)roll(6);

@@ -40,6 +40,7 @@ static void reply_send(struct replica *r, const struct reply *reply)
     struct reply *copy = sim_alloc(sizeof *copy);
     *copy = *reply;
     copy->replica = r->index;
+    copy->leader = sim->election->holder;
     uint64_t us = latency(sim->profile.net_us);
     if (fault(FAULT_NET_SLOW))
         us += roll(3000000);
@@ -251,6 +252,12 @@ static void session_renew(struct replica *r, const struct request *request)
 
     reply.status = hf_sessions_renew(r->sessions, sid_of(request->session), local_ms(r->index),
                                      replica_proof_ms(r), &reply.remaining_ms);
+    struct hf_session_info info;
+    uint64_t revision;
+    if (reply.status == HF_OK && sim->fault_seen[FAULT_FULL] == 0 &&
+        sim->fault_seen[FAULT_OUT_OF_MEMORY] == 0 &&
+        !hf_session_get(hf_journal_pending(r->journal, &revision), request->session, &info))
+        fail("phantom", "a session is renewed that does not exist");
     if (reply.status == HF_GONE)
         commit(r, task_of(request, session_gone_read), HF_OK);
     else

@@ -55,6 +55,7 @@ enum {
     X(CALL_FAILED, "a read, list, remove or settle fails")                         \
     X(REMOVE_LATE, "a remove arrives a second time, later")                        \
     X(SLOW, "a storage call takes up to seconds")                                  \
+    X(LIST_SLOW, "what a list shows is seconds old when it comes")                 \
     X(STORM, "the storage throttles for a while: 503")                             \
     X(OUTAGE, "the storage does not answer for a while")                           \
     X(FULL, "the storage is full for a while")                                     \
@@ -111,6 +112,7 @@ struct options {
         uint32_t instance;
     } suppressed[SUPPRESS_MAX]; /* single ones */
     size_t suppressed_count;
+    const char *class;      /* only the seeds of this one; NULL: all */
     uint64_t calm_after_us; /* no faults from this moment on; 0: as the seed says */
 };
 
@@ -431,6 +433,7 @@ struct reply {
     uint64_t from, to;
     uint64_t revision;
     int replica;
+    int leader; /* as the election shows; -1: nobody */
     struct job_view jobs[JOBS];
 };
 

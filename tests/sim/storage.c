@@ -238,6 +238,8 @@ void storage_arrives(struct call *call)
     switch (call->kind) {
     case HF_CALL_LIST:
         do_list(call);
+        if (fault(FAULT_LIST_SLOW))
+            back += roll(4000000);
         break;
     case HF_CALL_LOAD:
     case HF_CALL_READ:
