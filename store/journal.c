@@ -1152,6 +1152,8 @@ static void submit_barrier(struct hf_journal *j, const struct hf_journal_event *
         finish(j, ev->submit, answer, fx);
         return;
     }
+    if (HF_MUTANT(proof_beside_a_write) || HF_MUTANT(proof_beyond_a_write))
+        ev->submit->revision = j->confirmed_revision;
     list_append(&j->barriers, ev->submit);
     if ((HF_MUTANT(proof_beside_a_write) || HF_MUTANT(proof_beyond_a_write)) &&
         j->write.stage != WRITE_IDLE && j->proof_call == 0 &&
