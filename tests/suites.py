@@ -199,14 +199,17 @@ def report(results):
 
 
 def is_tool(arguments):
-    """A name of TOOLS; "contract" is one with --store only, and all suites of that name without."""
-    return arguments[0] in table.TOOLS and (arguments[0] != "contract" or arguments[1:2] == ["--store"])
+    """A name of TOOLS. Of those that are names of suites as well, the suites are meant when nothing follows."""
+    return arguments[0] in table.TOOLS and (arguments[0] not in ("contract", "election") or
+                                            arguments[1:2] in (["--store"], ["--election"]))
 
 
 def choose(arguments):
     """(suites, arguments for the one script) for a command line."""
     if not arguments:
         return table.SUITES, []
+    if arguments[:2] == ["contract", "--election"]:
+        arguments = ["election", *arguments[1:]]
     if is_tool(arguments):
         return [table.TOOLS[arguments[0]]], arguments[1:]
     if arguments[0] == "fuzz" and "--seconds" in arguments:
