@@ -104,6 +104,7 @@ struct task {
     char name[HF_BLOB_NAME_MAX + 1];
     char after[HF_BLOB_NAME_MAX + 1];
     struct hf_bytes body;
+    bool vital;
     uint64_t ballast_releases; /* that it knows of */
     uint64_t offset;
     uint64_t length;
@@ -144,11 +145,12 @@ static void path_of(const struct blob_file *blob, const char *name, char *out)
 
 /* ---------------------------------------------------------------------------- ballast */
 
-/* The daemon's own records: without them it can neither take over nor make room. */
-static bool is_vital(const char *name)
+/* Without these the daemon can neither start, take over nor make room: what its caller says, and
+ * snapshots. */
+static bool is_vital(const struct task *task)
 {
-    return strncmp(name, "log/", 4) == 0 || strncmp(name, "snap/", 5) == 0 ||
-           strncmp(name, "probe/", 6) == 0;
+    return task->vital || strncmp(task->name, "snap/", 5) == 0 ||
+           strncmp(task->name, "probe/", 6) == 0;
 }
 
 static void ballast_path(const struct blob_file *blob, char *out)
@@ -216,15 +218,15 @@ static void ballast_make(struct blob_file *blob, bool at_start)
     pthread_mutex_unlock(&blob->lock);
 }
 
-/* While the ballast is out, the room it left is not for payloads. */
-static enum hf_status room_check(struct task *task, const char *name)
+/* While the ballast is out, the room it left is not for everybody. */
+static enum hf_status room_check(struct task *task)
 {
     struct blob_file *blob = task->blob;
 
     if (!atomic_load(&blob->ballast_is_out))
         return HF_OK;
     ballast_make(blob, false);
-    if (is_vital(name) || !atomic_load(&blob->ballast_is_out))
+    if (is_vital(task) || !atomic_load(&blob->ballast_is_out))
         return HF_OK;
     return hf_error_set(&task->error, HF_FULL,
                         "the disk of '%s' is full; writes go on when %" PRIu64 " MiB are free",
@@ -332,7 +334,7 @@ static int temp_open(struct blob_file *blob, char *out_path)
 static int write_all(struct task *task, int fd)
 {
     struct hf_bytes body = task->body;
-    bool vital = is_vital(task->name);
+    bool vital = is_vital(task);
 
     while (body.size > 0) {
         ssize_t n = hf_file_calls.write(fd, body.data, body.size);
@@ -419,12 +421,12 @@ static enum hf_status create_once(struct task *task)
 
 static enum hf_status task_create(struct task *task)
 {
-    enum hf_status status = room_check(task, task->name);
+    enum hf_status status = room_check(task);
 
     if (status != HF_OK)
         return status;
     status = create_once(task);
-    if (status == HF_FULL && is_vital(task->name) && ballast_release(task))
+    if (status == HF_FULL && is_vital(task) && ballast_release(task))
         status = create_once(task);
     return status;
 }
@@ -741,7 +743,7 @@ static enum hf_status task_write(struct task *task)
     struct blob_file *blob = task->blob;
 
     if (w->failed == HF_OK && w->fd < 0) {
-        w->failed = room_check(task, task->name);
+        w->failed = room_check(task);
         if (w->failed == HF_OK) {
             w->fd = temp_open(blob, w->temp);
             if (w->fd < 0) {
@@ -906,6 +908,7 @@ static void task_init(struct task *task, struct blob_file *blob, struct hf_blob_
     task->job.run = task_run;
     task->job.done = task_done;
     task->kind = kind;
+    task->vital = kind == TASK_CREATE && req->vital;
     task->blob = blob;
     task->req = req;
     hf_buf_init(&task->data, SIZE_MAX / 4);
@@ -1275,6 +1278,10 @@ static enum hf_status file_prepare(struct blob_file *blob, uv_loop_t *loop,
     if (status != HF_OK)
         return status;
     ballast_make(blob, true);
+    if (atomic_load(&blob->ballast_is_out))
+        hf_log_warn("blob.no_ballast", "folder=%s bytes=%" PRIu64 " effect=%s",
+                    hf_log_quote(blob->folder).text, blob->ballast_bytes,
+                    "\"only what makes room is written until there is room for it\"");
     blob->worker = hf_worker_new(loop, options->workers);
     if (blob->worker == NULL)
         return hf_error_set(err, HF_NO_MEMORY, "store: no threads for the file workers");

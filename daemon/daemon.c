@@ -100,7 +100,10 @@ static void own_submit(struct own_txn *own,
                        void (*done)(struct hf_service_done *done, struct hf_submission *submission))
 {
     own->done.done = done;
-    own->submission = (struct hf_submission){.txn = &own->txn, .arg = &own->done};
+    /* All of these end or delete something, or follow from that, and none is built on what a client
+     * has not been told is written. */
+    own->submission = (struct hf_submission){
+        .txn = &own->txn, .makes_room = true, .scope = "", .arg = &own->done};
     hf_replica_submit(own->daemon->replica, &own->submission);
 }
 

@@ -215,6 +215,7 @@ static void call_start(struct hf_replica *r, struct hf_journal_call *job)
         hf_blob_read(r->blob, &call->req, call->job.name, 0, 0, READ_LIMIT, call_plain_cb);
         break;
     case HF_CALL_CREATE:
+        call->req.vital = call->job.vital;
         hf_blob_create(r->blob, &call->req, call->job.name,
                        (struct hf_bytes){call->job.body, call->job.body_size}, call_plain_cb);
         break;

@@ -36,7 +36,8 @@ struct hf_call {
     struct hf_submission submission;
     bool submitted;
     bool mutates;
-    bool undo; /* a session being opened: its place in the table goes with the call */
+    bool makes_room; /* see hf_submission */
+    bool undo;       /* a session being opened: its place in the table goes with the call */
     struct hf_error error;
     hf_call_handler handler;
     void (*then)(struct hf_call *call); /* after the submission, instead of the plain answer */

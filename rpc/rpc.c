@@ -20,6 +20,7 @@ enum route_flags {
     RAW = 1 << 2,    /* the handler reads the body itself */
     LEADER = 1 << 3, /* only the leader answers */
     MUTATES = 1 << 4,
+    FREES = 1 << 5, /* ends or deletes something: also taken when the storage is full */
 };
 
 struct route {
@@ -41,13 +42,13 @@ static const struct route routes[] = {
     {"GET", CLUSTER "/leader", NULL, LEADER, hf_res_leader_get},
     {"GET", CLUSTER "/leader/watch", NULL, LEADER, hf_res_leader_watch},
     {"PUT", CLUSTER "/leader/{component}", NULL, WRITE | BODY, hf_res_leader_put},
-    {"DELETE", CLUSTER "/leader/{component}", NULL, WRITE, hf_res_leader_delete},
+    {"DELETE", CLUSTER "/leader/{component}", NULL, WRITE | FREES, hf_res_leader_delete},
 #define PAYLOADS(kind)                                                                             \
     {"GET", CLUSTER "/" kind, kind, LEADER, hf_res_payload_list},                                  \
         {"PUT", CLUSTER "/" kind "/{id}", kind, WRITE | RAW, hf_res_payload_put},                  \
         {"GET", CLUSTER "/" kind "/{id}", kind, LEADER, hf_res_payload_get},                       \
         {"GET", CLUSTER "/" kind "/{id}/info", kind, LEADER, hf_res_payload_info},                 \
-        {"DELETE", CLUSTER "/" kind "/{id}", kind, WRITE, hf_res_payload_delete},                  \
+        {"DELETE", CLUSTER "/" kind "/{id}", kind, WRITE | FREES, hf_res_payload_delete},          \
     {                                                                                              \
         "POST", CLUSTER "/" kind "/{id}/quarantine", kind, WRITE | BODY, hf_res_payload_quarantine \
     }
@@ -55,28 +56,29 @@ static const struct route routes[] = {
     PAYLOADS("applications"),
     {"POST", CLUSTER "/jobs/{job}/checkpoints", NULL, WRITE | BODY, hf_res_checkpoint_commit},
     {"GET", CLUSTER "/jobs/{job}/checkpoints", NULL, LEADER, hf_res_checkpoint_list},
-    {"DELETE", CLUSTER "/jobs/{job}/checkpoints", NULL, WRITE, hf_res_checkpoint_clear},
-    {"DELETE", CLUSTER "/jobs/{job}/checkpoints/{id}", NULL, WRITE, hf_res_checkpoint_delete},
+    {"DELETE", CLUSTER "/jobs/{job}/checkpoints", NULL, WRITE | FREES, hf_res_checkpoint_clear},
+    {"DELETE", CLUSTER "/jobs/{job}/checkpoints/{id}", NULL, WRITE | FREES,
+     hf_res_checkpoint_delete},
     {"POST", CLUSTER "/jobs/{job}/checkpoints/{id}/quarantine", NULL, WRITE | BODY,
      hf_res_checkpoint_quarantine},
-    {"POST", CLUSTER "/jobs/{job}/discards/done", NULL, WRITE | BODY, hf_res_discards_done},
+    {"POST", CLUSTER "/jobs/{job}/discards/done", NULL, WRITE | BODY | FREES, hf_res_discards_done},
     {"POST", CLUSTER "/jobs/{job}/counter/reserve", NULL, WRITE | BODY, hf_res_counter_reserve},
     {"POST", CLUSTER "/jobs/{job}/counter/raise", NULL, WRITE | BODY, hf_res_counter_raise},
-#define RESULTS(kind)                                                                             \
-    {"GET", CLUSTER "/" kind, kind, LEADER, hf_res_result_list},                                  \
-        {"PUT", CLUSTER "/" kind "/{id}", kind, WRITE | BODY, hf_res_result_put},                 \
-        {"GET", CLUSTER "/" kind "/{id}", kind, LEADER, hf_res_result_get},                       \
-        {"POST", CLUSTER "/" kind "/{id}/clean", kind, WRITE | BODY, hf_res_result_clean},        \
-    {                                                                                             \
-        "POST", CLUSTER "/" kind "/{id}/quarantine", kind, WRITE | BODY, hf_res_result_quarantine \
+#define RESULTS(kind)                                                                              \
+    {"GET", CLUSTER "/" kind, kind, LEADER, hf_res_result_list},                                   \
+        {"PUT", CLUSTER "/" kind "/{id}", kind, WRITE | BODY, hf_res_result_put},                  \
+        {"GET", CLUSTER "/" kind "/{id}", kind, LEADER, hf_res_result_get},                        \
+        {"POST", CLUSTER "/" kind "/{id}/clean", kind, WRITE | BODY | FREES, hf_res_result_clean}, \
+    {                                                                                              \
+        "POST", CLUSTER "/" kind "/{id}/quarantine", kind, WRITE | BODY, hf_res_result_quarantine  \
     }
     RESULTS("results"),
     RESULTS("application-results"),
     {"GET", CLUSTER "/jobs", NULL, LEADER, hf_res_jobs},
     {"GET", CLUSTER "/jobs/{job}", NULL, LEADER, hf_res_job},
-    {"DELETE", CLUSTER "/jobs/{job}", NULL, WRITE, hf_res_job_clean},
+    {"DELETE", CLUSTER "/jobs/{job}", NULL, WRITE | FREES, hf_res_job_clean},
     {"GET", CLUSTER, NULL, LEADER, hf_res_cluster},
-    {"DELETE", CLUSTER, NULL, WRITE, hf_res_cluster_delete},
+    {"DELETE", CLUSTER, NULL, WRITE | FREES, hf_res_cluster_delete},
     {"GET", "/v1/clusters", NULL, LEADER, hf_res_clusters},
     {"GET", "/v1/leaders", NULL, LEADER, hf_res_leaders},
     {"GET", "/v1/trash", NULL, LEADER, hf_res_trash},
@@ -236,7 +238,12 @@ static void call_submit(struct hf_call *call, struct hf_txn *txn, enum hf_status
         return;
     }
     call->done.done = submission_done;
-    call->submission = (struct hf_submission){.txn = txn, .answer = answer, .arg = &call->done};
+    call->submission =
+        (struct hf_submission){.txn = txn,
+                               .answer = answer,
+                               .makes_room = call->makes_room,
+                               .scope = call->ref.path[0] != '\0' ? call->ref.path : NULL,
+                               .arg = &call->done};
     call->submitted = true;
     call->deadline_ms =
         call->service->ops->now_ms(call->service) + call->service->limits.request_timeout_ms;
@@ -537,6 +544,7 @@ static void on_request(void *arg, struct hf_http_request *req)
     }
     route_fits(route, &segments, call);
     call->kind = route->kind;
+    call->makes_room = (route->flags & FREES) != 0;
     call->mutates = (route->flags & MUTATES) != 0;
     call_start(call, route);
 }

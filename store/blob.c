@@ -47,10 +47,11 @@ static void req_prepare(struct hf_blob *blob, struct hf_blob_req *req, enum hf_b
                         size_t sent_bytes, hf_blob_cb cb)
 {
     void *arg = req->arg;
+    bool vital = req->vital;
 
     hf_blob_req_release(req);
     *req = (struct hf_blob_req){
-        .arg = arg, .cb = cb, .blob = blob, .call = call, .sent_bytes = sent_bytes};
+        .arg = arg, .vital = vital, .cb = cb, .blob = blob, .call = call, .sent_bytes = sent_bytes};
     hf_buf_init(&req->data, SIZE_MAX / 4);
     if (blob->observer != NULL)
         blob->observer->begun(blob->observer, req);

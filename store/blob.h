@@ -41,10 +41,11 @@ enum hf_blob_call {
     HF_BLOB_CALLS
 };
 
-/* One operation. Zeroed before its first use; the caller sets `arg`, the rest belongs to the
+/* One operation. Zeroed before its first use; the caller sets `arg` and `vital`, the rest belongs to the
  * call. Results stay until the request is used again or released; `data` may be stolen. */
 struct hf_blob_req {
     void *arg;
+    bool vital; /* of a create: it may have the room that a store keeps back for when it is full */
     hf_blob_cb cb;
     struct hf_error error;         /* text for people when status is not HF_OK */
     struct hf_buf data;            /* read */

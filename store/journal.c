@@ -44,6 +44,7 @@ struct write {
     enum write_stage stage;
     bool may_be_there; /* an attempt ended in doubt */
     bool resolve_next; /* WAITING: read the slot, rather than send again */
+    bool vital;        /* all in it make room, or it is our first */
     uint64_t call;
     uint64_t retry_at_ms;
     uint64_t backoff_ms;
@@ -237,7 +238,7 @@ static uint64_t call_list(struct hf_journal *j, struct hf_journal_effects *fx, c
 /* 0: no memory, no call made. The shell owns the copy of the bytes, since the
  * call may outlive this reign. */
 static uint64_t call_create(struct hf_journal *j, struct hf_journal_effects *fx,
-                            struct hf_position at, const struct hf_buf *bytes)
+                            struct hf_position at, const struct hf_buf *bytes, bool vital)
 {
     uint8_t *body = hf_memdup(bytes->data, bytes->size);
 
@@ -245,6 +246,7 @@ static uint64_t call_create(struct hf_journal *j, struct hf_journal_effects *fx,
         return 0;
     struct hf_journal_call *call = call_new(j, fx, HF_CALL_CREATE);
     hf_log_name(at, call->name);
+    call->vital = vital;
     call->body = body;
     call->body_size = bytes->size;
     return call->id;
@@ -604,7 +606,7 @@ static void seal_create(struct hf_journal *j, const struct hf_journal_event *ev,
         j->seal_at = j->at;
         j->seal_hash = record.hash;
     }
-    j->call = call_create(j, fx, j->at, &j->seal);
+    j->call = call_create(j, fx, j->at, &j->seal, true);
     if (j->call == 0)
         takeover_retry(j, ev);
 }
@@ -765,7 +767,7 @@ static void open_epoch(struct hf_journal *j, const struct hf_journal_event *ev,
     hf_txn_release(&j->opening_txn);
     hf_txn_init(&j->opening_txn);
     hf_txn_put(&j->opening_txn, EPOCH_KEY, HF_BYTES_OF_STRING(text));
-    j->opening = (struct hf_submission){.txn = &j->opening_txn};
+    j->opening = (struct hf_submission){.txn = &j->opening_txn, .makes_room = true};
     size_t at;
     if (hf_txn_status(&j->opening_txn) != HF_OK ||
         hf_txn_apply(hf_buf_bytes(&j->opening_txn.ops), &j->pending, j->pending_revision + 1,
@@ -837,7 +839,7 @@ static void write_send(struct hf_journal *j, const struct hf_journal_event *ev,
 {
     struct hf_position at = {j->position.epoch, j->position.index + 1};
 
-    j->write.call = call_create(j, fx, at, &j->write.bytes);
+    j->write.call = call_create(j, fx, at, &j->write.bytes, j->write.vital);
     j->write.stage = WRITE_CREATING;
     if (j->write.call == 0) {
         j->write.stage = WRITE_WAITING;
@@ -871,6 +873,7 @@ static bool write_pack(struct hf_journal *j)
     struct hf_buf body;
     struct hf_submission *last = NULL;
     uint32_t count = 0;
+    bool vital = true;
 
     hf_buf_init(&txns, HF_RECORD_SIZE_MAX);
     hf_buf_init(&body, HF_RECORD_SIZE_MAX);
@@ -880,6 +883,7 @@ static bool write_pack(struct hf_journal *j)
                           txns.size + s->txn->ops.size > j->options.batch_bytes_max))
             break;
         hf_buf_append_sized(&txns, hf_buf_bytes(&s->txn->ops));
+        vital = vital && s->makes_room;
         last = s;
         count++;
     }
@@ -906,6 +910,7 @@ static bool write_pack(struct hf_journal *j)
     if (!packed)
         return false;
     j->write.hash = record.hash;
+    j->write.vital = vital;
     for (uint32_t i = 0; i < count; i++)
         list_append(&j->sent, hf_submission_list_take(&j->queue));
     return true;
@@ -992,20 +997,72 @@ static void write_confirm(struct hf_journal *j, const struct hf_journal_event *e
     pump(j, ev, fx);
 }
 
-/* The storage is full and the record is certainly not there: everything that
- * is pending is refused, and the next request finds the confirmed state. */
+static bool stands_without(const struct hf_submission *s, const struct hf_submission_list *refused)
+{
+    if (!s->makes_room || s->scope == NULL)
+        return false;
+    for (const struct hf_submission *r = refused->first; r != NULL; r = r->next) {
+        if (r->scope == NULL || strcmp(r->scope, s->scope) == 0)
+            return false;
+    }
+    return true;
+}
+
+/* Applies it to `pending` and queues it. */
+static enum hf_status queue_append(struct hf_journal *j, struct hf_submission *submission)
+{
+    size_t at;
+    enum hf_status status = hf_txn_apply(hf_buf_bytes(&submission->txn->ops), &j->pending,
+                                         j->pending_revision + 1, &at);
+
+    if (status != HF_OK) {
+        hf_assert(status == HF_NO_MEMORY);
+        return status;
+    }
+    submission->revision = ++j->pending_revision;
+    submission->after = hf_keyspace_ref(j->pending);
+    list_append(&j->queue, submission);
+    return HF_OK;
+}
+
+/* What makes room is queued again, on the confirmed state. */
+static void queue_again(struct hf_journal *j, struct hf_submission_list *again,
+                        struct hf_journal_effects *fx)
+{
+    struct hf_submission *submission;
+
+    while ((submission = hf_submission_list_take(again)) != NULL) {
+        hf_keyspace_unref(submission->after);
+        submission->after = (struct hf_keyspace){0};
+        enum hf_status status =
+            hf_txn_check(submission->txn, j->pending) == HF_OK ? HF_OK : HF_FULL;
+        if (status == HF_OK)
+            status = queue_append(j, submission);
+        if (status != HF_OK)
+            finish(j, submission, status, fx);
+    }
+}
+
+/* The storage is full and the record is certainly not there: what is pending is
+ * refused, but for what makes room, and the next request finds the confirmed
+ * state. A record of nothing but such had the last room: then all of it is. */
 static void write_refuse(struct hf_journal *j, const struct hf_journal_event *ev,
                          struct hf_journal_effects *fx)
 {
     struct hf_submission_list kept = {0};
+    struct hf_submission_list again = {0};
+    struct hf_submission_list refused = {0};
     struct hf_submission *submission;
 
     if (j->state == HF_JOURNAL_OPENING) { /* nothing to refuse: go on trying */
         write_wait(j, ev, false);
         return;
     }
-    finish_all(j, &j->sent, HF_FULL, fx);
-    finish_all(j, &j->queue, HF_FULL, fx);
+    while ((submission = hf_submission_list_take(&j->sent)) != NULL ||
+           (submission = hf_submission_list_take(&j->queue)) != NULL)
+        list_append(!j->write.vital && stands_without(submission, &refused) ? &again : &refused,
+                    submission);
+    finish_all(j, &refused, HF_FULL, fx);
     while ((submission = hf_submission_list_take(&j->barriers)) != NULL) {
         if (submission->revision <= j->confirmed_revision)
             list_append(&kept, submission);
@@ -1018,6 +1075,7 @@ static void write_refuse(struct hf_journal *j, const struct hf_journal_event *ev
     j->pending_revision = j->confirmed_revision;
     j->write.stage = WRITE_IDLE;
     j->write.call = 0;
+    queue_again(j, &again, fx);
     pump(j, ev, fx);
 }
 
@@ -1166,7 +1224,6 @@ static void submit(struct hf_journal *j, const struct hf_journal_event *ev,
                    struct hf_journal_effects *fx)
 {
     struct hf_submission *submission = ev->submit;
-    size_t at;
 
     submission->after = (struct hf_keyspace){0};
     submission->revision = 0;
@@ -1199,17 +1256,11 @@ static void submit(struct hf_journal *j, const struct hf_journal_event *ev,
         submit_barrier(j, ev, fx, status);
         return;
     }
-    status = hf_txn_apply(hf_buf_bytes(&submission->txn->ops), &j->pending, j->pending_revision + 1,
-                          &at);
-    if (status != HF_OK) {
-        hf_assert(status == HF_NO_MEMORY);
+    status = queue_append(j, submission);
+    if (status != HF_OK)
         finish(j, submission, status, fx);
-        return;
-    }
-    submission->revision = ++j->pending_revision;
-    submission->after = hf_keyspace_ref(j->pending);
-    list_append(&j->queue, submission);
-    pump(j, ev, fx);
+    else
+        pump(j, ev, fx);
 }
 
 /* ------------------------------------------------------- snapshots and truncation */

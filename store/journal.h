@@ -38,6 +38,11 @@
 struct hf_submission {
     struct hf_txn *txn;    /* NULL: a barrier. Its buffers stay with the caller. */
     enum hf_status answer; /* of a barrier */
+    /* Ends or deletes something, so that it may use the room which a store keeps for that when it is
+     * full. Where a submission before it is refused for want of room, it is tried again by itself,
+     * unless that one has the same scope, or none: then it may have been built on it. */
+    bool makes_room;
+    const char *scope;     /* NULL: none; borrowed */
     enum hf_status status; /* out */
     uint64_t revision;     /* out: of the transaction; of the state a barrier speaks of */
     void *arg;
@@ -108,6 +113,7 @@ struct hf_journal_call {
     uint64_t id;
     char name[HF_LOG_NAME_SIZE];
     char after[HF_LOG_NAME_SIZE];
+    bool vital;    /* CREATE: see hf_blob_req */
     uint8_t *body; /* CREATE: owned by the shell, hf_free when the call is done */
     size_t body_size;
     struct hf_snapshot_encoder snapshot; /* SNAPSHOT: owned by the shell */

@@ -154,6 +154,54 @@ class Stores(unittest.TestCase):
         finally:
             subprocess.run(["umount", disk], check=True)
 
+    @unittest.skipIf(os.geteuid() != 0, "needs root to mount")
+    def test_the_last_room_of_a_full_disk_is_for_what_makes_room(self):
+        disk = os.path.join(self.folder, "disk")
+        os.mkdir(disk)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "holdfast-test", disk], check=True)
+        ballast = os.path.join(disk, "s", "tmp", "ballast")
+        filler = os.path.join(disk, "filler")
+        try:
+            with Daemon(store=os.path.join(disk, "s"), store_ballast="512KiB", session_close__grace="100ms") as daemon:
+                jm = JobManager(daemon, ttl_ms=60000).wait_granted()
+                heir, gone = JobManager(daemon, ttl_ms=60000), JobManager(daemon, ttl_ms=60000)
+                for id in (1, 2, 3):
+                    self.assertEqual(jm.commit(JOB, id)[0], 200)
+                graph = f"/graphs/{JOB}"
+                self.assertEqual(jm.call("PUT", graph, b"graph", {"Content-Type": "application/octet-stream"})[0], 200)
+                with open(filler, "wb", buffering=0) as f:
+                    try:
+                        while True:
+                            f.write(b"x" * 4096)
+                    except OSError:
+                        pass
+                for id in range(4, 40):  # none of these has the ballast's room
+                    self.assertEqual(jm.commit(JOB, id)[0], 507)
+                    self.assertEqual(jm.call("PUT", f"/results/{JOB}", {"result": {"state": id}})[0], 507)
+                self.assertEqual(os.stat(ballast).st_size, 512 * 1024)
+                # What ends and deletes does, though each of these is a record too.
+                self.assertEqual(daemon.call("DELETE", f"{gone.base}/sessions/{gone.sid}")[:2], (200, {"ended": True}))
+                self.assertFalse(os.path.exists(ballast))
+                self.assertEqual(jm.call("POST", f"/jobs/{JOB}/discards/done", {"ids": [1, 2]})[1]["struck"], 2)
+                self.assertEqual(jm.call("DELETE", graph)[1]["removed"], True)
+                # The room is there now, and still not for everybody.
+                self.assertEqual(jm.commit(JOB, 4)[0], 507)
+                # A leader that dies on a full disk is replaced, and a daemon that dies takes over again.
+                jm.stream.close()
+                heir.wait_granted()
+                daemon.kill()
+                daemon.start()
+                state = daemon.call("GET", f"{heir.base}/jobs/{JOB}/checkpoints")[1]
+                self.assertEqual(([c["id"] for c in state["checkpoints"]], state["discards"]), ([3], []))
+                self.assertEqual(daemon.call("GET", f"{heir.base}/leader")[1]["holder"], "test:" + heir.sid[:4])
+                self.assertEqual(heir.commit(JOB, 4)[0], 507)
+                self.assertEqual(heir.call("DELETE", f"/jobs/{JOB}/checkpoints/3")[1]["removed"], True)
+                os.unlink(filler)
+                self.assertEqual(heir.commit(JOB, 4)[0], 200)
+                self.assertEqual(os.stat(ballast).st_size, 512 * 1024)
+        finally:
+            subprocess.run(["umount", disk], check=True)
+
 
 class Connections(unittest.TestCase):
     @classmethod

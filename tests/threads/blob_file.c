@@ -62,6 +62,7 @@ static void start(struct hf_blob *blob, unsigned i)
     switch (i % 4) {
     case 0:
     case 1:
+        reqs[i].vital = i % 8 < 4;
         hf_blob_create(blob, &reqs[i], name, HF_BYTES_OF_STRING("some bytes"), answer_cb);
         return;
     case 2:

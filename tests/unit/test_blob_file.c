@@ -206,6 +206,14 @@ static enum hf_status create(const char *name, const char *body)
     return wait_answer();
 }
 
+static enum hf_status create_vital(const char *name, const char *body)
+{
+    req.vital = true;
+    enum hf_status status = create(name, body);
+    req.vital = false;
+    return status;
+}
+
 static enum hf_status read_whole(const char *name)
 {
     answered = false;
@@ -552,7 +560,7 @@ static ssize_t write_full_without_ballast(int fd, const void *data, size_t size)
     return real.write(fd, data, size);
 }
 
-HF_TEST(blob_file, gives_up_the_ballast_for_the_log_and_never_for_payloads)
+HF_TEST(blob_file, gives_up_the_ballast_for_what_is_vital_and_for_nothing_else)
 {
     char path[300];
     struct stat st;
@@ -568,7 +576,9 @@ HF_TEST(blob_file, gives_up_the_ballast_for_the_log_and_never_for_payloads)
     cr_assert_eq(create("payload/1", "graph"), HF_FULL, "%s", req.error.text);
     cr_assert_eq(stat(path, &st), 0, "given up for a payload");
     cr_assert_eq(read_whole("payload/1"), HF_NOT_FOUND);
-    cr_assert_eq(create("log/1/1", "seal"), HF_OK, "%s", req.error.text);
+    cr_assert_eq(create("log/1/1", "data"), HF_FULL, "%s", req.error.text);
+    cr_assert_eq(stat(path, &st), 0, "given up for any record");
+    cr_assert_eq(create_vital("log/1/1", "seal"), HF_OK, "%s", req.error.text);
     cr_assert_neq(stat(path, &st), 0);
     check_body("log/1/1", "seal");
     hf_file_calls.write = fault_write;
@@ -587,7 +597,7 @@ HF_TEST(blob_file, gives_up_the_ballast_for_the_log_and_never_for_payloads)
     fixture_end();
 }
 
-HF_TEST(blob_file, refuses_payloads_while_there_is_no_room_for_the_ballast)
+HF_TEST(blob_file, takes_only_what_is_vital_while_there_is_no_room_for_the_ballast)
 {
     struct hf_error err;
 
@@ -597,7 +607,8 @@ HF_TEST(blob_file, refuses_payloads_while_there_is_no_room_for_the_ballast)
     cr_assert_eq(create("payload/1", "graph"), HF_FULL);
     cr_assert_not_null(strstr(req.error.text, "MiB are free"), "%s", req.error.text);
     cr_assert_eq(write_object("payload/1", "a", "b"), HF_FULL);
-    cr_assert_eq(create("log/1/1", "seal"), HF_OK);
+    cr_assert_eq(create("log/1/1", "data"), HF_FULL);
+    cr_assert_eq(create_vital("log/1/1", "seal"), HF_OK);
     close_store();
     hf_blob_req_release(&req);
     fixture_end();

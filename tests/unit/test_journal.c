@@ -47,6 +47,7 @@ struct world {
     uint64_t now;
     unsigned faults; /* in 100 calls */
     bool full;
+    unsigned reserve; /* how many vital records it takes all the same */
     struct hf_journal_options options;
     enum hf_status answers[TXNS_MAX]; /* HF_STATUS_COUNT: none yet */
     unsigned sent;
@@ -72,10 +73,11 @@ static struct object *object_find(const char *name)
     return NULL;
 }
 
-static enum hf_status object_create(const char *name, const uint8_t *data, size_t size)
+static enum hf_status object_create(const char *name, const uint8_t *data, size_t size, bool vital)
 {
-    if (world->full)
+    if (world->full && !(vital && world->reserve > 0))
         return HF_FULL;
+    world->reserve -= world->full;
     if (object_find(name) != NULL)
         return HF_EXISTS;
     cr_assert_lt(world->object_count, OBJECTS_MAX);
@@ -159,7 +161,7 @@ static enum hf_status snapshot_put(struct flight *flight)
     hf_buf_init(&out, 1 << 24);
     while (!done)
         cr_assert_eq(hf_snapshot_encode(&flight->call.snapshot, 100, &out, &done), HF_OK);
-    enum hf_status status = object_create(flight->call.name, out.data, out.size);
+    enum hf_status status = object_create(flight->call.name, out.data, out.size, true);
     if (status == HF_EXISTS) {
         struct object *there = object_find(flight->call.name);
         cr_assert(hf_bytes_equal(hf_buf_bytes(&out), (struct hf_bytes){there->data, there->size}),
@@ -192,7 +194,8 @@ static void flight_land(size_t index)
     } else {
         switch (flight.call.kind) {
         case HF_CALL_CREATE:
-            ev.status = object_create(flight.call.name, flight.call.body, flight.call.body_size);
+            ev.status = object_create(flight.call.name, flight.call.body, flight.call.body_size,
+                                      flight.call.vital);
             break;
         case HF_CALL_READ:
             ev.status = object != NULL ? HF_OK : HF_NOT_FOUND;
@@ -273,7 +276,7 @@ static void elect(int r, bool elected)
     deliver(r, &ev);
 }
 
-static void submit(int r)
+static void submit_as(int r, bool makes_room, const char *scope)
 {
     char key[64];
     char value[64];
@@ -289,8 +292,15 @@ static void submit(int r)
     hf_txn_compare_absent(&request->txn, key, HF_EXISTS);
     hf_txn_put(&request->txn, key, HF_BYTES_OF_STRING(value));
     request->submission.txn = &request->txn;
+    request->submission.makes_room = makes_room;
+    request->submission.scope = scope;
     struct hf_journal_event ev = {.kind = HF_JOURNAL_SUBMIT, .submit = &request->submission};
     deliver(r, &ev);
+}
+
+static void submit(int r)
+{
+    submit_as(r, false, NULL);
 }
 
 static void tick_all(void)
@@ -436,6 +446,65 @@ HF_TEST(journal, the_full_storage_refuses_and_service_resumes)
     drain();
     cr_assert_eq(world->answers[2], HF_OK);
     check_history(1);
+    world_end();
+}
+
+HF_TEST(journal, what_makes_room_has_the_last_room)
+{
+    static const struct {
+        bool makes_room;
+        const char *scope;
+        enum hf_status answer;
+    } cases[] = {
+        {true, "a", HF_OK},                         /* it is under way alone */
+        {false, "b", HF_FULL},                      /* all of these are queued behind it */
+        {true, "c", HF_OK},                         /* others' changes are nothing to it */
+        {true, "b", HF_FULL},                       /* it may have been built on what was refused */
+        {true, NULL, HF_FULL},                      /* on what, nobody knows */
+        {false, "d", HF_FULL}, {true, "", HF_FULL}, /* behind one of which nobody knows */
+    };
+
+    world_start(1, 0);
+    world->options.batch_txns_max = 100;
+    replica_stop(0);
+    replica_start(0);
+    lead(0);
+    world->full = true;
+    world->reserve = 2;
+    for (size_t i = 0; i < HF_COUNT_OF(cases); i++)
+        submit_as(0, cases[i].makes_room, cases[i].scope);
+    drain();
+    for (size_t i = 0; i < HF_COUNT_OF(cases); i++)
+        cr_assert_eq(world->answers[i], cases[i].answer, "case %zu: %s", i,
+                     hf_status_name(world->answers[i]));
+    cr_assert_eq(world->reserve, 0);
+    /* The last room is gone: everything is refused, and nothing is tried for ever. */
+    submit_as(0, true, "a");
+    submit_as(0, true, "c");
+    drain();
+    cr_assert_eq(world->answers[7], HF_FULL);
+    cr_assert_eq(world->answers[8], HF_FULL);
+    world->full = false;
+    submit(0);
+    drain();
+    cr_assert_eq(world->answers[9], HF_OK);
+    check_history(1);
+    world_end();
+}
+
+HF_TEST(journal, a_full_storage_can_be_taken_over)
+{
+    world_start(2, 0);
+    lead(0);
+    submit(0);
+    drain();
+    world->full = true;
+    world->reserve = 2;
+    elect(0, false);
+    lead(1); /* a seal and the first record of the epoch */
+    cr_assert_eq(world->reserve, 0);
+    world->full = false;
+    check_history(2);
     world_end();
 }
 
