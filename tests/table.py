@@ -167,7 +167,7 @@ SUITES = [
           script("tests/e2e/election_away.py", "--outage-s", "20", "--count-s", "15", "--json", "{logs}/election-away.json"),
           ["tests/e2e/election_away.py"],
           "servers of ZooKeeper are killed, then all are away: the leader serves on; requests do not grow with the clusters"),
-    Suite("replicas", "replicas, Kubernetes", "full", "release", "exit", 600,
+    Suite("replicas", "replicas, Kubernetes", "full", "release", "exit", 2400,  # when the API server is not built yet
           script("tests/e2e/replicas.py", "--kills", "5", "--election", "kubernetes", "--json", "{logs}/replicas-kubernetes.json"),
           ["tests/e2e/replicas.py", "tests/lib/kube.py"],
           "three replicas on an API server: kill -9 of the leader under load loses no commit and no session"),
