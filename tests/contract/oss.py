@@ -270,7 +270,10 @@ class TheDaemon(unittest.TestCase):
         return [entry["id"] for entry in answer["checkpoints"]]
 
     def test_state_survives_restarts_and_kills(self):
-        for settings in ({}, {"signature": "v1"}, {"address_style": "virtual", "endpoint": self.server.virtual_endpoint}):
+        self.server.cnames["state.localhost"] = "holdfast"
+        own = self.server.endpoint.replace("127.0.0.1", "state.localhost")
+        for settings in ({}, {"signature": "v1"}, {"address_style": "virtual", "endpoint": self.server.virtual_endpoint},
+                         {"address_style": "cname", "endpoint": own, "region": self.server.region}):
             with self.subTest(settings=settings):
                 daemon = self.daemon(store=f"oss://holdfast/{len(settings)}/{settings.get('signature', '')}x", **settings).start()
                 manager = self.manager(daemon)

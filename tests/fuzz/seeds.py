@@ -128,7 +128,28 @@ def flink_bytes():
 FLINK = flink_bytes()
 METADATA_V4 = FLINK["flink_metadata_v3"].replace(b"\0\0\0\x03", b"\0\0\0\x04", 1) + FLINK["flink_properties"]
 
+def answers():
+    keys = (b"<AssumeRoleWithOIDCResponse><Credentials><SecurityToken>t</SecurityToken><Expiration>2023-12-16T16:20:57Z</Expiration>"
+            b"<AccessKeySecret>s</AccessKeySecret><AccessKeyId>STS.k</AccessKeyId></Credentials></AssumeRoleWithOIDCResponse>")
+    aws = (b"<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>a</AccessKeyId>"
+           b"<SecretAccessKey>b</SecretAccessKey><SessionToken>t</SessionToken><Expiration>2023-12-16T16:20:57.123Z</Expiration>"
+           b"</Credentials></AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>")
+    return [
+        b"\x00<ListBucketResult><IsTruncated>true</IsTruncated><Contents><Key>ha/log/1</Key><Size>5</Size></Contents></ListBucketResult>",
+        b"\x00<a xmlns='x'><b:c>&amp;&#65;<![CDATA[x]]></b:c></a>",
+        b"\x01<Error><Code>AccessDenied</Code><Message>no</Message><Region>r</Region><Endpoint>oss-cn-x.aliyuncs.com</Endpoint></Error>",
+        b"\x82" + keys, b"\x02" + aws,
+        b'\x83{"AccessKeyId": "a", "AccessKeySecret": "b", "SecurityToken": "t", "Expiration": "2099-01-01T00:00:00Z"}',
+        b'\x03{"AccessKeyId": "a", "SecretAccessKey": "b", "Token": "t", "Expiration": "2099-01-01T00:00:00Z"}',
+        b"\x84[default]\ntype = sts\naccess_key_id = a\naccess_key_secret = b\nsecurity_token = c\n",
+        b"\x04; x\n[default]\naws_access_key_id=a\naws_secret_access_key=b\n[other]\n",
+        b"\x05https://oss-cn-shanghai-internal.aliyuncs.com:443/", b"\x06" b"20231216T162057Z", b"\x06" b"2023-12-16T16:20:57.5+00:00",
+        b"\x07uploads\nb=c=d&e\na=\npartNumber=12",
+    ]
+
+
 SEEDS = {
+    "answers": answers(),
     "java": [data for name, data in FLINK.items() if "metadata" not in name],
     "metadata": [FLINK["flink_metadata_v3"], METADATA_V4, FLINK["flink_metadata_v6"] + FLINK["flink_properties"]],
     "config": [CONFIG, b"---\n{listen: \"a\\x09\\u00e4\", log.level: >\n  debug\n}\n...\n", b"listen: &a x\nstore: *a\n"],

@@ -263,7 +263,7 @@ HF_TEST(oss_store, judges_each_answer_to_a_put)
                  "<Endpoint>oss-cn-beijing.aliyuncs.com</Endpoint></Error>")},
          1,
          HF_UNAVAILABLE,
-         "AccessDenied"},
+         "; endpoint: oss-cn-beijing.aliyuncs.com; request REQUEST42"},
     };
 
     for (size_t i = 0; i < HF_COUNT_OF(table); i++) {
@@ -371,6 +371,53 @@ HF_TEST(oss_store, tells_each_why_nothing_was_removed)
 }
 
 /* ------------------------------------------------------------------------------- settings */
+
+/* What the proxy is asked for tells where it goes, without anybody out there being asked. */
+static void check_host(struct hf_blob_oss_options options, const char *host)
+{
+    static const struct act acts[] = {
+        {"HTTP/1.1 403 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", CLOSE, false}};
+    struct rig rig;
+    struct hf_error err = {0};
+    char expected[200];
+
+    script_begin(&rig.script, acts, 1);
+    options.bucket = "bucket";
+    options.proxy = rig.script.url;
+    options.retry_ms = 1;
+    options.credentials.access_key = "a";
+    options.credentials.secret_key = "s";
+    cr_assert_eq(hf_blob_oss_open(&rig.blob, &rig.script.loop, &options, &err), HF_OK, "%s",
+                 err.text);
+    struct call call = do_read(&rig, "log/1");
+    cr_assert_eq(call.status, HF_UNAVAILABLE);
+    snprintf(expected, sizeof expected, "CONNECT %s:443 HTTP/1.1\r\n", host);
+    cr_assert(script_saw(&rig.script, expected), "%s not in %.*s", expected,
+              (int)rig.script.seen.size, (char *)rig.script.seen.data);
+    rig_close(&rig);
+}
+
+HF_TEST(oss_store, finds_the_bucket_by_region_endpoint_and_style)
+{
+    unsetenv("OSS_REGION");
+    unsetenv("OSS_ENDPOINT");
+    check_host((struct hf_blob_oss_options){.region = "cn-hangzhou"},
+               "bucket.oss-cn-hangzhou.aliyuncs.com");
+    check_host((struct hf_blob_oss_options){.region = "cn-hangzhou", .internal = true},
+               "bucket.oss-cn-hangzhou-internal.aliyuncs.com");
+    check_host((struct hf_blob_oss_options){.endpoint = "oss-cn-beijing.aliyuncs.com:443"},
+               "bucket.oss-cn-beijing.aliyuncs.com");
+    check_host(
+        (struct hf_blob_oss_options){
+            .endpoint = "https://data.example.com/", .region = "cn-beijing", .style = "cname"},
+        "data.example.com");
+    setenv("OSS_REGION", "cn-shanghai", 1);
+    check_host((struct hf_blob_oss_options){0}, "bucket.oss-cn-shanghai.aliyuncs.com");
+    setenv("OSS_ENDPOINT", "https://oss.example.com", 1);
+    check_host((struct hf_blob_oss_options){0}, "bucket.oss.example.com");
+    unsetenv("OSS_REGION");
+    unsetenv("OSS_ENDPOINT");
+}
 
 static void check_refused(const char *what, struct hf_blob_oss_options options, const char *text)
 {
