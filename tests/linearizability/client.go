@@ -303,7 +303,7 @@ type counters struct {
 	operations, ambiguous, notSent                 atomic.Int64
 	faults                                         [faultCount]atomic.Int64
 	kills, pauses, cuts, partitions, full, seconds atomic.Int64
-	isolated, serverPauses, leaders                atomic.Int64
+	isolated, serverPauses, leaders, gaveUp        atomic.Int64
 	lastAnswer, lastWrite                          atomic.Int64
 	longestAnswer, longestWrite                    atomic.Int64
 	statuses                                       syncCounts

@@ -31,6 +31,8 @@ type daemon struct {
 	paused   bool
 	wanted   atomic.Bool // it should be running
 	died     func(error) // called when it is not
+	// Its storage may refuse while it starts, so that it ends: then it is started again, as a supervisor does. nil: a problem.
+	gaveUp func()
 }
 
 // launcher starts all children on one thread that lives as long as the program: the kernel ends a child when the thread
@@ -87,6 +89,10 @@ func (d *daemon) spawn(arguments ...string) (*exec.Cmd, error) {
 func (d *daemon) start() error {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
+	return d.startLocked()
+}
+
+func (d *daemon) startLocked() error {
 	child, err := d.spawn()
 	if err != nil {
 		return err
@@ -98,10 +104,29 @@ func (d *daemon) start() error {
 		err := child.Wait()
 		close(exited)
 		if d.wanted.Load() {
-			d.died(fmt.Errorf("%s ended by itself: %v; its log: %s", d.name, err, d.log))
+			d.endedByItself(child, err)
 		}
 	}()
 	return nil
+}
+
+const exitUnavailable, exitUnknown = 8, 9
+
+func (d *daemon) endedByItself(child *exec.Cmd, err error) {
+	code := child.ProcessState.ExitCode()
+	if d.gaveUp == nil || (code != exitUnavailable && code != exitUnknown) {
+		d.died(fmt.Errorf("%s ended by itself: %v; its log: %s", d.name, err, d.log))
+		return
+	}
+	d.gaveUp()
+	time.Sleep(100 * time.Millisecond)
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	if d.wanted.Load() && !d.running() {
+		if err := d.startLocked(); err != nil {
+			d.died(err)
+		}
+	}
 }
 
 func (d *daemon) running() bool {
@@ -125,7 +150,11 @@ func (d *daemon) signal(which syscall.Signal) bool {
 func (d *daemon) kill() bool {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
-	if !d.wanted.Swap(false) || !d.signal(syscall.SIGKILL) {
+	if !d.wanted.Swap(false) {
+		return false
+	}
+	if !d.signal(syscall.SIGKILL) {
+		d.wanted.Store(true) // it has ended by itself and is about to be started again
 		return false
 	}
 	<-d.exited

@@ -192,6 +192,9 @@ func (op *operation) String() string {
 	if op.IfRev != 0 {
 		say("@%d", op.IfRev)
 	}
+	if op.Keep {
+		say("keep")
+	}
 	say("-> %s", op.Status)
 	if op.Status == "OK" {
 		text, _ := json.Marshal(op.Answer)

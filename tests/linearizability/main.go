@@ -149,7 +149,7 @@ func (w *world) report() map[string]interface{} {
 		"operations": w.stats.operations.Load(), "ambiguous": w.stats.ambiguous.Load(), "clients": w.clients.Load(),
 		"kills": w.stats.kills.Load(), "pauses": w.stats.pauses.Load(), "cuts": w.stats.cuts.Load(),
 		"partitions": w.stats.partitions.Load(), "partitions_from_election": w.stats.isolated.Load(),
-		"server_pauses": w.stats.serverPauses.Load(), "daemons_that_became_leader": w.stats.leaders.Load(),
+		"server_pauses": w.stats.serverPauses.Load(), "starts_given_up": w.stats.gaveUp.Load(), "daemons_that_became_leader": w.stats.leaders.Load(),
 		"full_disks": w.stats.full.Load(), "second_daemons": w.stats.seconds.Load(),
 		"request_faults": faults, "refusals": w.stats.statuses.of, "clusters_checked": w.checked,
 		"violations": w.violations, "undecided": w.undecided, "planted_and_found": w.planted, "problems": len(w.problems), "first_problems": firstOf(w.problems, 10),
@@ -203,6 +203,7 @@ func run() error {
 	disk := flag.String("disk", "", "folder on the small disk of the store's own, which may be filled")
 	zookeeper := flag.String("zookeeper", "", "the election's servers, host:port,host:port: each replica gets proxies of its own to them")
 	servers := flag.String("servers", "", "process ids of servers that are stopped and continued, separated by ','")
+	storeFails := flag.Bool("store-fails", false, "the store refuses requests: a daemon may end while it starts")
 	settings := flag.String("settings", "", "more settings of the daemons, separated by ';'")
 	seed := flag.Int64("seed", 0, "default: a new one, printed")
 	slots := flag.Int("clusters", 4, "clusters at a time")
@@ -244,6 +245,9 @@ func run() error {
 		}
 		d.election = election
 		d.died = func(err error) { w.problem("%v", err) }
+		if *storeFails {
+			d.gaveUp = func() { w.stats.gaveUp.Add(1) }
+		}
 		w.daemons = append(w.daemons, d)
 	}
 	interrupted := make(chan os.Signal, 1)

@@ -210,7 +210,7 @@ func (w *world) keep(h *history) {
 		}
 		return count
 	}
-	if len(h.all) < 200 {
+	if len(h.all) < 50 {
 		return
 	}
 	w.samples = append(w.samples, h)

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from lib import golang, s3, zookeeper  # noqa: E402
+from lib import fault_proxy, golang, s3, zookeeper  # noqa: E402
 from lib.failure import Failure  # noqa: E402
 from lib.paths import BUILD, CACHE, cache_lock  # noqa: E402
 from lib.rig import main_guard, write_json  # noqa: E402
@@ -31,6 +31,7 @@ def arguments():
     parser.add_argument("--store", choices=("file", "s3"), default="file")
     parser.add_argument("--clusters", type=int, default=4, help="Flink clusters at a time; default 4")
     parser.add_argument("--faults", type=float, default=0.03, help="share of the requests that the proxy harms; default 0.03")
+    parser.add_argument("--harm", type=float, default=0, help="with s3: share of the store's requests that a proxy harms; default 0")
     parser.add_argument("--seed", type=int, help="default: a new one, printed")
     parser.add_argument("--calm", action="store_true", help="no faults at all")
     parser.add_argument("--replay", metavar="FILE", help="check a history that an earlier run dumped, and nothing else")
@@ -69,11 +70,18 @@ def start_election(work, args, command, servers):
     return [f"election.zookeeper.session-timeout: {SESSION_MS}ms"], [member.process.pid for member in ensemble.members]
 
 
-def start_s3(work, command, servers):
+def start_s3(work, args, command, servers, plans):
     server = s3.S3(work).start()
     servers.append(server)
     command += ["-store", f"s3://{server.bucket}/store"]
     quick = {"s3.timeout": "1s", "s3.retry-time": "2s"}
+    if args.harm:
+        plans.append(fault_proxy.Plan(fault_proxy.S3Dialect, args.seed, args.harm))
+        proxy = fault_proxy.FaultProxy(server.port, plans[0])
+        servers.append(proxy)
+        quick["s3.endpoint"] = proxy.url
+        command += ["-store-fails"]
+        plans[0].on = True
     return [f"{key}: {value}" for key, value in {**server.settings(), **quick}.items()], [server.process.pid]
 
 
@@ -88,9 +96,9 @@ def run(args, work, servers):
         command += ["-seed", args.seed]
     if args.calm:
         command += ["-calm"]
-    settings, pids, around = [], [], []
+    settings, pids, around, plans = [], [], [], []
     if args.store == "s3":
-        settings, pids = start_s3(work, command, servers)
+        settings, pids = start_s3(work, args, command, servers, plans)
     else:
         disk = work / "disk"
         disk.mkdir()
@@ -118,7 +126,8 @@ def run(args, work, servers):
         raise
     if args.json and (work / "counts.json").exists():
         result = json.loads((work / "counts.json").read_text("utf-8"))
-        write_json(args.json, {"store": args.store, "minutes": args.minutes, **result})
+        harm = {"store_requests": plans[0].requests, "store_harm": dict(sorted(plans[0].counts.items()))} if plans else {}
+        write_json(args.json, {"store": args.store, "minutes": args.minutes, **harm, **result})
     if code:
         raise Failure(f"logs and histories are in {work}")
 
