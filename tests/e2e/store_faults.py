@@ -171,50 +171,59 @@ class Worker:
 
 
 class Keeper(Worker):
-    """Commits checkpoints that all stay, under ids that the counter handed out."""
+    """Commits checkpoints that all stay, under ids that the counter handed out; one job after the other."""
+
+    each = 500  # of a job, which may have 1000
 
     def __init__(self, manager, pause):
         super().__init__(manager)
-        self.job = os.urandom(16).hex()
-        self.path = f"{manager.base}/jobs/{self.job}"
         self.pause = pause
-        self.ids = []  # of commits that were acknowledged
-        self.handed_out = set()
+        self.ids = {}  # of commits that were acknowledged, for each job
+        self.next = {}  # the newest id that was handed out
 
-    def _pointer(self, number):
-        return f"file:/checkpoints/{self.job}/chk-{number}"
+    def _path(self, job):
+        return f"{self.manager.base}/jobs/{job}"
 
-    def _take(self, answer):
-        if answer["from"] in self.handed_out:
-            self.problems.append(f"id {answer['from']} was handed out twice")
-        self.handed_out.add(answer["from"])
+    @staticmethod
+    def _pointer(job, number):
+        return f"file:/checkpoints/{job}/chk-{number}"
+
+    def _take(self, job, answer):
+        if answer["from"] <= self.next.get(job, 0):
+            self.problems.append(f"{self._path(job)}: id {answer['from']} was handed out after {self.next[job]}")
+        self.next[job] = answer["from"]
         return answer["from"]
 
     def run(self):
         connection = Connection(self.manager.endpoints)
-        head = self.manager.headers()
-        number = self._take(connection.call("POST", self.path + "/counter/reserve", {"count": 1}, head))
         while not self.ended.is_set():
-            body = {"id": number, "pointer": self._pointer(number), "started_ms": number, "completed_ms": number + 1, "size": 1,
-                    "inline": None, "num_retained": 0, "discarded": [], "reserve": 1,
+            self._fill(connection, os.urandom(16).hex(), self.manager.headers())
+
+    def _fill(self, connection, job, head):
+        self.ids[job] = []
+        number = self._take(job, connection.call("POST", self._path(job) + "/counter/reserve", {"count": 1}, head))
+        while not self.ended.is_set() and len(self.ids[job]) < self.each:
+            body = {"id": number, "pointer": self._pointer(job, number), "started_ms": number, "completed_ms": number + 1,
+                    "size": 1, "inline": None, "num_retained": 0, "discarded": [], "reserve": 1,
                     "properties": {"type": "CHECKPOINT", "sharing": "FORWARD_BACKWARD", "format": None, "post_action": None,
                                    "forced": False, "unclaimed": False, "discard_on": ["subsumed"]}}
-            answer = connection.call("POST", self.path + "/checkpoints", body, head)
-            self.ids.append(number)
+            answer = connection.call("POST", self._path(job) + "/checkpoints", body, head)
+            self.ids[job].append(number)
             self.acknowledged += 1
-            number = self._take(answer)
+            number = self._take(job, answer)
             time.sleep(self.pause)
 
     def check(self, connection):
-        answer = connection.call("GET", self.path + "/checkpoints")
-        there = [(entry["id"], entry["pointer"]) for entry in answer["checkpoints"]]
-        lost = {(number, self._pointer(number)) for number in self.ids} - set(there)
-        if lost:
-            self.problems.append(f"{self.path}: {len(lost)} acknowledged checkpoints are lost, first {min(lost)}")
-        if len(there) != len(self.ids) and not lost:
-            self.problems.append(f"{self.path}: {len(there)} checkpoints are there, {len(self.ids)} were acknowledged")
-        if answer["next_id"] <= max(self.handed_out):
-            self.problems.append(f"{self.path}: the counter is at {answer['next_id']}, {max(self.handed_out)} was handed out")
+        for job, ids in self.ids.items():
+            answer = connection.call("GET", self._path(job) + "/checkpoints")
+            there = [(entry["id"], entry["pointer"]) for entry in answer["checkpoints"]]
+            lost = {(number, self._pointer(job, number)) for number in ids} - set(there)
+            if lost:
+                self.problems.append(f"{self._path(job)}: {len(lost)} acknowledged checkpoints are lost, first {min(lost)}")
+            elif len(there) != len(ids):
+                self.problems.append(f"{self._path(job)}: {len(there)} checkpoints are there, {len(ids)} were acknowledged")
+            if answer["next_id"] <= self.next[job]:
+                self.problems.append(f"{self._path(job)}: the counter is at {answer['next_id']}, {self.next[job]} was handed out")
 
 
 class Watcher(Worker):
