@@ -287,6 +287,24 @@ class TheDaemon(unittest.TestCase):
                 daemon.start()
                 self.assertEqual(self.ids(manager), list(range(1, 12)))
 
+    def test_settings_of_flinks_file_system_are_taken(self):
+        daemon = self.daemon()
+        names = {"oss.endpoint": "fs.oss.endpoint", "oss.access-key": "fs.oss.accessKeyId",
+                 "oss.secret-key": "fs.oss.accessKeySecret"}
+        daemon.server_settings = {names.get(key, key): value for key, value in daemon.server_settings.items()}
+        self.commit(self.manager(daemon.start()), 1)
+
+    def test_the_metrics_tell_of_requests(self):
+        self.server.fault("put", Refusal(503, "ServiceUnavailable", "Please reduce your request rate."))
+        daemon = self.daemon().start()
+        self.commit(self.manager(daemon), 1)
+        lines = daemon.call("GET", "/metrics")[1].decode().splitlines()
+        metrics = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
+        self.assertEqual(metrics['holdfast_store_throttled_total{store="oss"}'], 1)
+        self.assertGreaterEqual(metrics['holdfast_store_retries_total{store="oss"}'], 1)
+        self.assertGreaterEqual(metrics['holdfast_store_requests_total{store="oss"}'], sum(self.server.counts.values()))
+        self.assertGreater(metrics['holdfast_store_calls_total{store="oss",call="create",status="OK"}'], 3)
+
     def test_lost_answers_are_found_out(self):
         daemon = self.daemon().start()
         manager = self.manager(daemon)
