@@ -2,19 +2,23 @@
  * and paused. It stands at once, says on its standard output what it is told,
  * and does what a line of its standard input says:
  *
- *   campaign ADDRESS | resign | depose ADDRESS | skew MS | names hang | names work | close
+ *   campaign ADDRESS | resign | depose ADDRESS | skew MS | names hang | names work | starve N |
+ *   close
  *
  * Each line it writes starts with the time on the clock that all processes of
  * the machine share: "MS granted", "MS lost REASON", "MS leader ADDRESS",
- * "MS valid UNTIL_MS", "MS closing", "MS closed". skew sets this process's own clock forward; names hang makes
- * every look-up of a host name wait until names work. HF_TEST_WALL_SKEW_MS, which may be negative, is
- * by how much its wall clock is wrong. */
+ * "MS valid UNTIL_MS", "MS closing", "MS closed". skew sets this process's own
+ * clock forward; names hang makes every look-up of a host name wait until names
+ * work; starve makes one of N allocations fail, 0 none. HF_TEST_WALL_SKEW_MS,
+ * which may be negative, is by how much its wall clock is wrong. */
 #include "base/assert.h"
+#include "base/memory.h"
 #include "loop/clock.h"
 #include "tests/contract/lease_instances.h"
 
 #include <dlfcn.h>
 #include <inttypes.h>
+#include <jansson.h>
 #include <netdb.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -81,6 +85,20 @@ static void names_set(bool hang)
     names_hang = hang;
     pthread_cond_broadcast(&names_change);
     pthread_mutex_unlock(&names_lock);
+}
+
+/* ------------------------------------------------------------------------------ memory */
+
+/* The loop's thread alone allocates by our own functions here. */
+static unsigned long starve_one_of;
+static uint32_t starve_state = 1;
+
+static int starve_hook(void *arg, size_t size)
+{
+    (void)arg;
+    (void)size;
+    starve_state = starve_state * 1664525 + 1013904223;
+    return starve_one_of == 0 || (starve_state >> 8) % starve_one_of != 0;
 }
 
 /* ------------------------------------------------------------------------ what is said */
@@ -153,6 +171,8 @@ static void obey(const char *order)
         skew_ms += strtoull(order + 5, NULL, 10);
     else if (strncmp(order, "names ", 6) == 0)
         names_set(strcmp(order + 6, "hang") == 0);
+    else if (strncmp(order, "starve ", 7) == 0)
+        starve_one_of = strtoul(order + 7, NULL, 10);
     else if (strcmp(order, "close") == 0)
         close_all();
     else
@@ -204,6 +224,8 @@ int main(int argc, char **argv)
     }
     const char *wall = getenv("HF_TEST_WALL_SKEW_MS");
     wall_skew_ms = wall != NULL ? (uint64_t)strtoll(wall, NULL, 10) : 0;
+    json_set_alloc_funcs(hf_malloc, hf_free);
+    hf_memory_set_hook(starve_hook, NULL);
     uv_loop_init(&loop);
     if (instance->open(&lease, &loop, argv[2], &observer, &err) != HF_OK) {
         fprintf(stderr, "%s\n", err.text);

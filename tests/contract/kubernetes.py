@@ -216,6 +216,21 @@ class Holder(KubernetesTest):
         self.settle()
 
 
+class Memory(KubernetesTest):
+    def test_allocations_that_fail_cost_time_only(self):
+        first, second = self.field.stand(2)
+        for chance in (5, 20, 100, 500):
+            for one in (first, second):
+                one.order(f"starve {chance}")
+            time.sleep(2)  # in which it is short of memory
+            for one in (first, second):
+                one.order("starve 0")
+            leader = self.field.wait_leader()
+            self.wait_renewed(leader)
+        self.assertGreater(len(first.said("lost", "granted") + second.said("lost", "granted")), 1)
+        self.settle()
+
+
 class Hands(KubernetesTest):
     """What people do to the Lease."""
 
@@ -592,7 +607,7 @@ class Load(KubernetesTest):
 
 # ------------------------------------------------------------------------------------------- all of them at once
 
-BESIDE_EACH_OTHER = (Cases, Holder, Hands, Answers, Access, Load)
+BESIDE_EACH_OTHER = (Cases, Holder, Hands, Answers, Access, Memory, Load)
 
 
 def run_class(case):
