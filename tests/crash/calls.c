@@ -41,7 +41,7 @@ void calls_begin(void)
     hf_log_set_level(HF_LOG_ERROR); /* else a line for each of thousands of starts */
     cr_assert_eq(uv_loop_init(&calls_loop), 0);
     uv_timer_init(&calls_loop, &guard);
-    uv_timer_start(&guard, guard_cb, GUARD_MS, 0);
+    uv_timer_start(&guard, guard_cb, GUARD_MS, GUARD_MS);
     uv_unref((uv_handle_t *)&guard);
     cr_assert_eq(uv_async_init(&calls_loop, &wake, wake_cb), 0);
     uv_unref((uv_handle_t *)&wake);
@@ -72,7 +72,7 @@ void calls_turn(void)
 
 void calls_guard(void)
 {
-    uv_timer_start(&guard, guard_cb, GUARD_MS, 0);
+    uv_timer_start(&guard, guard_cb, GUARD_MS, GUARD_MS);
     uv_unref((uv_handle_t *)&guard);
 }
 
@@ -89,6 +89,7 @@ static void closed_cb(void *arg)
 {
     (void)arg;
     closed = true;
+    calls_wake();
 }
 
 void calls_close(struct hf_blob *blob)
@@ -105,6 +106,7 @@ static void answer_cb(struct hf_blob_req *r, enum hf_status status)
     cr_assert(!answered);
     answered = true;
     answer = status;
+    calls_wake();
 }
 
 static enum hf_status wait_answer(void)

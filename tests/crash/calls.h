@@ -14,7 +14,8 @@ void calls_end(void);
 void calls_guard(void);
 /* Runs one turn of the loop, waiting for something to happen. */
 void calls_turn(void);
-/* Ends the wait of a turn; from any thread. */
+/* Ends the wait of a turn; from any thread. What a timer does in a turn has to end it so, since libuv goes
+ * on to wait for something else. */
 void calls_wake(void);
 
 /* Like hf_blob_file_open. */

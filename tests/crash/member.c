@@ -12,6 +12,7 @@
 
 enum {
     NOT_ANSWERED = HF_STATUS_COUNT,
+    PAYLOAD_SIZE = 700,
     RING = 4,               /* keys that are put again and again */
     KEPT = 6,               /* a key that goes with the transaction that many later */
     SNAPSHOT_RECORDS = 4,   /* so that everything happens within few transactions */
@@ -43,6 +44,7 @@ static unsigned txn_count;
 static struct recovered *recovered;
 static bool recovers_shared;
 static size_t recoveries;
+static size_t payloads_seen;
 static char text[900];
 
 /* --------------------------------------------------------------------------- members */
@@ -50,12 +52,14 @@ static char text[900];
 static void became_leader(void *arg)
 {
     ((struct member *)arg)->leads = true;
+    calls_wake();
 }
 
 static void stepped_down(void *arg, const struct hf_error *why)
 {
     (void)why;
     ((struct member *)arg)->leads = false;
+    calls_wake();
 }
 
 static void halted(void *arg, const struct hf_error *why)
@@ -64,6 +68,7 @@ static void halted(void *arg, const struct hf_error *why)
 
     m->halted = true;
     m->why = *why;
+    calls_wake();
 }
 
 static void answered(void *arg, struct hf_submission *submission)
@@ -72,6 +77,7 @@ static void answered(void *arg, struct hf_submission *submission)
     struct txn *t = submission->arg;
 
     m->under_way--;
+    calls_wake();
     if (t == NULL)
         return;
     hf_txn_release(&t->txn);
@@ -126,7 +132,10 @@ bool member_elect(struct member *m)
     return m->leads && !is_over(m);
 }
 
-static void txn_fill(struct hf_txn *txn, unsigned number)
+enum { NO_PAYLOAD = -1 };
+
+/* refers: the payload that it refers to from now on; drops: no more. */
+static void txn_fill(struct hf_txn *txn, unsigned number, int refers, int drops)
 {
     char key[32];
     char value[1024];
@@ -146,20 +155,33 @@ static void txn_fill(struct hf_txn *txn, unsigned number)
         snprintf(key, sizeof key, "/kept/%04u", number - KEPT);
         hf_txn_delete(txn, key);
     }
+    if (refers != NO_PAYLOAD) {
+        snprintf(key, sizeof key, "/ref/%04d", refers);
+        hf_txn_put(txn, key, HF_BYTES_OF_STRING(value));
+    }
+    if (drops != NO_PAYLOAD) {
+        snprintf(key, sizeof key, "/ref/%04d", drops);
+        hf_txn_delete(txn, key);
+    }
 }
 
-void member_submit(struct member *m)
+static void submit(struct member *m, int refers, int drops)
 {
     cr_assert_lt(txn_count, TXNS_MAX);
     struct txn *t = &txns[txn_count];
 
     *t = (struct txn){
         .answer = (enum hf_status)NOT_ANSWERED, .from = disk_position(), .gone_from = SIZE_MAX};
-    txn_fill(&t->txn, txn_count++);
+    txn_fill(&t->txn, txn_count++, refers, drops);
     t->submission.txn = &t->txn;
     t->submission.arg = t;
     m->under_way++;
     hf_replica_submit(m->replica, &t->submission);
+}
+
+void member_submit(struct member *m)
+{
+    submit(m, NO_PAYLOAD, NO_PAYLOAD);
 }
 
 bool member_wait(struct member *m)
@@ -169,9 +191,33 @@ bool member_wait(struct member *m)
     return m->under_way == 0;
 }
 
+static void payload_name(int payload, char name[32])
+{
+    snprintf(name, 32, "payload/%04d", payload);
+}
+
 bool member_commit(struct member *m)
 {
-    return member_commit_some(m, 1);
+    int number = (int)txn_count;
+    int refers = number % 3 == 0 ? number : NO_PAYLOAD;
+    int drops = number % 3 == 1 && number >= 4 ? number - 4 : NO_PAYLOAD;
+    uint8_t body[PAYLOAD_SIZE];
+    char name[32];
+
+    if (is_over(m) || !m->leads)
+        return false;
+    payload_name(refers, name);
+    memset(body, 'p', sizeof body);
+    if (refers != NO_PAYLOAD &&
+        calls_write(m->blob, name, (struct hf_bytes){body, sizeof body}) != HF_OK)
+        refers = NO_PAYLOAD;
+    submit(m, refers, drops);
+    if (!member_wait(m))
+        return false;
+    payload_name(drops, name);
+    if (drops != NO_PAYLOAD && txns[number].answer == HF_OK)
+        calls_remove(m->blob, name);
+    return !is_over(m);
 }
 
 bool member_commit_some(struct member *m, unsigned count)
@@ -199,6 +245,7 @@ bool member_prove(struct member *m, unsigned count)
 static void replica_closed(void *arg)
 {
     ((struct member *)arg)->replica = NULL;
+    calls_wake();
 }
 
 void member_stop(struct member *m)
@@ -218,6 +265,7 @@ void history_begin(void)
     memset(txns, 0, sizeof txns);
     txn_count = 0;
     recoveries = 0;
+    payloads_seen = 0;
     recovers_shared = false;
     if (recovered == NULL)
         recovered = calloc(RECOVERED_MAX, sizeof *recovered);
@@ -256,6 +304,11 @@ unsigned history_count(enum hf_status status)
 unsigned history_sent(void)
 {
     return txn_count;
+}
+
+size_t history_payloads(void)
+{
+    return payloads_seen;
 }
 
 size_t history_recoveries(void)
@@ -359,6 +412,29 @@ static bool answers_hold(const struct recovered *r, size_t position)
     return true;
 }
 
+/* Every payload that is referred to is there, whole. */
+static bool payloads_are_there(struct recovered *r, struct member *m, struct hf_keyspace ks)
+{
+    struct hf_keyspace_iter iter;
+    struct hf_entry entry;
+    struct hf_bytes found;
+    char name[32];
+
+    hf_keyspace_seek(&iter, ks, HF_BYTES_OF_STRING("/ref/"));
+    while (hf_keyspace_next(&iter, &entry) &&
+           hf_bytes_start_with(entry.key, HF_BYTES_OF_STRING("/ref/"))) {
+        unsigned number = 0;
+        for (size_t i = strlen("/ref/"); i < entry.key.size; i++)
+            number = 10 * number + (unsigned)(entry.key.data[i] - '0');
+        payload_name((int)number, name);
+        if (calls_read(m->blob, name, &found) != HF_OK || found.size != PAYLOAD_SIZE ||
+            found.data[0] != 'p' || found.data[PAYLOAD_SIZE - 1] != 'p')
+            return found_wrong(r, "refers to a payload that is not there", number);
+        payloads_seen++;
+    }
+    return true;
+}
+
 /* The new process has to lead, and a further transaction to be taken. */
 static void recover(struct recovered *r, const char *folder)
 {
@@ -372,7 +448,9 @@ static void recover(struct recovered *r, const char *folder)
         found_wrong(r, "tmp/ holds files after a start", 0);
     } else if (!member_elect(&m)) {
         snprintf(r->wrong, sizeof r->wrong, "does not lead: %.120s", m.why.text);
-    } else if (state_is_one(r, hf_journal_confirmed(hf_replica_journal(m.replica), &revision))) {
+    } else if (state_is_one(r, hf_journal_confirmed(hf_replica_journal(m.replica), &revision)) &&
+               payloads_are_there(r, &m,
+                                  hf_journal_confirmed(hf_replica_journal(m.replica), &revision))) {
         static struct hf_submission submission;
         struct hf_txn txn;
         hf_txn_init(&txn);

@@ -30,7 +30,9 @@ struct member_options {
 void member_start(struct member *m, const char *folder, const struct member_options *options);
 /* Turns until it leads; false when it cannot: halted, poisoned, or dead (disk.h). */
 bool member_elect(struct member *m);
-/* The next transaction; false when there was no answer: as member_elect. */
+/* The next transaction, as the daemon does it: each third refers to a payload, which is written before,
+ * and a later one drops that and removes the object afterwards. False when there was no answer: as
+ * member_elect. */
 bool member_commit(struct member *m);
 /* Several at once, for one record or two. */
 bool member_commit_some(struct member *m, unsigned count);
@@ -59,5 +61,7 @@ const char *history_check(const char *folder, size_t position, uint64_t hash);
 /* The same of a member that leads, now: what it shows stays, what it does not show is gone. */
 const char *history_check_member(struct member *m);
 size_t history_recoveries(void);
+/* Payloads that were referred to in what was recovered. */
+size_t history_payloads(void);
 
 #endif

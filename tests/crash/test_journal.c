@@ -3,7 +3,8 @@
  *
  * Every state that a loss of power may leave (disk.h) is recovered by a new process, which has to
  * lead and to write. It must show every transaction that was acknowledged, or that a process before
- * it has shown; none that was refused; each once, in order, and nothing else (member.h). */
+ * it has shown; none that was refused; each once, in order, and nothing else (member.h); and every payload
+ * that is referred to must be there. */
 #include "tests/crash/calls.h"
 #include "tests/crash/trial.h"
 #include "tests/lib/hf_test.h"
@@ -33,6 +34,7 @@ HF_TEST(crash_journal, a_loss_of_power_after_any_call_of_three_reigns_keeps_what
     cr_assert_geq(stats.records_removed, 4);
     trial_examine(0, DISK_THOROUGHLY, &counts);
     cr_assert_str_empty(trial.wrong);
+    cr_assert_gt(history_payloads(), 50);
     trial_print("three reigns", &counts, history_recoveries());
     trial_end();
 }
