@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <time.h>
 
+enum { TRIES = 10 }; /* to read what the daemon lists before it is subsumed */
+
 static const char *const verdict_names[] = {"keep", "delete", "uncertain"};
 
 struct planning {
@@ -143,6 +145,21 @@ static void show_summary(struct planning *p, const struct hf_gc_marks *marks)
         fprintf(out, "NOTHING IS DELETED: %s\n", p->target->sweep.unreadable.text);
 }
 
+/* Asks the daemon again; the store stays open. */
+static enum hf_status ask_again(struct planning *p, struct hf_error *err)
+{
+    struct hf_gc_target *target = hf_gc_target_new(p->cli, 1, err);
+
+    if (target == NULL)
+        return err->status;
+    target->store = p->target->store;
+    p->target->store.lock = -1;
+    p->target->store.audit = NULL;
+    hf_gc_target_free(p->target);
+    p->target = target;
+    return HF_OK;
+}
+
 /* Marks, then judges every file. */
 static enum hf_status make_plan(struct planning *p, struct hf_gc_marks *out_marks,
                                 struct hf_error *err)
@@ -150,6 +167,11 @@ static enum hf_status make_plan(struct planning *p, struct hf_gc_marks *out_mark
     struct hf_gc_plan *plan = NULL;
 
     enum hf_status status = hf_gc_sweep_mark(&p->target->sweep, &plan, err);
+    for (int tries = 1; status == HF_CONFLICT && p->target->managed && tries < TRIES; tries++) {
+        status = ask_again(p, err);
+        if (status == HF_OK)
+            status = hf_gc_sweep_mark(&p->target->sweep, &plan, err);
+    }
     if (status != HF_OK)
         return status;
     p->first = true;
@@ -234,7 +256,7 @@ static enum hf_status store_plan(struct planning *p, const char *id, bool trash,
 }
 
 /* A plan that is not carried out leaves nothing. */
-static void forget_plan(struct hf_gc_target *target, const char *id)
+static void forget_plan(const struct hf_gc_target *target, const char *id)
 {
     char path[HF_GC_FILES_PATH_MAX];
     struct hf_error ignored;
@@ -295,7 +317,6 @@ static enum hf_status run_plan(struct planning *p, const char *id, int *out_code
     bool trash = hf_cli_option(p->cli, "delete") == NULL;
     bool dry = hf_cli_option(p->cli, "dry-run") != NULL;
     const char *rate = hf_cli_option(p->cli, "rate");
-    struct hf_gc_target *target = p->target;
     struct hf_gc_marks marks;
     struct hf_gc_done done = {0};
     char *end = NULL;
@@ -305,6 +326,7 @@ static enum hf_status run_plan(struct planning *p, const char *id, int *out_code
         return hf_error_set(err, HF_INVALID, "--rate '%s' is no number of files a second", rate);
     p->show = dry || !p->cli->yes;
     enum hf_status status = store_plan(p, id, trash, &marks, err);
+    const struct hf_gc_target *target = p->target; /* a fresh one, perhaps */
     uint64_t planned = sum(p, p->count, HF_GC_DELETE);
     if (status != HF_OK || dry || planned == 0 || !may_go(p, planned)) {
         forget_plan(target, id);
@@ -314,7 +336,7 @@ static enum hf_status run_plan(struct planning *p, const char *id, int *out_code
     }
     const struct hf_gc_apply apply = {
         .files = target->sweep.files,
-        .store = &target->store,
+        .store = &p->target->store,
         .roots = target->sweep.roots,
         .root_count = target->sweep.root_count,
         .id = id,

@@ -15,6 +15,8 @@ struct hf_gc_target {
     uint64_t newest_listed;
     uint64_t *listed; /* ids */
     size_t listed_count;
+    uint64_t *inside; /* those in the job's folder that can be restored */
+    size_t inside_count;
     uint64_t *discards;
     size_t discard_count;
     const char *also[HF_GC_ALSO_MAX];

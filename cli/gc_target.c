@@ -85,21 +85,40 @@ static uint64_t *ids_of(const json_t *list, size_t *out_count)
     return ids;
 }
 
-/* What is retained outside of the job's folder: it was restored from there, or is a savepoint. */
-static enum hf_status take_elsewhere(struct hf_gc_target *target, const json_t *list,
-                                     struct hf_error *err)
+/* True when the pointer is of this checkpoint of this job, below a folder that is mounted elsewhere. */
+static bool is_same(const struct hf_gc_target *target, const char *pointer, uint64_t id)
+{
+    char end[128];
+    size_t size = strlen(pointer);
+
+    int n = snprintf(end, sizeof end, "%s/chk-%" PRIu64, strrchr(target->roots[0], '/'), id);
+    return n > 0 && size >= (size_t)n && strcmp(pointer + size - (size_t)n, end) == 0;
+}
+
+/* Which of the retained checkpoints are in the job's folder. Others were restored from where they are, or are
+ * savepoints. */
+static enum hf_status take_listed(struct hf_gc_target *target, const json_t *list,
+                                  struct hf_error *err)
 {
     const json_t *entry;
     size_t i;
+    size_t size = strlen(target->roots[0]);
 
+    target->inside = hf_calloc(json_array_size(list) + 1, sizeof *target->inside);
+    hf_assert(target->inside != NULL);
     json_array_foreach(list, i, entry)
     {
         char path[HF_GC_FILES_PATH_MAX];
         const char *pointer = hf_cli_text(entry, "pointer", "");
-        size_t size = strlen(target->roots[0]);
-        if (pointer[0] == '\0' || (hf_cli_folder_path(pointer, path) != NULL &&
-                                   strncmp(path, target->roots[0], size) == 0 && path[size] == '/'))
+        uint64_t id = (uint64_t)hf_cli_int(entry, "id");
+        if (pointer[0] == '\0' || hf_cli_text(entry, "quarantined", NULL) != NULL)
             continue;
+        bool here = hf_cli_folder_path(pointer, path) != NULL;
+        if (here ? strncmp(path, target->roots[0], size) == 0 && path[size] == '/'
+                 : is_same(target, pointer, id)) {
+            target->inside[target->inside_count++] = id;
+            continue;
+        }
         enum hf_status status = add_also(target, pointer, err);
         if (status != HF_OK)
             return status;
@@ -178,7 +197,7 @@ static enum hf_status ask_daemon(struct hf_cli *cli, struct hf_gc_target *target
         target->newest_listed = (uint64_t)hf_cli_int(newest, "id");
         s->begun_ms = (uint64_t)hf_cli_int(newest, "started_ms");
     }
-    status = take_elsewhere(target, list, err);
+    status = take_listed(target, list, err);
     json_decref(answer);
     target->managed = true;
     return status;
@@ -331,6 +350,8 @@ struct hf_gc_target *hf_gc_target_new(struct hf_cli *cli, size_t first, struct h
         hf_gc_store_init(&target->store, target->roots[0]);
         status = heed_pins(target, err);
     }
+    target->sweep.listed = target->inside;
+    target->sweep.listed_count = target->inside_count;
     target->sweep.discards = target->discards;
     target->sweep.discard_count = target->discard_count;
     if (status == HF_OK)
@@ -346,6 +367,7 @@ void hf_gc_target_free(struct hf_gc_target *target)
         return;
     hf_gc_store_close(&target->store);
     hf_free(target->listed);
+    hf_free(target->inside);
     hf_free(target->discards);
     hf_free(target);
 }

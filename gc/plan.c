@@ -1,6 +1,7 @@
 #include "gc/plan.h"
 
 #include "base/memory.h"
+#include "base/mutant.h"
 #include "gc/refs.h"
 
 #include <stdio.h>
@@ -189,7 +190,8 @@ static enum hf_status on_handle(void *arg, const struct hf_metadata_handle *hand
     size_t size;
     bool bad;
 
-    if (handle->kind == HF_METADATA_INLINE)
+    if (handle->kind == HF_METADATA_INLINE ||
+        (HF_MUTANT(gc_segments_unseen) && handle->kind == HF_METADATA_SEGMENT))
         return HF_OK;
     if (handle->kind == HF_METADATA_RELATIVE) {
         if (!plan->mark_inside)
@@ -211,7 +213,9 @@ static enum hf_status on_handle(void *arg, const struct hf_metadata_handle *hand
     struct hf_bytes name = {(const uint8_t *)path, size};
     if (!plan->mark_discarded)
         return hf_gc_refs_add(&plan->named, name);
-    return handle->role == HF_METADATA_EXCLUSIVE ? hf_gc_refs_add(&plan->own, name) : HF_OK;
+    return handle->role == HF_METADATA_EXCLUSIVE || HF_MUTANT(gc_shared_is_own)
+               ? hf_gc_refs_add(&plan->own, name)
+               : HF_OK;
 }
 
 static enum hf_status on_folder(void *arg, struct hf_bytes uri, bool shared)
@@ -359,10 +363,14 @@ static bool is_old(const struct hf_gc_plan *plan, uint64_t modified_ms, enum are
     uint64_t moment = s->now_ms;
     uint64_t age = s->min_age_ms;
 
-    if (knows_begin(plan) && s->begun_ms < moment)
+    if (HF_MUTANT(gc_no_age))
+        return true;
+    if (HF_MUTANT(gc_future_is_old) && modified_ms > moment)
+        return true;
+    if (knows_begin(plan) && s->begun_ms < moment && !HF_MUTANT(gc_age_from_now))
         moment = s->begun_ms;
     if (area == AREA_TASK_OWNED && s->state != HF_GC_ENDED && !knows_begin(plan) &&
-        s->task_owned_age_ms > age)
+        s->task_owned_age_ms > age && !HF_MUTANT(gc_task_owned_soon))
         age = s->task_owned_age_ms;
     return modified_ms <= moment && moment - modified_ms >= age;
 }
@@ -379,7 +387,7 @@ static enum hf_gc_reason judge_chk(const struct hf_gc_plan *plan, const struct p
         return HF_GC_FOLDER;
     /* One that was completed since the marks were made is kept as well. */
     if (!file->folder && hf_bytes_equal(place->name, HF_BYTES_OF_STRING("_metadata")))
-        return HF_GC_METADATA;
+        return HF_MUTANT(gc_metadata_goes) ? HF_GC_UNNAMED : HF_GC_METADATA;
     if (!kept && plan->settings.state != HF_GC_ENDED &&
         (plan->marks.kept + plan->marks.discarded == 0 || place->id >= plan->marks.newest))
         return HF_GC_PENDING;
@@ -399,8 +407,9 @@ static bool folder_in_use(const struct hf_gc_plan *plan, struct hf_bytes folder,
 
     /* After the end, and for what was last written before all tasks were restarted, nobody has the
      * file open; what is named in it is named by file. */
-    if (s->state == HF_GC_ENDED || (s->restarted_ms != 0 && modified_ms <= s->restarted_ms &&
-                                    s->restarted_ms - modified_ms >= s->min_age_ms))
+    if (s->state == HF_GC_ENDED || HF_MUTANT(gc_folder_is_free) ||
+        (s->restarted_ms != 0 && modified_ms <= s->restarted_ms &&
+         s->restarted_ms - modified_ms >= s->min_age_ms))
         return false;
     return hf_gc_refs_has(&plan->folders, folder);
 }
@@ -432,8 +441,10 @@ enum hf_gc_reason hf_gc_plan_judge(const struct hf_gc_plan *plan, const struct h
     if (!canonical(file->path, buffer, sizeof buffer, &path.size))
         return HF_GC_FOREIGN;
     same.path = path;
-    if (plan->marks.unreadable > 0)
+    if (plan->marks.unreadable > 0 && !HF_MUTANT(gc_skips_unreadable))
         return HF_GC_UNREADABLE;
+    if (HF_MUTANT(gc_own_first) && hf_gc_refs_has(&plan->own, path))
+        return HF_GC_DISCARDED;
     if (hf_gc_refs_has(&plan->named, path))
         return HF_GC_NAMED;
     if (file->folder && path.size == 0)

@@ -1,6 +1,7 @@
 #include "gc/sweep.h"
 
 #include "base/memory.h"
+#include "base/mutant.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -160,45 +161,87 @@ static enum hf_status mark(struct marking *m, const char *folder, bool discarded
 
 /* ---------------------------------------------------------------------------- other jobs */
 
-/* All complete checkpoints of a job's folder, however often they change: HF_CONFLICT when they come
- * faster than they can be read. ids holds those that were read. */
-static enum hf_status mark_job(struct marking *m, const char *root, bool own, struct ids *read)
+/* Reads what is there and has not been read. out_gone: something was gone before it could be. */
+static enum hf_status read_round(struct marking *m, const char *root, bool own,
+                                 const struct ids *there, struct ids *read, bool *out_gone)
 {
-    struct hf_gc_sweep *sweep = m->sweep;
-    struct ids there = {0};
-    char folder[HF_GC_FILES_PATH_MAX];
+    const struct hf_gc_sweep *sweep = m->sweep;
     enum hf_status status = HF_OK;
 
-    for (int round = 0; round < HF_GC_ROUNDS_MAX; round++) {
-        uint64_t newest = 0;
-        for (size_t i = 0; i < read->count; i++)
-            newest = read->list[i] > newest ? read->list[i] : newest;
-        status = complete(sweep->files, root, &there, m->err);
-        bool done = status == HF_OK;
-        for (size_t i = 0; status == HF_OK && i < there.count; i++) {
-            uint64_t id = there.list[i];
-            char name[32];
-            /* After one round, newer ones are covered by what has been read. */
-            if (ids_have(read->list, read->count, id) ||
-                (round > 0 && read->count > 0 && id > newest))
-                continue;
-            done = false;
-            snprintf(name, sizeof name, "chk-%" PRIu64, id);
-            status = join(folder, sizeof folder, m->err, root, name);
-            if (status == HF_OK)
-                status =
-                    mark(m, folder, own && ids_have(sweep->discards, sweep->discard_count, id));
-            if (status == HF_OK)
-                status = ids_add(read, id);
-            else if (status == HF_NOT_FOUND)
-                status = HF_OK; /* gone meanwhile: look again */
+    *out_gone = false;
+    for (size_t i = 0; status == HF_OK && i < there->count; i++) {
+        uint64_t id = there->list[i];
+        char folder[HF_GC_FILES_PATH_MAX];
+        char name[32];
+        if (ids_have(read->list, read->count, id) ||
+            (HF_MUTANT(gc_skips_retained) && i == 0 && there->count > 1))
+            continue;
+        snprintf(name, sizeof name, "chk-%" PRIu64, id);
+        status = join(folder, sizeof folder, m->err, root, name);
+        if (status == HF_OK)
+            status = mark(m, folder, own && ids_have(sweep->discards, sweep->discard_count, id));
+        if (status == HF_OK) {
+            status = ids_add(read, id);
+        } else if (status == HF_NOT_FOUND) {
+            *out_gone = true;
+            status = HF_OK;
         }
-        if (status != HF_OK || (done && (round > 0 || there.count == 0)))
-            break;
-        if (round + 1 == HF_GC_ROUNDS_MAX)
-            status = hf_error_set(m->err, HF_CONFLICT,
-                                  "%s: checkpoints come and go faster than they can be read", root);
     }
+    return status;
+}
+
+static bool all_are_read(const struct ids *there, const struct ids *read)
+{
+    for (size_t i = 0; i < there->count; i++) {
+        if (!ids_have(read->list, read->count, there->list[i]))
+            return false;
+    }
+    return true;
+}
+
+/* All complete checkpoints of a job's folder, while they come and go: it is done when two listings in a row
+ * have shown nothing that could not be read. One alone is not enough: it may show neither the
+ * checkpoint that goes while it is made, nor the one that comes for it. */
+static enum hf_status mark_folder(struct marking *m, const char *root, bool own, struct ids *read)
+{
+    struct ids there = {0};
+    bool whole = false; /* the last listing has been read */
+
+    for (int round = 0; round < HF_GC_ROUNDS_MAX; round++) {
+        bool gone = false;
+        enum hf_status status = complete(m->sweep->files, root, &there, m->err);
+        bool done = status == HF_OK && ((whole && all_are_read(&there, read)) ||
+                                        (HF_MUTANT(gc_reads_once) && round > 0));
+        if (status == HF_OK && !done)
+            status = read_round(m, root, own, &there, read, &gone);
+        if (status != HF_OK || done) {
+            hf_free(there.list);
+            return status;
+        }
+        whole = !gone;
+    }
+    hf_free(there.list);
+    return hf_error_set(m->err, HF_CONFLICT,
+                        "%s: checkpoints come and go faster than they can be read", root);
+}
+
+/* The daemon's list is of one moment. Once all of it has been read, it does not matter what comes and goes:
+ * each new one goes back to one of those. The folder may hold others, which nobody removes. */
+static enum hf_status mark_listed(struct marking *m, struct ids *read)
+{
+    const struct hf_gc_sweep *sweep = m->sweep;
+    const struct ids listed = {sweep->listed, sweep->listed_count, 0};
+    struct ids there = {0};
+    bool gone;
+
+    enum hf_status status = read_round(m, sweep->roots[0], true, &listed, read, &gone);
+    if (status == HF_OK && gone && !HF_MUTANT(gc_passes_over_gone))
+        status = hf_error_set(m->err, HF_CONFLICT,
+                              "%s: a listed checkpoint is not there (any more)", sweep->roots[0]);
+    if (status == HF_OK)
+        status = complete(sweep->files, sweep->roots[0], &there, m->err);
+    if (status == HF_OK)
+        status = read_round(m, sweep->roots[0], true, &there, read, &gone);
     hf_free(there.list);
     return status;
 }
@@ -222,7 +265,7 @@ static enum hf_status on_sibling(void *arg, const struct hf_gc_entry *entry)
     enum hf_status status =
         join(root, sizeof root, siblings->marking->err, siblings->parent, entry->path);
     if (status == HF_OK)
-        status = mark_job(siblings->marking, root, false, &read);
+        status = mark_folder(siblings->marking, root, false, &read);
     hf_free(read.list);
     return status;
 }
@@ -317,12 +360,14 @@ enum hf_status hf_gc_sweep_mark(struct hf_gc_sweep *sweep, struct hf_gc_plan **o
     m.plan = hf_gc_plan_new(&sweep->settings);
     if (m.plan == NULL)
         return hf_error_set(err, HF_NO_MEMORY, "no memory for a plan");
-    /* The job itself last: the time from there to the sweep is what has to be covered. */
-    status = mark_siblings(&m);
+    /* The job itself first: another job that is started meanwhile is started from a checkpoint that has been
+     * read, or from one newer than those, or its own checkpoints are there when its folder is read. */
+    status = sweep->listed_count > 0 ? mark_listed(&m, &read)
+                                     : mark_folder(&m, sweep->roots[0], true, &read);
+    if (status == HF_OK && !HF_MUTANT(gc_skips_neighbours))
+        status = mark_siblings(&m);
     for (size_t i = 0; status == HF_OK && i < sweep->also_count; i++)
         status = mark_also(&m, sweep->also[i]);
-    if (status == HF_OK)
-        status = mark_job(&m, sweep->roots[0], true, &read);
     hf_free(read.list);
     if (status != HF_OK) {
         hf_gc_plan_free(m.plan);

@@ -23,6 +23,10 @@ struct hf_gc_sweep {
     /* More checkpoints and savepoints that are kept: their folders, or folders with such folders in them. */
     const char *const *also;
     size_t also_count;
+    /* Ids of the retained checkpoints in roots[0], as the daemon listed them at one moment, before
+     * the sweep; borrowed. None: the folder alone tells. */
+    uint64_t *listed;
+    size_t listed_count;
     /* Ids of the checkpoints whose discard is recorded. */
     const uint64_t *discards;
     size_t discard_count;
@@ -33,9 +37,10 @@ struct hf_gc_sweep {
 /* Also reads the checkpoints of all jobs beside this one: a job that was started from a checkpoint of
  * another may own or use its files.
  *
- * Checkpoints may come and go meanwhile. It is done when all that are there at the end have been read, or
- * are newer than one that has: what a newer one names was named by that one, or is young. HF_CONFLICT:
- * they come faster than they can be read. HF_INVALID: a root that is no job's folder. */
+ * Checkpoints may come and go meanwhile. With a list, all of it is read; what newer ones name was named by one of
+ * those, or is young. Without one, two listings of the folder must agree, and a complete checkpoint has to stay
+ * for longer than those take. HF_CONFLICT: not so; ask for the list again, or try later. HF_INVALID: a
+ * root that is no job's folder. */
 HF_MUST_USE enum hf_status hf_gc_sweep_mark(struct hf_gc_sweep *sweep, struct hf_gc_plan **out_plan,
                                             struct hf_error *err);
 

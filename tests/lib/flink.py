@@ -204,9 +204,9 @@ class Flink:
             raise Failure(f"the job was not accepted ({status}): {_short(answer)}")
         return answer[field]
 
-    def submit(self, jar, *arguments, restore=None):
+    def submit(self, jar, *arguments, restore=None, claim="NO_CLAIM"):
         """Uploads the jar and runs it once, from the checkpoint in the folder `restore` if one is given; the job's id."""
-        more = {"savepointPath": Path(restore).as_uri()} if restore else {}
+        more = {"savepointPath": Path(restore).as_uri(), "claimMode": claim} if restore else {}
         return self._run(jar, "run", "jobid", arguments, **more)
 
     def submit_application(self, jar, *arguments):
