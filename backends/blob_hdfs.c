@@ -37,6 +37,11 @@ enum {
     REQUEST_MS_DEFAULT = 20 * 1000,
     RETRY_MS_DEFAULT = 10 * 1000,
     CONNECT_MS = 5 * 1000,
+    /* A DataNode that asks a NameNode which has just died sleeps for up to 15 s between its tries.
+     * Silence of this length sends the data again, elsewhere; it doubles from try to try. Not when
+     * many requests are under way: then the silence may be of our own making. */
+    SILENCE_MS = 3 * 1000,
+    FEW_REQUESTS = 8,
     TOKEN_LOOK_MS = 5 * 1000,
     TEMP_AGE_MS = 24 * 3600 * 1000,
     DEPTH_MAX = 32,
@@ -104,10 +109,13 @@ struct op {
     char temp[96];
     struct hf_bytes body;
     bool made_parent;
-    bool renaming;   /* the present request */
-    bool too_large;  /* the answer */
-    bool no_memory;  /* for it */
-    uint64_t offset; /* read */
+    bool locating;       /* the present request is the first step of a CREATE */
+    step_cb located;     /* while the NameNode is asked whether it is active */
+    unsigned data_tries; /* requests to DataNodes */
+    bool renaming;       /* the present request */
+    bool too_large;      /* the answer */
+    bool no_memory;      /* for it */
+    uint64_t offset;     /* read */
     uint64_t length;
     size_t limit;
     uint64_t file_size;
@@ -142,6 +150,7 @@ struct blob_hdfs {
     struct op *asleep;
     char namenodes[HF_BLOB_HDFS_NAMENODES_MAX][256];
     unsigned namenode_count;
+    bool is_active_known; /* it has answered what a standby refuses */
     unsigned active; /* the one to ask: all calls move on together when it turns out not to serve */
     char root[ROOT_MAX];
     char user[128];
@@ -567,6 +576,7 @@ static void node_leave(struct op *op, enum hf_status status)
     if (!leaves || op->node != hdfs->active || hdfs->namenode_count == 1)
         return;
     hdfs->active = (hdfs->active + 1) % hdfs->namenode_count;
+    hdfs->is_active_known = false;
     hdfs->stats.failovers++;
     hf_log_info("hdfs.namenode", "from=%s to=%s reason=%s", hdfs->namenodes[op->node],
                 hdfs->namenodes[hdfs->active], hf_log_quote(op->error.text).text);
@@ -600,6 +610,9 @@ static void request_done(struct hf_http_request *http, enum hf_status status)
     enum answer answer = answer_of(op, status);
     if ((answer == ANSWER_ELSEWHERE || answer == ANSWER_LOST) && !op->to_datanode)
         node_leave(op, status);
+    else if (!op->to_datanode && !op->locating && op->node == hdfs->active &&
+             (answer == ANSWER_OK || answer == ANSWER_NOT_FOUND || answer == ANSWER_EXISTS))
+        hdfs->is_active_known = true;
     op->then(op, answer);
 }
 
@@ -639,9 +652,21 @@ static void request_prepare(struct op *op, const char *method, bool to_datanode,
     hf_buf_init(&op->http.response, limit);
     op->cookie[0] = '\0';
     op->to_datanode = to_datanode;
+    op->locating = false;
     op->has_negotiated = op->hdfs->kerberos && op->hdfs->cookie[0] == '\0' && !to_datanode;
     op->then = then;
     op->renaming = then == rename_done;
+}
+
+/* To op->location. */
+static void datanode_prepare(struct op *op, const char *method, size_t limit, step_cb then)
+{
+    const uint64_t silence_ms = (uint64_t)SILENCE_MS << (op->data_tries < 8 ? op->data_tries : 8);
+
+    request_prepare(op, method, true, limit, then);
+    if (hf_http_client_load(op->hdfs->client) <= FEW_REQUESTS && silence_ms < op->http.total_ms)
+        op->http.stall_ms = silence_ms;
+    op->data_tries++;
 }
 
 static void namenode_call(struct op *op, const char *method, step_cb then)
@@ -791,21 +816,40 @@ static void create_located(struct op *op, enum answer answer)
         create_failed(op, answer);
         return;
     }
-    request_prepare(op, "PUT", true, ERROR_ANSWER_MAX, create_written);
+    datanode_prepare(op, "PUT", ERROR_ANSWER_MAX, create_written);
     op->http.body = op->body;
     request_send(op);
 }
 
-/* SYNC_BLOCK: the DataNodes flush to the disk when the file is closed. */
+static void create_locate(struct op *op, step_cb then);
+
+static void create_checked(struct op *op, enum answer answer)
+{
+    if (answer == ANSWER_OK || answer == ANSWER_NOT_FOUND)
+        create_locate(op, op->located);
+    else
+        op->located(op, answer);
+}
+
+/* SYNC_BLOCK: the DataNodes flush to the disk when the file is closed. A standby answers this first
+ * step too, and the DataNode would then wait for the failover in its own slow way: so a NameNode
+ * that is new to us is asked for something else before. */
 static void create_locate(struct op *op, step_cb then)
 {
     struct blob_hdfs *hdfs = op->hdfs;
 
+    if (!hdfs->is_active_known && hdfs->namenode_count > 1) {
+        op->located = then;
+        url_begin(op, "", "GETFILESTATUS");
+        namenode_call(op, "GET", create_checked);
+        return;
+    }
     snprintf(op->temp, sizeof op->temp, TEMP_FOLDER "/%s-%" PRIu64, hdfs->temp_prefix,
              hdfs->temp_count++);
     url_begin(op, op->temp, "CREATE");
     url_add(op, "&overwrite=false&createflag=CREATE,SYNC_BLOCK&permission=600&noredirect=true");
     namenode_call(op, "PUT", then);
+    op->locating = true;
 }
 
 static void create_begin(struct op *op)
@@ -865,7 +909,7 @@ static void read_located(struct op *op, enum answer answer)
         op_failed(op, answer, read_begin);
         return;
     }
-    request_prepare(op, "GET", true, op->limit, read_done);
+    datanode_prepare(op, "GET", op->limit, read_done);
     op->http.may_resend = true;
     request_send(op);
 }
