@@ -83,7 +83,7 @@ class Hdfs:
 
     def _write_conf(self, datanodes):
         first = self.namenodes[0]
-        site = {"dfs.replication": "1", "dfs.datanode.hostname": "127.0.0.1",
+        site = {"dfs.replication": str(min(datanodes, 2)), "dfs.datanode.hostname": "127.0.0.1",
                 "dfs.namenode.datanode.registration.ip-hostname-check": "false", "dfs.namenode.safemode.extension": "0",
                 "dfs.client.block.write.locateFollowingBlock.initial.delay.ms": "10",
                 "dfs.client.block.write.locateFollowingBlock.max.delay.ms": "100",

@@ -113,9 +113,9 @@ class HdfsPlace(Folder):
 
     name = "hdfs"
 
-    def __init__(self, work):
+    def __init__(self, work, cluster=None):
         super().__init__(work)
-        self.cluster = Hdfs(work)
+        self.cluster = cluster or Hdfs(work)
 
     def start(self):
         self.cluster.start()
