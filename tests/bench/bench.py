@@ -1,10 +1,14 @@
 """What Holdfast costs, beside Flink's own ZooKeeper store in the same run.
 
-  commits   one completed checkpoint in the HA store, at 1, 16 and 64 jobs: throughput, latency, records per commit
+  commits   one completed checkpoint in the HA store, at 1, 16 and 64 jobs in closed loops, and at 64 jobs with one
+            checkpoint every 200 ms each, which neither side is at its limit with: throughput, latency, records per commit,
+            processor time of server and client
   streams   idle JobManager streams: memory and CPU of the daemon for each
 
 Wall times are those of this machine at this moment; read the ratios, the operation counts and the CPU time of the
-server, which tells how many commits one core carries when the clients run elsewhere.
+server, which tells how many commits one core carries when the clients run elsewhere. In the closed loops of many jobs
+the clients take most of the machine. --ensemble 3: three ZooKeeper servers, of which a majority has to have each write;
+their processor time is that of all three.
 """
 import argparse
 import http.client
@@ -14,6 +18,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -34,52 +39,73 @@ def java_classes(work):
     return f"{out}:{path}"
 
 
-def commits(classes, work, kind, target, server, jobs, warm, seconds):
-    """server: the process id whose CPU time is counted, from start to end, warming up included."""
+def commits(classes, work, kind, target, servers, jobs, pace_ms, warm, seconds):
+    """servers: the process ids whose CPU time is counted while it is measured."""
     folder = tempfile.mkdtemp(prefix=f"{kind}-{jobs}-", dir=work)
     memory_folder = "/dev/shm" if os.path.isdir("/dev/shm") else work
-    with tempfile.TemporaryDirectory(prefix="holdfast-bench-", dir=memory_folder) as checkpoints:
-        before = cpu_seconds(server)
-        done = subprocess.run(["java", "-Xmx1g", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-                               "-cp", classes, "io.holdfast.flink.CommitBench", kind, target, folder, checkpoints,
-                               str(jobs), str(warm), str(seconds)], capture_output=True, text=True, timeout=600)
-        used = cpu_seconds(server) - before
-    if done.returncode != 0:
-        sys.exit(f"bench: {kind}, {jobs} jobs: {done.stderr[-2000:]}")
-    figures = json.loads(done.stdout.strip().splitlines()[-1])
-    figures["server_cpu_us"] = round(used * 1e6 / max(1, figures["all_commits"]), 1)
+    with tempfile.TemporaryDirectory(prefix="holdfast-bench-", dir=memory_folder) as checkpoints, \
+            tempfile.TemporaryFile("w+", dir=work) as errors:
+        command = ["java", "-Xmx1g", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", classes,
+                   "io.holdfast.flink.CommitBench", kind, target, folder, checkpoints, str(jobs), str(warm), str(seconds),
+                   str(pace_ms)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as client:
+            killer = threading.Timer(600, client.kill)
+            killer.start()
+            begin, figures = 0, None
+            for line in client.stdout:
+                used = sum(map(cpu_seconds, servers))
+                if line.startswith("measuring"):
+                    begin = used
+                elif line.startswith("{"):
+                    figures = json.loads(line)
+                    figures["server_cpu_us"] = round((used - begin) * 1e6 / figures["commits"], 1)
+            killer.cancel()
+        errors.seek(0)
+        if client.returncode != 0 or figures is None:
+            sys.exit(f"bench: {kind}, {jobs} jobs: {errors.read()[-2000:]}")
     return figures
 
 
-def bench_commits(work, warm, seconds):
+#: Jobs, and milliseconds between two checkpoints of one; 0: the next follows at once.
+POINTS = ((1, 0), (16, 0), (64, 0), (64, 200))
+
+
+def point(daemon, peer, classes, work, jobs, pace_ms, warm, seconds):
+    before = daemon.call("GET", "/v1/status")[1]
+    ours = commits(classes, work, "holdfast", f"http://127.0.0.1:{daemon.port}", [daemon.process.pid], jobs, pace_ms, warm,
+                   seconds)
+    after = daemon.call("GET", "/v1/status")[1]
+    records = after["records_written"] - before["records_written"]
+    transactions = after["txns_written"] - before["txns_written"]
+    theirs = commits(classes, work, "zookeeper", peer.quorum, [m.process.pid for m in peer.members], jobs, pace_ms, warm,
+                     seconds)
+    return {"jobs": jobs, "pace_ms": pace_ms, "holdfast": ours, "zookeeper": theirs,
+            "latency_p50_ratio": round(ours["p50_ms"] / theirs["p50_ms"], 3),
+            "throughput_ratio": round(ours["per_second"] / theirs["per_second"], 2),
+            "server_cpu_ratio": round(ours["server_cpu_us"] / theirs["server_cpu_us"], 3),
+            "client_cpu_ratio": round(ours["client_cpu_us"] / theirs["client_cpu_us"], 3),
+            "records_per_commit": round(records / max(1, transactions), 3)}
+
+
+def bench_commits(work, ensemble, warm, seconds):
     classes = java_classes(work)
-    result = {}
-    peer = zookeeper.ZooKeeper(work).start()
+    result = []
+    peer = zookeeper.Ensemble(work, ensemble, tick_ms=2000, java_flags=()).start()
     try:
         with Daemon() as daemon:
-            for jobs in (1, 16, 64):
-                before = daemon.call("GET", "/v1/status")[1]
-                ours = commits(classes, work, "holdfast", f"http://127.0.0.1:{daemon.port}", daemon.process.pid, jobs, warm,
-                               seconds)
-                after = daemon.call("GET", "/v1/status")[1]
-                records = after["records_written"] - before["records_written"]
-                transactions = after["txns_written"] - before["txns_written"]
-                theirs = commits(classes, work, "zookeeper", f"127.0.0.1:{peer.port}", peer.process.pid, jobs, warm,
-                                 seconds)
-                result[str(jobs)] = {
-                    "holdfast": ours, "zookeeper": theirs,
-                    "latency_p50_ratio": round(ours["p50_ms"] / theirs["p50_ms"], 3),
-                    "throughput_ratio": round(ours["per_second"] / theirs["per_second"], 2),
-                    "server_cpu_ratio": round(ours["server_cpu_us"] / theirs["server_cpu_us"], 3),
-                    "records_per_commit": round(records / max(1, transactions), 3)}
-                print(f"{jobs:3} job(s): Holdfast {ours['per_second']:8.0f}/s p50 {ours['p50_ms']:7.2f} ms p99 "
-                      f"{ours['p99_ms']:7.2f} ms | ZooKeeper {theirs['per_second']:8.0f}/s p50 {theirs['p50_ms']:7.2f} ms "
-                      f"p99 {theirs['p99_ms']:7.2f} ms | latency x{result[str(jobs)]['latency_p50_ratio']}, throughput "
-                      f"x{result[str(jobs)]['throughput_ratio']}, server CPU {ours['server_cpu_us']} against "
-                      f"{theirs['server_cpu_us']} us/commit, {result[str(jobs)]['records_per_commit']} records/commit",
-                      flush=True)
+            for jobs, pace_ms in POINTS:
+                figures = point(daemon, peer, classes, work, jobs, pace_ms, warm, seconds)
+                result.append(figures)
+                print(f"{jobs:3} job(s)" + (f", each {pace_ms} ms" if pace_ms else "") + ":", flush=True)
+                for name in ("holdfast", "zookeeper"):
+                    side = figures[name]
+                    print(f"    {name:9} {side['per_second']:8.0f}/s  p50 {side['p50_ms']:7.2f} ms  p99 {side['p99_ms']:7.2f} ms"
+                          f"  server {side['server_cpu_us']:6.0f} us/commit  client {side['client_cpu_us']:6.0f} us/commit",
+                          flush=True)
+                print(f"    latency x{figures['latency_p50_ratio']}, throughput x{figures['throughput_ratio']}, server CPU "
+                      f"x{figures['server_cpu_ratio']}, {figures['records_per_commit']} records/commit", flush=True)
     finally:
-        peer.process.kill()
+        peer.stop()
     return result
 
 
@@ -133,9 +159,11 @@ def main():
     parser.add_argument("--json", metavar="FILE", help="write the figures to FILE")
     parser.add_argument("--seconds", type=int, default=6, help="measured time of each point (default 6)")
     parser.add_argument("--streams", type=int, default=10000)
+    parser.add_argument("--ensemble", type=int, default=1, metavar="N", help="ZooKeeper servers (default 1)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="holdfast-bench-") as work:
-        result = {"commits": bench_commits(Path(work), 3, options.seconds),
+        result = {"ensemble": options.ensemble, "load_before": round(os.getloadavg()[0], 1),
+                  "commits": bench_commits(Path(work), options.ensemble, 5, options.seconds),
                   "idle": bench_streams(options.streams, options.seconds)}
     if options.json:
         Path(options.json).write_text(json.dumps(result, indent=2) + "\n", "utf-8")

@@ -59,7 +59,7 @@ class Member:
         lines += [f"server.{m.number}=127.0.0.1:{m.peer_port}:{m.vote_port}" for m in self.ensemble.members]
         conf = self.work / "zoo.cfg"
         conf.write_text("\n".join(lines) + "\n", "utf-8")
-        self.process = Process(f"zookeeper-{self.number}", _java_command(self.work, conf, "-XX:TieredStopAtLevel=1"),
+        self.process = Process(f"zookeeper-{self.number}", _java_command(self.work, conf, *self.ensemble.java_flags),
                                self.work / "zookeeper.log", self.ensemble.env)
 
     def mode(self):
@@ -81,11 +81,12 @@ class Member:
 class Ensemble:
     """count servers that elect a leader among themselves."""
 
-    def __init__(self, work, count=3, tick_ms=1000, extra=(), env=None):
+    def __init__(self, work, count=3, tick_ms=1000, extra=(), env=None, java_flags=("-XX:TieredStopAtLevel=1",)):
         self.work = Path(work) / "ensemble"
         self.tick_ms = tick_ms
         self.extra = list(extra)  # more lines for zoo.cfg
         self.env = env
+        self.java_flags = java_flags
         self.members = [Member(self, number + 1) for number in range(count)]
 
     @property
