@@ -43,6 +43,7 @@ struct daemon {
     uv_signal_t interrupt;
     struct hf_blob_req req; /* start-up */
     struct hf_buf start_bytes;
+    bool marked_again;
     bool leads;
     bool stopping;
     bool listening;
@@ -757,7 +758,7 @@ static void mark_created(struct hf_blob_req *req, enum hf_status status)
 {
     struct daemon *d = req->arg;
 
-    if (status == HF_OK || status == HF_EXISTS)
+    if (status == HF_OK || status == HF_EXISTS || status == HF_UNKNOWN)
         hf_blob_read(d->blob, &d->req, HF_STORE_META_NAME, 0, 0, 4096, mark_read);
     else
         start_failed(d, status, "store", req->error.text);
@@ -771,6 +772,12 @@ static void mark_listed(struct hf_blob_req *req, enum hf_status status)
 
     if (status != HF_OK) {
         start_failed(d, status, "store", req->error.text);
+        return;
+    }
+    if (req->entry_count > 0 && !d->marked_again) {
+        /* Another replica may have made the store after our look at its mark. */
+        d->marked_again = true;
+        hf_blob_read(d->blob, &d->req, HF_STORE_META_NAME, 0, 0, 4096, mark_read);
         return;
     }
     if (req->entry_count > 0) {
