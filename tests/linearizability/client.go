@@ -74,6 +74,8 @@ type caller struct {
 	link   *link
 	reader *bufio.Reader
 	faults float64 // share of the requests
+	// Stays where it is, whatever it is told: who once led and was paused or cut off must not answer from memory.
+	stubborn bool
 }
 
 func (c *caller) hangUp() {
@@ -85,11 +87,17 @@ func (c *caller) hangUp() {
 
 func (c *caller) nextEndpoint() {
 	c.hangUp()
+	if c.stubborn {
+		return
+	}
 	c.at = (c.at + 1) % len(c.world.daemons)
 }
 
 // follow goes to the leader that a NOT_LEADER names.
 func (c *caller) follow(leader string) {
+	if c.stubborn {
+		return
+	}
 	for i, d := range c.world.daemons {
 		if d.listen == leader && i != c.at {
 			c.hangUp()

@@ -70,6 +70,7 @@ func (c *cluster) run() bool {
 	}
 	for i := 0; i < readers; i++ {
 		r := w.caller(w.faultShare / 2)
+		r.stubborn = i > 0
 		all.Add(1)
 		go func() {
 			defer all.Done()
@@ -78,7 +79,8 @@ func (c *cluster) run() bool {
 				r.read(c.history, []string{"j1", "j2"}[r.dice.Intn(jobs)], r.dice.Intn(10))
 				w.pause(time.Duration(float64(w.pace) * r.dice.ExpFloat64()))
 				if r.dice.Intn(200) == 0 {
-					r.nextEndpoint() // a replica that does not lead says so
+					r.hangUp()
+					r.at = r.dice.Intn(len(w.daemons)) // a replica that does not lead says so
 				}
 			}
 		}()

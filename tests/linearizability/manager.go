@@ -283,6 +283,10 @@ func (m *manager) run() {
 		if time.Now().After(m.renewAt) {
 			m.renew()
 		}
+		if m.dice.Intn(30) == 0 { // perhaps one that led until a moment ago, and still thinks so
+			m.hangUp()
+			m.at = m.dice.Intn(len(m.world.daemons))
+		}
 		m.act()
 		m.nap()
 	}
