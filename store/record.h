@@ -42,7 +42,7 @@ struct hf_record {
     struct hf_id store_id;
     struct hf_position at;
     struct hf_id nonce;    /* of the takeover attempt that wrote it */
-    struct hf_hash before; /* hash of the record before it on the history */
+    struct hf_hash before; /* hash of the record before it on the history; a seal's may differ */
     struct hf_bytes body;  /* borrowed */
     struct hf_hash hash;   /* of this record, header and body */
 };

@@ -7,6 +7,64 @@ void election_start(void)
 {
     sim->election = sim_alloc(sizeof *sim->election);
     sim->election->holder = -1;
+    sim->election->favourite = -1;
+    sim->election->next_favourite = -1;
+}
+
+/* The lease moves away from its holder and comes back soon after. */
+static void swap_begin(struct election *e, int from)
+{
+    e->favourite = (from + 1 + (int)roll(REPLICAS - 1)) % REPLICAS;
+    e->next_favourite = from;
+    e->favoured_until_us = sim->now_us + 300000 + roll(800000);
+}
+
+static bool favours(struct election *e, int r)
+{
+    if (e->favourite >= 0 && e->favoured_until_us <= sim->now_us) {
+        e->favourite = e->next_favourite;
+        e->next_favourite = -1;
+        e->favoured_until_us = sim->now_us + 2000000;
+    }
+    return e->favourite < 0 || e->favourite == r;
+}
+
+static bool is_free(const struct election *e)
+{
+    return e->holder < 0 || e->expires_us <= sim->now_us;
+}
+
+static void give(struct election *e, int r)
+{
+    if (e->holder != r || is_free(e))
+        e->reign_of[r] = ++e->reigns;
+    e->holder = r;
+    e->expires_us = sim->now_us + sim->profile.lease_us;
+    e->ends_us[r] = e->expires_us;
+}
+
+/* True: the replica is told that it leads; *out_valid: and for how long. */
+static bool decide(struct election *e, int r, bool *out_valid)
+{
+    *out_valid = true;
+    if (e->none_until_us > sim->now_us && e->holder != r)
+        return false;
+    if (!favours(e, r))
+        return false;
+    if (e->holder == r || is_free(e)) {
+        give(e, r);
+        return true;
+    }
+    if (fault(FAULT_ELECTION_FALSE_GRANT)) { /* told so, without any time of its own */
+        e->reign_of[r] = ++e->reigns;
+        *out_valid = false;
+        return true;
+    }
+    if (!fault(FAULT_ELECTION_TWO))
+        return false;
+    e->reign_of[r] = ++e->reigns;
+    e->ends_us[r] = sim->now_us + sim->profile.lease_us;
+    return true;
 }
 
 /* A campaign call of a replica: takes the lease when it is free, renews its own. */
@@ -14,9 +72,8 @@ void election_arrives(const struct event *ev)
 {
     struct election *e = sim->election;
     int r = (int)ev->number;
-    const uint64_t *sent_ms = ev->data;
-    uint64_t valid_ms = *sent_ms + sim->profile.lease_us * 7 / 10000;
-    bool granted = false;
+    struct campaign *campaign = ev->data;
+    bool valid;
 
     if (fault(FAULT_ELECTION_NONE))
         e->none_until_us = sim->now_us + roll(6000000);
@@ -25,25 +82,24 @@ void election_arrives(const struct event *ev)
         if (e->expires_us > e->none_until_us)
             e->none_until_us = e->expires_us;
     }
-    if (e->none_until_us > sim->now_us && e->holder != r) {
-        granted = false;
-    } else if (e->holder == r || e->holder < 0 || e->expires_us <= sim->now_us) {
-        e->holder = r;
-        e->expires_us = sim->now_us + sim->profile.lease_us;
-        e->ends_us[r] = e->expires_us;
-        granted = true;
-    } else if (fault(FAULT_ELECTION_FALSE_GRANT)) {
-        granted = true; /* told so, without any time of its own */
-        valid_ms = 0;
-    } else if (fault(FAULT_ELECTION_TWO)) {
-        granted = true;
-        e->ends_us[r] = sim->now_us + sim->profile.lease_us;
-    }
-    if (!granted)
-        valid_ms = 0;
+    if (e->holder == r && e->favourite < 0 && fault(FAULT_ELECTION_SWAP))
+        swap_begin(e, r);
+    campaign->granted = decide(e, r, &valid);
+    campaign->valid_until_ms =
+        campaign->granted && valid ? campaign->sent_ms + sim->profile.lease_us * 7 / 10000 : 0;
+    campaign->reign = e->reign_of[r];
     if (sim->replicas[r] == NULL || !reaches(SERVICE_ELECTION, r))
         return;
-    event_in(latency(sim->profile.net_us), EV_CAMPAIGN_ANSWERED, r, granted ? e : NULL, valid_ms);
+    event_in(latency(sim->profile.net_us), EV_CAMPAIGN_ANSWERED, r, campaign, 0);
+}
+
+void election_returned(int replica)
+{
+    struct election *e = sim->election;
+
+    e->ends_us[replica] = 0;
+    if (e->holder == replica)
+        e->holder = -1;
 }
 
 /* A standby sees that the leader's address refuses connections, and takes its lease from it. */

@@ -595,9 +595,30 @@ static void campaign(struct replica *r)
         return;
     if (!reaches(r->index, SERVICE_ELECTION))
         return;
-    uint64_t *sent = sim_alloc(sizeof *sent);
-    *sent = now_ms(r);
-    event_in(latency(sim->profile.net_us), EV_CAMPAIGN_ARRIVES, WORLD, sent, (uint64_t)r->index);
+    struct campaign *campaign = sim_alloc(sizeof *campaign);
+    campaign->sent_ms = now_ms(r);
+    event_in(latency(sim->profile.net_us), EV_CAMPAIGN_ARRIVES, WORLD, campaign,
+             (uint64_t)r->index);
+}
+
+static void campaign_answered(struct replica *r, const struct campaign *campaign)
+{
+    if (campaign->sent_ms < r->answered_ms)
+        return; /* the backends have one call under way at a time */
+    r->answered_ms = campaign->sent_ms;
+    if (r->holds && (!campaign->granted || campaign->reign != r->reign)) {
+        r->valid_until_ms = 0;
+        lost(r);
+        if (r->crash)
+            return;
+    }
+    if (!campaign->granted) {
+        election_returned(r->index);
+        return;
+    }
+    r->reign = campaign->reign;
+    r->valid_until_ms = campaign->valid_until_ms;
+    granted(r);
 }
 
 /* ------------------------------------------------------------------------ life of a process */
@@ -809,11 +830,7 @@ void replica_event(int index, const struct event *ev)
     case EV_CAMPAIGN_ANSWERED:
         if (r->pauses)
             break;
-        r->valid_until_ms = ev->number;
-        if (ev->data != NULL)
-            granted(r);
-        else
-            lost(r);
+        campaign_answered(r, ev->data);
         break;
     case EV_STEP_DOWN:
         if (!r->pauses)

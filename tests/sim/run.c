@@ -46,6 +46,7 @@ static const uint32_t usual[FAULT_COUNT] = {
     [FAULT_ELECTION_NONE] = 1200,
     [FAULT_ELECTION_TAKEN] = 1500,
     [FAULT_NEW_LEADER_DIES] = 3000,
+    [FAULT_ELECTION_SWAP] = 1500,
     [FAULT_STEP_DOWN] = 300,
     [FAULT_LIST_SLOW] = 2000,
     [FAULT_WRONG_DEPOSE] = 250,
@@ -74,8 +75,8 @@ static const uint64_t of_class[CLASS_COUNT] = {
                         KIND(CREATE_TWICE) | KIND(CLIENT_DIES) | KIND(OUT_OF_MEMORY) | KIND(SLOW),
     [CLASS_ELECTIONS] = KIND(ELECTION_FALSE_GRANT) | KIND(ELECTION_TWO) | KIND(ELECTION_NONE) |
                         KIND(ELECTION_TAKEN) | KIND(WRONG_DEPOSE) | KIND(PAUSE) | KIND(PARTITION) |
-                        KIND(NEW_LEADER_DIES) | KIND(STEP_DOWN) | KIND(CREATE_LATE) |
-                        KIND(CREATE_LOST) | KIND(ANSWER_LOST) | KIND(SLOW),
+                        KIND(NEW_LEADER_DIES) | KIND(STEP_DOWN) | KIND(ELECTION_SWAP) |
+                        KIND(CREATE_LATE) | KIND(CREATE_LOST) | KIND(ANSWER_LOST) | KIND(SLOW),
     [CLASS_NETWORK] = KIND(PARTITION) | KIND(REQUEST_LOST) | KIND(REPLY_LOST) |
                       KIND(REQUEST_TWICE) | KIND(NET_SLOW) | KIND(STREAM_CUT) | KIND(CLIENT_DIES) |
                       KIND(CLIENT_CLOSES) | KIND(CLIENT_PAUSE) | KIND(ZOMBIE) | KIND(FORGED) |
@@ -105,6 +106,14 @@ static void profile_takeovers(struct profile *p)
     p->readers = 30;
     if (chance(50))
         p->page = 2 + roll(3);
+    if (chance(50))
+        return;
+    /* All believe so at once and see the log as it was before it was first cut. */
+    p->rate[FAULT_ELECTION_FALSE_GRANT] = 50000;
+    p->rate[FAULT_LIST_SLOW] = 50000;
+    p->rate[FAULT_SLOW] = 0;
+    p->journal.snapshot_records = 2;
+    p->page = 1000;
 }
 
 static void profile_draw(struct profile *p, uint64_t seed)

@@ -76,6 +76,7 @@ enum {
     X(ELECTION_TAKEN, "a lease is taken from its holder")                          \
     X(NEW_LEADER_DIES, "a replica is killed as soon as it leads")                  \
     X(STEP_DOWN, "the leader is asked to step down")                               \
+    X(ELECTION_SWAP, "a lease goes to another replica for a moment, and back")     \
     X(WRONG_DEPOSE, "a living leader is taken for dead")                           \
     X(REQUEST_LOST, "a client's request is lost")                                  \
     X(REPLY_LOST, "the answer to a client is lost")                                \
@@ -501,6 +502,8 @@ struct replica {
     bool holds;
     bool elected;
     bool pauses; /* has stepped down on request */
+    uint64_t reign;
+    uint64_t answered_ms; /* when the last call that was answered was sent */
     bool lease_counts;
     bool proof_is_later;
     bool proving;
@@ -555,6 +558,11 @@ struct election {
     int holder; /* -1: none */
     uint64_t expires_us;
     uint64_t none_until_us;
+    uint64_t reigns; /* how often it was given to one who did not have it */
+    uint64_t reign_of[REPLICAS];
+    int favourite; /* the only one who can get it now; -1: anybody */
+    int next_favourite;
+    uint64_t favoured_until_us;
     uint64_t ends_us[REPLICAS]; /* of the leases that were given; 0 when the process is gone */
     /* Somebody took over within the lease of another: promises of time cannot hold. */
     bool unsound;
@@ -562,6 +570,16 @@ struct election {
 void election_start(void);
 void election_arrives(const struct event *ev);
 void election_died(int replica);
+/* It has been told that it lost its lease. */
+void election_returned(int replica);
+
+/* The answer to a campaign. */
+struct campaign {
+    uint64_t sent_ms;
+    uint64_t valid_until_ms;
+    uint64_t reign; /* the same as before: renewed */
+    bool granted;
+};
 void election_took_over(int replica);
 
 /* -------------------------------------------------------------------------- clients */

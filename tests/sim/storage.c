@@ -381,15 +381,15 @@ static bool forge_record(struct object *o)
     hf_buf_init(&out, HF_RECORD_SIZE_MAX);
     hf_buf_init(&body, HF_RECORD_SIZE_MAX);
     bool data = record.kind == HF_RECORD_DATA;
-    switch (roll(data ? 6 : 3)) {
+    switch (roll(data ? 6 : 2)) { /* a seal need not follow what is before it */
     case 0:
         record.store_id.bytes[3] ^= 1;
         break;
     case 1:
-        record.before.bytes[5] ^= 1;
+        record.at.index++;
         break;
     case 2:
-        record.at.index++;
+        record.before.bytes[5] ^= 1;
         break;
     case 3:
         record.nonce.bytes[7] ^= 1;

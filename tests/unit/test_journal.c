@@ -672,6 +672,47 @@ HF_TEST(journal, a_stale_candidate_that_follows_another_starts_anew_and_cries_no
     world_end();
 }
 
+/* As before, but while the leader goes on: the second of the two seals the first slot of the next
+ * epoch, of which it thinks otherwise than those who come there later. */
+HF_TEST(journal, a_seal_by_one_who_saw_a_cut_log_ends_an_epoch_and_nothing_else)
+{
+    char first[HF_LOG_NAME_SIZE];
+    char next[HF_LOG_NAME_SIZE];
+
+    hf_log_name((struct hf_position){1, 1}, first);
+    hf_log_name((struct hf_position){2, 1}, next);
+    world_start(7, 0);
+    lead_alone(0);
+    for (int r = 1; r < REPLICAS; r++) {
+        elect(r, true);
+        while (land_one_of(r, HF_CALL_LIST, false))
+            ;
+    }
+    for (int i = 0; i < 100; i++) {
+        submit(0);
+        while (land_one_of(0, HF_CALL_LIST, true))
+            ;
+    }
+    cr_assert_null(object_find(first), "the log was not cut");
+    for (int i = 0; i < 1000 && object_find(first) == NULL; i++)
+        cr_assert(land_one_of(1, HF_CALL_LIST, true));
+    elect(1, false);
+    for (int i = 0; i < 1000 && object_find(next) == NULL; i++)
+        cr_assert(land_one_of(2, HF_CALL_LIST, true));
+    elect(2, false);
+    submit(0);
+    while (land_one_of(0, HF_CALL_LIST, true))
+        ;
+    cr_assert_eq(world->answers[100], HF_OK, "the leader's own epoch is not touched");
+    elect(0, false);
+    lead_alone(1);
+    cr_assert_not(world->halted, "%s", world->why.text);
+    cr_assert_eq(hf_journal_state(world->replicas[1]), HF_JOURNAL_LEADING);
+    drain();
+    check_history(7);
+    world_end();
+}
+
 HF_TEST(journal, a_paused_leader_gets_nothing_acknowledged_after_its_successor_opened)
 {
     world_start(4, 0);
