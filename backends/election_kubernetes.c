@@ -434,7 +434,7 @@ static void call_conflict(struct election *e, uint64_t now)
     if (now - e->conflict_ms > 5 * e->retry_period_ms)
         e->conflicts = 0;
     e->conflict_ms = now;
-    pause_ms = e->conflicts == 0 ? 0 : jitter(CONFLICT_MS << e->conflicts, 100);
+    pause_ms = e->conflicts == 0 ? 0 : jitter((uint64_t)CONFLICT_MS << e->conflicts, 100);
     if (e->conflicts < 16)
         e->conflicts++;
     e->must_read = true;
