@@ -608,8 +608,11 @@ static void easy_set(CURL *easy, struct transfer *t)
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->text);
     curl_easy_setopt(easy, CURLOPT_USERAGENT,
                      client->user_agent != NULL ? client->user_agent : "holdfast/" HF_VERSION);
-    if (client->proxy != NULL)
+    if (client->proxy != NULL) {
         curl_easy_setopt(easy, CURLOPT_PROXY, client->proxy);
+        curl_easy_setopt(easy, CURLOPT_NOPROXY,
+                         ""); /* one that is named is used, whatever no_proxy says */
+    }
     if (request->negotiate) {
         curl_easy_setopt(easy, CURLOPT_HTTPAUTH, (long)CURLAUTH_NEGOTIATE);
         curl_easy_setopt(easy, CURLOPT_USERPWD, ":");

@@ -53,7 +53,8 @@ struct hf_http_client_options {
     const char *key_file;     /* ... and its key; PEM */
     struct hf_bytes cert_pem; /* the same as PEM text, go before the files */
     struct hf_bytes key_pem;
-    const char *proxy;      /* URL; "" none; NULL: what https_proxy, http_proxy and no_proxy say */
+    /* URL, used for all hosts; "" none; NULL: what https_proxy, http_proxy and no_proxy say */
+    const char *proxy;
     const char *user_agent; /* NULL: holdfast/VERSION */
 };
 

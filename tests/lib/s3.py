@@ -44,10 +44,11 @@ class S3:
     secret_key = "holdfast-secret"
     bucket = BUCKET
 
-    def __init__(self, work, tls=None):
+    def __init__(self, work, tls=None, virtual_domain=None):
         self.work = Path(work) / "s3"
         self.port = free_port()
         self.tls = tls  # (certificate, key)
+        self.virtual_domain = virtual_domain  # buckets are served as BUCKET.DOMAIN as well
         self.process = None
 
     @property
@@ -56,14 +57,18 @@ class S3:
 
     def start(self):
         store = self.work / "store"
-        (store / self.bucket).mkdir(parents=True, exist_ok=True)
+        self.start_bucket(self.bucket)
         certificate = ["--cert", self.tls[0], "--key", self.tls[1]] if self.tls else []
+        domain = ["--virtual-domain", f"{self.virtual_domain}:{self.port}"] if self.virtual_domain else []
         self.process = Process("versitygw", [versitygw(), "--port", f"127.0.0.1:{self.port}", "--region", REGION,
-                                             "--keep-alive", "--quiet", *certificate, "posix", store],
+                                             "--keep-alive", "--quiet", *certificate, *domain, "posix", store],
                                self.work / "versitygw.log",
                                {"ROOT_ACCESS_KEY": self.access_key, "ROOT_SECRET_KEY": self.secret_key}).start()
         self.wait_ready()
         return self
+
+    def start_bucket(self, name):
+        (self.work / "store" / name).mkdir(parents=True, exist_ok=True)
 
     def wait_ready(self):
         def serving():
