@@ -48,10 +48,10 @@ SUITES = [
     Suite("contract", "contract, S3", "full", "release", "criterion", 300,
           script("tests/contract/store.py", "--store", "s3"), ["tests/contract/store.py"],
           "the same cases on a real S3 server"),
-    Suite("contract", "contract, OSS", "full", "release", "criterion", 120,
+    Suite("contract", "contract, OSS", "full", "release", "criterion", 300,
           script("tests/contract/store.py", "--store", "oss"), ["tests/contract/store.py", "tests/lib/oss.py"],
           "the same on OSS by its own protocol, signatures 4 and 1, beside a strict server of ours"),
-    Suite("oss", "OSS, vendor's client and daemon", "full", "release", "unittest", 180,
+    Suite("oss", "OSS, vendor's client and daemon", "full", "release", "unittest", 300,
           script("tests/contract/oss.py"), ["tests/contract/oss.py", "tests/fixtures/oss/requirements.txt"],
           "our OSS server is what Aliyun's client takes for one; holdfastd on it survives lost answers, outages and "
           "expired keys, and refuses buckets and settings by name"),
