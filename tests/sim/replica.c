@@ -95,13 +95,34 @@ static void nested_submit(struct replica *r, struct hf_journal_event *ev)
         list_append(&r->effects.done, submission);
 }
 
+/* As the routes of rpc/ and own_submit of the daemon say. */
+static bool makes_room(enum op_kind kind)
+{
+    return kind == OP_EFFECT || kind == OP_STRIKE || kind == OP_PURGE || kind == OP_GRAPH_DELETE ||
+           kind == OP_CHECKPOINT_DELETE || kind == OP_DISCARDS || kind == OP_RESULT_CLEAN ||
+           kind == OP_JOB_CLEAN;
+}
+
+static const char *scope_of(const struct request *request)
+{
+    static struct hf_cluster_ref refs[CLUSTERS];
+
+    if (request->kind >= OP_EFFECT)
+        return "";
+    cluster_ref(request->cluster, &refs[request->cluster]);
+    return refs[request->cluster].path;
+}
+
 /* With a transaction, or a barrier that is answered `answer`. */
 void replica_submit(struct replica *r, struct task *task, bool write, enum hf_status answer)
 {
     uint64_t revision;
 
-    task->submission =
-        (struct hf_submission){.txn = write ? &task->txn : NULL, .answer = answer, .arg = task};
+    task->submission = (struct hf_submission){.txn = write ? &task->txn : NULL,
+                                              .answer = answer,
+                                              .makes_room = makes_room(task->request.kind),
+                                              .scope = scope_of(&task->request),
+                                              .arg = task};
     if (write)
         task_mark(task, r->index);
     if (task->has_op) {
@@ -146,6 +167,7 @@ static void calls_start(struct replica *r, struct hf_journal_effects *fx)
         memcpy(call->after, job->after, sizeof job->after);
         call->body = job->body;
         call->body_size = job->body_size;
+        call->vital = job->vital;
         if (job->kind == HF_CALL_SNAPSHOT) {
             struct hf_buf out;
             bool done = false;

@@ -325,6 +325,7 @@ struct call {
     uint8_t *body;
     size_t body_size;
     struct hf_snapshot_encoder snapshot;
+    bool vital;
     bool reading_back;               /* SNAPSHOT: its second half */
     bool ghost;                      /* a late copy: nobody waits for the answer */
     bool certain;                    /* the storage refuses for sure or does it: no late arrival */

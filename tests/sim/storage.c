@@ -43,9 +43,10 @@ struct object *storage_find(const char *name)
     return NULL;
 }
 
-static enum hf_status object_create(const char *name, const uint8_t *data, size_t size)
+/* A full store has some room left for what is vital. */
+static enum hf_status object_create(const char *name, const uint8_t *data, size_t size, bool vital)
 {
-    if (sim->storage->full_until_us > sim->now_us)
+    if (sim->storage->full_until_us > sim->now_us && !(vital && chance(70)))
         return HF_FULL;
     if (storage_find(name) != NULL)
         return HF_EXISTS;
@@ -211,7 +212,8 @@ static enum hf_status do_create(struct call *call)
         if (storage_find(call->name) == NULL)
             sim->counters->snapshots++;
     }
-    enum hf_status status = object_create(call->name, call->body, call->body_size);
+    enum hf_status status = object_create(call->name, call->body, call->body_size,
+                                          call->vital || call->kind == HF_CALL_SNAPSHOT);
     if (sim->profile.file_store || call->ghost)
         return status;
     if (status == HF_OK || status == HF_EXISTS) {
