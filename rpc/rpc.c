@@ -242,6 +242,7 @@ static void call_submit(struct hf_call *call, struct hf_txn *txn, enum hf_status
         (struct hf_submission){.txn = txn,
                                .answer = answer,
                                .makes_room = call->makes_room,
+                               .speaks_of_pending = call->submission.speaks_of_pending,
                                .scope = call->ref.path[0] != '\0' ? call->ref.path : NULL,
                                .arg = &call->done};
     call->submitted = true;
@@ -265,12 +266,14 @@ void hf_call_commit(struct hf_call *call, enum hf_status status)
         return;
     }
     bool write = status == HF_OK && call->txn.op_count > 0;
+    call->submission.speaks_of_pending = !write;
     call_submit(call, write ? &call->txn : NULL, status);
 }
 
 void hf_call_read(struct hf_call *call, void (*then)(struct hf_call *call))
 {
     call->then = then;
+    call->submission.speaks_of_pending = false;
     call_submit(call, NULL, HF_OK);
 }
 

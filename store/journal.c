@@ -1164,7 +1164,8 @@ static void proof_done(struct hf_journal *j, const struct hf_journal_event *ev,
     if (ev->status == HF_NOT_FOUND) {
         for (; j->proving > 0; j->proving--) {
             struct hf_submission *submission = hf_submission_list_take(&j->barriers);
-            submission->revision = j->confirmed_revision;
+            if (!submission->speaks_of_pending)
+                submission->revision = j->confirmed_revision;
             finish(j, submission, submission->answer, fx);
         }
         j->proof_backoff_ms = 0;

@@ -42,6 +42,9 @@ struct hf_submission {
      * full. Where a submission before it is refused for want of room, it is tried again by itself,
      * unless that one has the same scope, or none: then it may have been built on it. */
     bool makes_room;
+    /* A barrier whose answer was made of the pending state when it was submitted: its revision is that
+     * state's. A later one may not bear it out any more. */
+    bool speaks_of_pending;
     const char *scope;     /* NULL: none; borrowed */
     enum hf_status status; /* out */
     uint64_t revision;     /* out: of the transaction; of the state a barrier speaks of */

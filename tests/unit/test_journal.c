@@ -730,3 +730,31 @@ HF_TEST(journal, a_paused_leader_gets_nothing_acknowledged_after_its_successor_o
     check_history(4);
     world_end();
 }
+
+/* A write that finds its work done is answered so by the state that it was held against. */
+HF_TEST(journal, a_barrier_that_speaks_of_what_was_pending_keeps_its_revision)
+{
+    struct hf_submission of_pending = {
+        .answer = HF_OK, .status = HF_STATUS_COUNT, .speaks_of_pending = true};
+    struct hf_submission of_confirmed = {.answer = HF_OK, .status = HF_STATUS_COUNT};
+    struct hf_journal_event ask_first = {.kind = HF_JOURNAL_SUBMIT, .submit = &of_pending};
+    struct hf_journal_event ask_second = {.kind = HF_JOURNAL_SUBMIT, .submit = &of_confirmed};
+    uint64_t revision;
+
+    world_start(6, 0);
+    lead(0);
+    drain();
+    submit(0); /* is being written */
+    submit(0); /* waits, and goes into one record with what comes after it */
+    hf_journal_pending(world->replicas[0], &revision);
+    deliver(0, &ask_first);
+    deliver(0, &ask_second);
+    submit(0);
+    drain();
+    cr_assert_eq(of_pending.status, HF_OK);
+    cr_assert_eq(of_confirmed.status, HF_OK);
+    cr_assert_eq(of_pending.revision, revision);
+    cr_assert_eq(of_confirmed.revision, revision + 1);
+    check_history(6);
+    world_end();
+}
