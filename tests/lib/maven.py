@@ -40,27 +40,44 @@ def flink_lib(version):
 
 def hadoop_lib():
     """The folder with all jars of a NameNode and a DataNode, downloaded on first use."""
-    pom = FIXTURE.parent / "hadoop" / "pom.xml"
-    target = CACHE / f"hadoop-{_digest([pom])}"
+    return _fixture_lib("Hadoop", "hadoop")
+
+
+def kdc_lib():
+    """The folder with all jars of a Kerberos KDC, downloaded on first use."""
+    return _fixture_lib("a Kerberos KDC", "kdc")
+
+
+def _fixture_lib(what, name):
+    pom = FIXTURE.parent / name / "pom.xml"
+    target = CACHE / f"{name}-{_digest([pom])}"
     with cache_lock(target.name):
         if not target.is_dir():
-            with tempfile.TemporaryDirectory(dir=CACHE, prefix=".hadoop-") as scratch:
+            with tempfile.TemporaryDirectory(dir=CACHE, prefix=f".{name}-") as scratch:
                 lib = Path(scratch) / "lib"
-                _maven("Hadoop", pom, "package", f"-Dlib.dir={lib}")
+                _maven(what, pom, "package", f"-Dlib.dir={lib}")
                 lib.rename(target)
     return target
 
 
 def s3_plugin(version):
     """Flink's own file system for s3://, of a Flink version or of the next older one that it was published for."""
+    return _flink_jar("Flink's S3 plugin", "flink-s3-fs-hadoop", version)
+
+
+def kubernetes_jar(version):
+    """Flink's own high availability on Kubernetes, likewise."""
+    return _flink_jar("Flink on Kubernetes", "flink-kubernetes", version)
+
+
+def _flink_jar(what, artifact, version):
     version = {"1.20.5": "1.20.1"}.get(version, version)
-    target = CACHE / f"flink-s3-fs-hadoop-{version}.jar"
+    target = CACHE / f"{artifact}-{version}.jar"
     with cache_lock(target.name):
         if not target.is_file():
-            with tempfile.TemporaryDirectory(dir=CACHE, prefix=".s3-plugin-") as scratch:
-                _maven(f"Flink's S3 plugin {version}", None,
-                       "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy",
-                       f"-Dartifact=org.apache.flink:flink-s3-fs-hadoop:{version}", f"-DoutputDirectory={scratch}")
+            with tempfile.TemporaryDirectory(dir=CACHE, prefix=f".{artifact}-") as scratch:
+                _maven(f"{what} {version}", None, "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy",
+                       f"-Dartifact=org.apache.flink:{artifact}:{version}", f"-DoutputDirectory={scratch}")
                 shutil.move(Path(scratch) / target.name, target)
     return target
 
