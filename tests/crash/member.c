@@ -435,7 +435,15 @@ static bool payloads_are_there(struct recovered *r, struct member *m, struct hf_
     return true;
 }
 
-/* The new process has to lead, and a further transaction to be taken. */
+static uint64_t takeovers(const struct member *m)
+{
+    struct hf_journal_stats stats;
+
+    hf_journal_stats(hf_replica_journal(m->replica), &stats);
+    return stats.takeovers;
+}
+
+/* The new process has to lead, at the first attempt, and a further transaction to be taken. */
 static void recover(struct recovered *r, const char *folder)
 {
     const struct member_options options = {.workers = 1, .shared = recovers_shared};
@@ -448,6 +456,9 @@ static void recover(struct recovered *r, const char *folder)
         found_wrong(r, "tmp/ holds files after a start", 0);
     } else if (!member_elect(&m)) {
         snprintf(r->wrong, sizeof r->wrong, "does not lead: %.120s", m.why.text);
+    } else if (!recovers_shared && takeovers(&m) != 1) {
+        /* It met a seal that follows another one than stands there. */
+        snprintf(r->wrong, sizeof r->wrong, "leads after %" PRIu64 " attempts", takeovers(&m));
     } else if (state_is_one(r, hf_journal_confirmed(hf_replica_journal(m.replica), &revision)) &&
                payloads_are_there(r, &m,
                                   hf_journal_confirmed(hf_replica_journal(m.replica), &revision))) {

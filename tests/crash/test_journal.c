@@ -2,9 +2,9 @@
  * the file system: records, seals, snapshots and truncation, over several processes.
  *
  * Every state that a loss of power may leave (disk.h) is recovered by a new process, which has to
- * lead and to write. It must show every transaction that was acknowledged, or that a process before
- * it has shown; none that was refused; each once, in order, and nothing else (member.h); and every payload
- * that is referred to must be there. */
+ * lead at its first attempt, and to write. It must show every transaction that was acknowledged, or
+ * that a process before it has shown; none that was refused; each once, in order, and nothing else
+ * (member.h); and every payload that is referred to must be there. */
 #include "tests/crash/calls.h"
 #include "tests/crash/trial.h"
 #include "tests/lib/hf_test.h"
