@@ -499,6 +499,42 @@ HF_TEST(journal_edges, a_refusal_is_proven_and_waits_for_the_proof_before_it)
     stop();
 }
 
+/* What makes room stays when the storage is full, but not what leans on something that was refused. */
+HF_TEST(journal_edges, what_leans_on_something_refused_is_refused)
+{
+    static const char *const needs[] = {"/there", "/new"};
+    struct hf_submission makers[2];
+    struct hf_txn txns[2];
+
+    start();
+    event(HF_JOURNAL_ELECTED);
+    commit("/there");
+    odd(HF_CALL_CREATE, "log/", HF_FULL);
+    submit("/new", HF_BYTES_OF_STRING("x"));
+    submission.scope = "a";
+    for (int i = 0; i < 2; i++) {
+        struct hf_journal_event ev = {.kind = HF_JOURNAL_SUBMIT, .submit = &makers[i]};
+        hf_txn_init(&txns[i]);
+        hf_txn_compare_exists(&txns[i], needs[i], HF_CONFLICT);
+        hf_txn_delete(&txns[i], needs[i]);
+        makers[i] = (struct hf_submission){.txn = &txns[i],
+                                           .status = HF_STATUS_COUNT,
+                                           .makes_room = true,
+                                           .scope = i == 0 ? "b" : "c"};
+        step(&ev);
+    }
+    answer();
+    odd_name = NULL;
+    run();
+    cr_assert_eq(submission.status, HF_FULL);
+    cr_assert_eq(makers[0].status, HF_OK);
+    cr_assert_eq(makers[1].status, HF_FULL, "%s", hf_status_name(makers[1].status));
+    for (int i = 0; i < 2; i++)
+        hf_txn_release(&txns[i]);
+    hf_txn_release(&txn);
+    stop();
+}
+
 HF_TEST(journal_edges, a_snapshot_is_due_by_bytes_as_well)
 {
     struct hf_journal_stats stats;
