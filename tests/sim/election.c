@@ -36,6 +36,7 @@ static bool is_free(const struct election *e)
 
 static void give(struct election *e, int r)
 {
+    e->lied_until_us[r] = 0;
     if (e->holder != r || is_free(e))
         e->reign_of[r] = ++e->reigns;
     e->holder = r;
@@ -55,8 +56,13 @@ static bool decide(struct election *e, int r, bool *out_valid)
         give(e, r);
         return true;
     }
+    if (e->lied_until_us[r] > sim->now_us) {
+        *out_valid = false;
+        return true;
+    }
     if (fault(FAULT_ELECTION_FALSE_GRANT)) { /* told so, without any time of its own */
         e->reign_of[r] = ++e->reigns;
+        e->lied_until_us[r] = sim->now_us + roll(6000000);
         *out_valid = false;
         return true;
     }
@@ -108,6 +114,7 @@ void election_died(int replica)
     struct election *e = sim->election;
 
     e->ends_us[replica] = 0;
+    e->lied_until_us[replica] = 0;
     if (e->holder == replica && chance(70))
         e->holder = -1;
 }

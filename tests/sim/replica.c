@@ -667,6 +667,11 @@ static void observe(struct replica *r)
         sessions_load(r);
         replica_sessions_kick(r);
         replica_deletions_kick(r);
+        /* What a takeover builds on is put to the test soon after. */
+        for (int i = 0; i < 8; i++) {
+            if (fault(FAULT_POWER))
+                event_in(roll(300000), EV_POWER, WORLD, NULL, 0);
+        }
         if (fault(FAULT_NEW_LEADER_DIES))
             event_in(roll(400000), EV_DIE, r->index, NULL, 0);
     }

@@ -46,6 +46,7 @@ static const uint32_t usual[FAULT_COUNT] = {
     [FAULT_ELECTION_NONE] = 1200,
     [FAULT_ELECTION_TAKEN] = 1500,
     [FAULT_NEW_LEADER_DIES] = 3000,
+    [FAULT_CRASH_UNFLUSHED] = 700,
     [FAULT_ELECTION_SWAP] = 1500,
     [FAULT_STEP_DOWN] = 300,
     [FAULT_LIST_SLOW] = 2000,
@@ -84,8 +85,9 @@ static const uint64_t of_class[CLASS_COUNT] = {
                       KIND(WALL_JUMP) | KIND(CRASH),
     [CLASS_DAMAGE] = KIND(DAMAGE_BIT) | KIND(DAMAGE_CUT) | KIND(DAMAGE_FOREIGN) | KIND(CRASH) |
                      KIND(PAUSE) | KIND(ANSWER_LOST),
-    [CLASS_POWER] = KIND(POWER) | KIND(CRASH) | KIND(CRASH_AT_EFFECT) | KIND(PAUSE) | KIND(SLOW) |
-                    KIND(CALL_FAILED) | KIND(FULL) | KIND(ELECTION_FALSE_GRANT),
+    [CLASS_POWER] = KIND(CRASH_UNFLUSHED) | KIND(POWER) | KIND(CRASH) | KIND(CRASH_AT_EFFECT) |
+                    KIND(PAUSE) | KIND(SLOW) | KIND(CALL_FAILED) | KIND(FULL) |
+                    KIND(ELECTION_FALSE_GRANT),
     [CLASS_CLOCKS] = KIND(CLOCK_JUMP) | KIND(CLOCK_RATE) | KIND(WALL_JUMP) | KIND(PAUSE) |
                      KIND(PARTITION) | KIND(CRASH) | KIND(ELECTION_TAKEN) | KIND(CREATE_LATE),
     [CLASS_TAKEOVERS] = KIND(ELECTION_FALSE_GRANT) | KIND(ELECTION_TWO) | KIND(ELECTION_TAKEN) |
@@ -111,6 +113,7 @@ static void profile_takeovers(struct profile *p)
     /* All believe so at once and see the log as it was before it was first cut. */
     p->rate[FAULT_ELECTION_FALSE_GRANT] = 50000;
     p->rate[FAULT_LIST_SLOW] = 50000;
+    p->stale_lists = true;
     p->rate[FAULT_SLOW] = 0;
     p->journal.snapshot_records = 2;
     p->page = 1000;
@@ -251,6 +254,13 @@ static void damage_mischief(void)
         heal();
 }
 
+static void power(void)
+{
+    for (int i = 0; i < REPLICAS; i++)
+        replica_kill(i);
+    storage_power_cut();
+}
+
 static void mischief(void)
 {
     int r = (int)roll(REPLICAS);
@@ -268,11 +278,8 @@ static void mischief(void)
         sim->procs[r].paused_until_us = until(15000000);
     if (sim->replicas[r] != NULL && fault(FAULT_CRASH))
         replica_kill(r);
-    if (fault(FAULT_POWER)) {
-        for (int i = 0; i < REPLICAS; i++)
-            replica_kill(i);
-        storage_power_cut();
-    }
+    if (fault(FAULT_POWER))
+        power();
     if (sim->replicas[r] != NULL && sim->replicas[r]->leads && fault(FAULT_STEP_DOWN))
         event_in(0, EV_STEP_DOWN, r, NULL, 0);
     if (fault(FAULT_PARTITION))
@@ -376,6 +383,10 @@ static void dispatch(struct event *ev)
         break;
     case EV_MISCHIEF:
         mischief();
+        break;
+    case EV_POWER:
+        if (sim->faults_on)
+            power();
         break;
     case EV_HEAL:
         heal();

@@ -45,49 +45,50 @@ enum {
 
 /* ------------------------------------------------------------------------- faults */
 
-#define FAULT_TABLE(X)                                                             \
-    X(CREATE_LOST, "a create is lost on its way")                                  \
-    X(CREATE_LATE, "a create without an answer arrives much later")                \
-    X(CREATE_TWICE, "a create arrives a second time, later")                       \
-    X(ANSWER_LOST, "the answer to a create is lost")                               \
-    X(ANSWER_RESENT, "a create is sent again below us and answered EXISTS")        \
-    X(ANSWER_500, "a create is carried out and answered 500 or 409")               \
-    X(CALL_FAILED, "a read, list, remove or settle fails")                         \
-    X(REMOVE_LATE, "a remove arrives a second time, later")                        \
-    X(SLOW, "a storage call takes up to seconds")                                  \
-    X(LIST_SLOW, "what a list shows is seconds old when it comes")                 \
-    X(STORM, "the storage throttles for a while: 503")                             \
-    X(OUTAGE, "the storage does not answer for a while")                           \
-    X(FULL, "the storage is full for a while")                                     \
-    X(DAMAGE_BIT, "a stored object has a bit flipped")                             \
-    X(DAMAGE_CUT, "a stored object is cut")                                        \
-    X(DAMAGE_FOREIGN, "an object is replaced by a well-formed one that is not it") \
-    X(POWER, "the machine loses power: what was not flushed is gone")              \
-    X(CRASH, "a replica is killed")                                                \
-    X(CRASH_AT_EFFECT, "a replica is killed between two effects of one step")      \
-    X(PAUSE, "a replica stands still, then goes on with its calls in flight")      \
-    X(PARTITION, "two ends do not reach each other for a while")                   \
-    X(CLOCK_JUMP, "a clock jumps forward")                                         \
-    X(CLOCK_RATE, "a clock runs at another rate")                                  \
-    X(WALL_JUMP, "a wall clock jumps, either way")                                 \
-    X(ELECTION_FALSE_GRANT, "a replica is told that it leads and holds no lease")  \
-    X(ELECTION_TWO, "the election gives a second lease beside a valid one")        \
-    X(ELECTION_NONE, "the election elects nobody for a while")                     \
-    X(ELECTION_TAKEN, "a lease is taken from its holder")                          \
-    X(NEW_LEADER_DIES, "a replica is killed as soon as it leads")                  \
-    X(STEP_DOWN, "the leader is asked to step down")                               \
-    X(ELECTION_SWAP, "a lease goes to another replica for a moment, and back")     \
-    X(WRONG_DEPOSE, "a living leader is taken for dead")                           \
-    X(REQUEST_LOST, "a client's request is lost")                                  \
-    X(REPLY_LOST, "the answer to a client is lost")                                \
-    X(REQUEST_TWICE, "a client's request arrives a second time, later")            \
-    X(NET_SLOW, "a message takes up to seconds")                                   \
-    X(STREAM_CUT, "a stream's connection is cut; the server sees the peer close")  \
-    X(CLIENT_DIES, "a JobManager is killed")                                       \
-    X(CLIENT_CLOSES, "a JobManager closes its session")                            \
-    X(CLIENT_PAUSE, "a JobManager stands still for a while")                       \
-    X(ZOMBIE, "a JobManager goes on writing when its time is over")                \
-    X(FORGED, "a write carries a fence that is not its own")                       \
+#define FAULT_TABLE(X)                                                                   \
+    X(CREATE_LOST, "a create is lost on its way")                                        \
+    X(CREATE_LATE, "a create without an answer arrives much later")                      \
+    X(CREATE_TWICE, "a create arrives a second time, later")                             \
+    X(ANSWER_LOST, "the answer to a create is lost")                                     \
+    X(ANSWER_RESENT, "a create is sent again below us and answered EXISTS")              \
+    X(ANSWER_500, "a create is carried out and answered 500 or 409")                     \
+    X(CALL_FAILED, "a read, list, remove or settle fails")                               \
+    X(REMOVE_LATE, "a remove arrives a second time, later")                              \
+    X(SLOW, "a storage call takes up to seconds")                                        \
+    X(LIST_SLOW, "what a list shows is seconds old when it comes")                       \
+    X(STORM, "the storage throttles for a while: 503")                                   \
+    X(OUTAGE, "the storage does not answer for a while")                                 \
+    X(FULL, "the storage is full for a while")                                           \
+    X(DAMAGE_BIT, "a stored object has a bit flipped")                                   \
+    X(DAMAGE_CUT, "a stored object is cut")                                              \
+    X(DAMAGE_FOREIGN, "an object is replaced by a well-formed one that is not it")       \
+    X(POWER, "the machine loses power: what was not flushed is gone")                    \
+    X(CRASH, "a replica is killed")                                                      \
+    X(CRASH_UNFLUSHED, "a replica is killed when its object is visible and not flushed") \
+    X(CRASH_AT_EFFECT, "a replica is killed between two effects of one step")            \
+    X(PAUSE, "a replica stands still, then goes on with its calls in flight")            \
+    X(PARTITION, "two ends do not reach each other for a while")                         \
+    X(CLOCK_JUMP, "a clock jumps forward")                                               \
+    X(CLOCK_RATE, "a clock runs at another rate")                                        \
+    X(WALL_JUMP, "a wall clock jumps, either way")                                       \
+    X(ELECTION_FALSE_GRANT, "a replica is told that it leads and holds no lease")        \
+    X(ELECTION_TWO, "the election gives a second lease beside a valid one")              \
+    X(ELECTION_NONE, "the election elects nobody for a while")                           \
+    X(ELECTION_TAKEN, "a lease is taken from its holder")                                \
+    X(NEW_LEADER_DIES, "a replica is killed as soon as it leads")                        \
+    X(STEP_DOWN, "the leader is asked to step down")                                     \
+    X(ELECTION_SWAP, "a lease goes to another replica for a moment, and back")           \
+    X(WRONG_DEPOSE, "a living leader is taken for dead")                                 \
+    X(REQUEST_LOST, "a client's request is lost")                                        \
+    X(REPLY_LOST, "the answer to a client is lost")                                      \
+    X(REQUEST_TWICE, "a client's request arrives a second time, later")                  \
+    X(NET_SLOW, "a message takes up to seconds")                                         \
+    X(STREAM_CUT, "a stream's connection is cut; the server sees the peer close")        \
+    X(CLIENT_DIES, "a JobManager is killed")                                             \
+    X(CLIENT_CLOSES, "a JobManager closes its session")                                  \
+    X(CLIENT_PAUSE, "a JobManager stands still for a while")                             \
+    X(ZOMBIE, "a JobManager goes on writing when its time is over")                      \
+    X(FORGED, "a write carries a fence that is not its own")                             \
     X(OUT_OF_MEMORY, "an allocation of the core fails")
 
 enum fault {
@@ -145,6 +146,7 @@ struct profile {
     size_t page;
     uint64_t proof_period_ms;
     unsigned readers; /* percent of a client's turns in which somebody reads */
+    bool stale_lists; /* of those without a lease only */
     uint64_t call_us; /* typical storage latency */
     uint64_t net_us;
     uint64_t think_us; /* between two acts of a client */
@@ -185,6 +187,7 @@ enum event_kind {
     EV_CAMPAIGN,         /* a replica asks the election */
     EV_CAMPAIGN_ARRIVES, /* at the election */
     EV_CAMPAIGN_ANSWERED,
+    EV_POWER,
     EV_STEP_DOWN,
     EV_PAUSE_OVER,
     EV_DIE,
@@ -561,7 +564,8 @@ struct election {
     uint64_t none_until_us;
     uint64_t reigns; /* how often it was given to one who did not have it */
     uint64_t reign_of[REPLICAS];
-    int favourite; /* the only one who can get it now; -1: anybody */
+    uint64_t lied_until_us[REPLICAS]; /* told that it leads, with no lease */
+    int favourite;                    /* the only one who can get it now; -1: anybody */
     int next_favourite;
     uint64_t favoured_until_us;
     uint64_t ends_us[REPLICAS]; /* of the leases that were given; 0 when the process is gone */

@@ -240,7 +240,8 @@ void storage_arrives(struct call *call)
     switch (call->kind) {
     case HF_CALL_LIST:
         do_list(call);
-        if (fault(FAULT_LIST_SLOW))
+        if (!(sim->profile.stale_lists && sim->election->holder == call->replica) &&
+            fault(FAULT_LIST_SLOW))
             back += roll(4000000);
         break;
     case HF_CALL_LOAD:
@@ -267,6 +268,9 @@ void storage_arrives(struct call *call)
               call->ghost ? " (late)" : "", hf_status_name(call->status));
         break;
     }
+    if (sim->profile.file_store && call->kind == HF_CALL_CREATE && call->status == HF_OK &&
+        fault(FAULT_CRASH_UNFLUSHED))
+        event_in(0, EV_DIE, call->replica, NULL, 0);
     if (call->status == HF_UNKNOWN)
         back += roll(TIMEOUT_US);
     bool cut = !sim->profile.file_store && !reaches(SERVICE_STORE, call->replica);
