@@ -669,6 +669,10 @@ static void watch_done(struct hf_http_request *request, enum hf_status status)
             e->watch_pause_ms = WATCH_PAUSE_MS_MAX;
         e->watch_next_ms = now + jitter(e->watch_pause_ms, 50);
     }
+    if (status == HF_OK && request->code == 410) {
+        e->watch_version[0] = '\0';
+        e->must_read = true;
+    }
     /* Whether the server is away is found out by a call, and soon. */
     if (status != HF_OK && status != HF_CANCELED) {
         trouble_note(e, now);

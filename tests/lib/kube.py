@@ -68,7 +68,7 @@ def apiserver():
         if target.is_file():
             return target
         if not shutil.which("go"):
-            raise Failure("there is no go to build kube-apiserver with: apt-get install golang, 1.24 or later")
+            raise Failure("there is no go to build kube-apiserver with: install Go, 1.21 or later (it fetches the one it needs)")
         version = _version()
         print(f"building kube-apiserver {version}, once", file=sys.stderr, flush=True)
         about = "k8s.io/component-base/version"
@@ -81,7 +81,8 @@ def apiserver():
                                                               "-tags", "providerless", "-ldflags", flags, "-o", built, "."],
                                   log, cwd=MODULE, env={**os.environ, "GOFLAGS": "", "GOMAXPROCS": str(BUILD_JOBS)})
             if code:
-                raise Failure(f"kube-apiserver cannot be built; see {log}")
+                said = log.read_text("utf-8", "replace").strip().splitlines()
+                raise Failure(f"kube-apiserver cannot be built: {said[-1] if said else code}; see {log}")
             shutil.move(built, target)
     return target
 
