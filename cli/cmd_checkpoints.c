@@ -333,12 +333,12 @@ static enum hf_status on_found(void *arg, const struct hf_gc_entry *entry)
                             : problems > 0  ? "files missing or of another size"
                                             : "whole";
         json_array_append_new(
-            cat->list,
-            json_pack("{s:s, s:I, s:s, s:I, s:I, s:I, s:s, s:b, s:s}", "job", c->job, "id",
-                      (json_int_t)c->id, "type", v->type, "completed_ms",
-                      (json_int_t)at.modified_ms, "bytes", (json_int_t)(v->bytes + v->inline_bytes),
-                      "references", (json_int_t)v->references, "state", state, "pinned",
-                      is_pinned(c), "folder", c->folder));
+            cat->list, json_pack("{s:s, s:I, s:s, s:I, s:I, s:I, s:s, s:b, s:s}", "job", c->job,
+                                 "id", (json_int_t)c->id, "type", v->type, "completed_ms",
+                                 (json_int_t)at.modified_ms, "bytes",
+                                 (json_int_t)v->bytes + (json_int_t)v->inline_bytes, "references",
+                                 (json_int_t)v->references, "state", state, "pinned", is_pinned(c),
+                                 "folder", c->folder));
         json_decref(v->wrong);
     }
     hf_free(v);

@@ -34,7 +34,7 @@ __attribute__((format(printf, 2, 3))) static void violated(struct world *w, cons
 
 static void path_of(const struct checkpoint *c, enum file_kind kind, unsigned name, char out[128])
 {
-    static const char *const folders[] = {"shared", "shared", NULL, "taskowned", MERGED_FOLDER};
+    static const char *const folders[] = {"shared", "shared", NULL, "taskowned", (MERGED_FOLDER)};
     char chk[32];
 
     snprintf(chk, sizeof chk, "chk-%" PRIu64, c != NULL ? c->id : 0);

@@ -359,7 +359,7 @@ static void job_read(struct hf_keyspace ks, int cluster, int job, struct job_vie
     bool has_graph = hf_payload_get(ks, &ref, "graphs", id, &graph);
     out->offered = has_graph && !hf_payload_is_ended(ks, &ref, "graphs", id, &graph);
     if (hf_result_get(ks, &ref, "results", id, &result)) {
-        out->result = result.state;
+        out->result = (int)result.state;
         if (out->offered &&
             (result.state != HF_RESULT_TOMBSTONE || graph.create_revision < result.mod_revision))
             fail("I5 ended job offered", "job %s of cluster %d", id, cluster);

@@ -546,7 +546,7 @@ struct task *task_new(void (*done)(struct replica *r, struct task *task));
 void task_mark(struct task *task, int replica);
 
 void service_request(struct replica *r, const struct request *request);
-void service_peer_closed(struct replica *r, uint64_t stream);
+void service_peer_closed(struct replica *r, uint64_t id);
 void service_lost_lead(struct replica *r);
 /* Is there a stream of this session? */
 bool service_streams(struct replica *r, struct hf_owner session);

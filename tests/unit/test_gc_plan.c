@@ -149,7 +149,7 @@ HF_TEST(gc_plan, names_of_inline_state_are_no_files)
 
 HF_TEST(gc_plan, a_name_that_climbs_makes_the_checkpoint_unreadable)
 {
-    static const char *const bad[] = {"../shared/" UUID, "a/../../b", "..", "a/%2e%2e/b"};
+    static const char *const bad[] = {("../shared/" UUID), "a/../../b", "..", "a/%2e%2e/b"};
     struct hf_metadata_visitor visitor;
 
     start(HF_GC_ENDED, 0);
