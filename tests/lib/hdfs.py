@@ -1,10 +1,13 @@
-"""A real HDFS: one NameNode, or two of which one is active, and DataNodes, on loopback."""
+"""A real HDFS: one NameNode, or two of which one is active, and DataNodes, on loopback; with Kerberos on request."""
 import getpass
+import json
+import os
 import subprocess
 from pathlib import Path
 
 from . import http, maven
 from .failure import Failure, wait_until
+from .kerberos import REALM
 from .ports import free_port
 from .process import Process
 
@@ -20,38 +23,45 @@ log4j.appender.out.layout.ConversionPattern=%d{ISO8601} %-5p [%t] %c{1} - %m%n
 
 class NameNode(Process):
     def __init__(self, hdfs, number):
+        self.hdfs = hdfs
         self.id = f"nn{number}"
         self.rpc, self.http = free_port(), free_port()
-        self.url = f"http://127.0.0.1:{self.http}"
+        self.url = f"http://{hdfs.host}:{self.http}"
         own = [f"-Ddfs.ha.namenode.id={self.id}"] if hdfs.ha else []
         self.flags = own
         super().__init__(self.id, [], hdfs.work / f"{self.id}.log", hdfs.environment)
 
+    def _bean(self, name):
+        """What its JMX page says of itself; {} when it does not answer."""
+        beans = self.hdfs.get(f"{self.url}/jmx?qry=Hadoop:service=NameNode,name={name}").get("beans", [])
+        return beans[0] if beans else {}
+
     def state(self):
         """"active", "standby", or "" when it does not answer."""
-        code, answer = http.call("GET", self.url + "/jmx?qry=Hadoop:service=NameNode,name=NameNodeStatus", timeout=2)
-        beans = answer.get("beans", []) if code == 200 and isinstance(answer, dict) else []
-        return beans[0].get("State", "") if beans else ""
+        return self._bean("NameNodeStatus").get("State", "")
 
     def datanodes(self):
-        code, answer = http.call("GET", self.url + "/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState", timeout=2)
-        beans = answer.get("beans", []) if code == 200 and isinstance(answer, dict) else []
-        return beans[0].get("NumLiveDataNodes", 0) if beans else 0
+        return self._bean("FSNamesystemState").get("NumLiveDataNodes", 0)
 
 
 class Hdfs:
-    """namenodes 1 or 2 (a pair without automatic failover: activate() decides), and DataNodes."""
+    """namenodes 1 or 2 (a pair without automatic failover: activate() decides), and DataNodes.
 
-    def __init__(self, work, namenodes=1, datanodes=1):
+    kdc: a kerberos.Kdc with hdfs/localhost and HTTP/localhost in its keytab, which has to run before start().
+    """
+
+    def __init__(self, work, namenodes=1, datanodes=1, kdc=None):
         from .flink import java
         self.work = Path(work) / "hdfs"
+        self.kdc = kdc
+        self.host = "localhost" if kdc else "127.0.0.1"  # principals are of names
         self.conf = self.work / "conf"
         self.ha = namenodes > 1
         self.environment = {"HADOOP_CONF_DIR": str(self.conf)}
         for folder in ("webapps/hdfs", "webapps/datanode"):
             (self.conf / folder).mkdir(parents=True)
         self.namenodes = [NameNode(self, number + 1) for number in range(namenodes)]
-        self._java = [java(), *_OPTIONS, "-cp", f"{self.conf}:{maven.hadoop_lib()}/*"]
+        self._java = [java(), *_OPTIONS, *(kdc.java_options if kdc else ()), "-cp", f"{self.conf}:{maven.hadoop_lib()}/*"]
         self._write_conf(datanodes)
         for node in self.namenodes:
             node.argv = self._command("server.namenode.NameNode", *node.flags)
@@ -63,7 +73,7 @@ class Hdfs:
 
     @property
     def default_fs(self):
-        return "hdfs://pair" if self.ha else f"hdfs://127.0.0.1:{self.namenodes[0].rpc}"
+        return "hdfs://pair" if self.ha else f"hdfs://{self.host}:{self.namenodes[0].rpc}"
 
     def _command(self, name, *arguments):
         flags = [argument for argument in arguments if argument.startswith("-Ddfs.ha")]
@@ -75,15 +85,15 @@ class Hdfs:
     def _datanode(self, number):
         data, ipc, web = free_port(), free_port(), free_port()
         argv = self._command("server.datanode.DataNode", f"-Ddfs.datanode.data.dir={self.work}/data-{number}",
-                             f"-Ddfs.datanode.address=127.0.0.1:{data}", f"-Ddfs.datanode.ipc.address=127.0.0.1:{ipc}",
-                             f"-Ddfs.datanode.http.address=127.0.0.1:{web}")
+                             f"-Ddfs.datanode.address={self.host}:{data}", f"-Ddfs.datanode.ipc.address={self.host}:{ipc}",
+                             f"-Ddfs.datanode.http.address={self.host}:{web}")
         argv = [part if not part.startswith("-Ddfs.datanode") else part.replace("-D", "-D ", 1) for part in argv]
         argv = [word for part in argv for word in (part.split(" ", 1) if part.startswith("-D ") else [part])]
         return Process(f"datanode-{number}", argv, self.work / f"datanode-{number}.log", self.environment)
 
     def _write_conf(self, datanodes):
         first = self.namenodes[0]
-        site = {"dfs.replication": str(min(datanodes, 2)), "dfs.datanode.hostname": "127.0.0.1",
+        site = {"dfs.replication": str(min(datanodes, 2)), "dfs.datanode.hostname": self.host,
                 "dfs.namenode.datanode.registration.ip-hostname-check": "false", "dfs.namenode.safemode.extension": "0",
                 "dfs.client.block.write.locateFollowingBlock.initial.delay.ms": "10",
                 "dfs.client.block.write.locateFollowingBlock.max.delay.ms": "100",
@@ -100,16 +110,33 @@ class Hdfs:
                          "dfs.ha.automatic-failover.enabled": "false", "dfs.ha.tail-edits.period": "1",
                          "dfs.ha.log-roll.period": "1", "dfs.ha.fencing.methods": "shell(/bin/true)"})
             for node in self.namenodes:
-                site[f"dfs.namenode.rpc-address.pair.{node.id}"] = f"127.0.0.1:{node.rpc}"
-                site[f"dfs.namenode.http-address.pair.{node.id}"] = f"127.0.0.1:{node.http}"
+                site[f"dfs.namenode.rpc-address.pair.{node.id}"] = f"{self.host}:{node.rpc}"
+                site[f"dfs.namenode.http-address.pair.{node.id}"] = f"{self.host}:{node.http}"
         else:
-            site["dfs.namenode.http-address"] = f"127.0.0.1:{first.http}"
+            site["dfs.namenode.http-address"] = f"{self.host}:{first.http}"
+        if self.kdc:
+            self._secure(core, site)
         self._write_site(self.conf, core, site)
         for node in self.namenodes if self.ha else ():
             folder = self.work / f"conf-{node.id}"
             (folder / "webapps/hdfs").mkdir(parents=True)
             self._write_site(folder, core, {**site, "dfs.ha.namenode.id": node.id,
                                             "dfs.namenode.name.dir": f"{self.work}/name-{node.id}"})
+
+    def _secure(self, core, site):
+        """As an administrator would: RPC, WebHDFS and the web pages by Kerberos, blocks by token."""
+        secret = self.work / "signature.secret"
+        secret.write_text("of the tests", "utf-8")
+        server, web, keytab = f"hdfs/localhost@{REALM}", f"HTTP/localhost@{REALM}", str(self.kdc.keytab)
+        core.update({"hadoop.security.authentication": "kerberos", "hadoop.http.authentication.type": "kerberos",
+                     "hadoop.http.authentication.kerberos.principal": web,
+                     "hadoop.http.authentication.kerberos.keytab": keytab,
+                     "hadoop.http.authentication.signature.secret.file": str(secret)})
+        site.update({"dfs.namenode.kerberos.principal": server, "dfs.namenode.keytab.file": keytab,
+                     "dfs.datanode.kerberos.principal": server, "dfs.datanode.keytab.file": keytab,
+                     "dfs.namenode.kerberos.internal.spnego.principal": web,
+                     "dfs.web.authentication.kerberos.principal": web, "dfs.web.authentication.kerberos.keytab": keytab,
+                     "dfs.block.access.token.enable": "true", "ignore.secure.ports.for.testing": "true"})
 
     @staticmethod
     def _write_site(folder, core, site):
@@ -165,10 +192,36 @@ class Hdfs:
     def make_folder(self, path, owner=None):
         """As the superuser, who is whoever started the NameNode; then it is the owner's."""
         for operation in ["MKDIRS"] + ([f"SETOWNER&owner={owner}"] if owner else []):
+            if self.kdc:
+                self.webhdfs("hdfs/localhost", "PUT", path, operation)
+                continue
             code, answer = http.call(
                 "PUT", f"{self.active().url}/webhdfs/v1{path}?op={operation}&user.name={getpass.getuser()}")
             if code != 200:
                 raise Failure(f"{operation} {path}: {code} {answer}")
+
+    def get(self, url):
+        """A page's JSON, or {}; by SPNEGO as the NameNode's own principal where that is needed."""
+        if self.kdc:
+            try:
+                answer = json.loads(self._curl("hdfs/localhost", "GET", url))
+            except (Failure, ValueError):
+                return {}
+            return answer
+        code, answer = http.call("GET", url, timeout=2)
+        return answer if code == 200 and isinstance(answer, dict) else {}
+
+    def _curl(self, principal, method, url):
+        done = subprocess.run(["curl", "-sSf", "--negotiate", "-u", ":", "-m", "20", "-X", method, url], capture_output=True,
+                              text=True, env={**os.environ, **self.kdc.environment(principal), "no_proxy": "localhost"},
+                              check=False)
+        if done.returncode != 0:
+            raise Failure(f"{method} {url} as {principal}: {done.stderr.strip()}")
+        return done.stdout
+
+    def webhdfs(self, principal, method, path, operation):
+        """One call to the active NameNode by SPNEGO; the answer's text."""
+        return self._curl(principal, method, f"{self.active().url}/webhdfs/v1{path}?op={operation}")
 
     def stop(self):
         for node in [*self.datanodes, *self.namenodes]:
