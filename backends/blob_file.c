@@ -642,7 +642,9 @@ static enum hf_status list_add(struct task *task, const char *name)
     char *copy = hf_strdup(name);
     if (copy == NULL)
         return hf_error_set(&task->error, HF_NO_MEMORY, "no memory for a list");
-    task->entries[task->entry_count++] = (struct hf_blob_entry){copy, (uint64_t)st.st_size};
+    task->entries[task->entry_count++] = (struct hf_blob_entry){
+        copy, (uint64_t)st.st_size,
+        (uint64_t)st.st_mtim.tv_sec * 1000 + (uint64_t)st.st_mtim.tv_nsec / 1000000};
     return HF_OK;
 }
 

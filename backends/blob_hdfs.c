@@ -1160,7 +1160,7 @@ static bool entry_add(struct op *op, const char *name, uint64_t size)
     char *copy = hf_strdup(name);
     if (copy == NULL)
         return false;
-    req->entries[req->entry_count++] = (struct hf_blob_entry){copy, size};
+    req->entries[req->entry_count++] = (struct hf_blob_entry){copy, size, 0};
     return true;
 }
 

@@ -227,7 +227,7 @@ static enum hf_status list_page(const struct blob_memory *m, struct hf_blob_req 
         char *name = hf_strdup(object->name);
         if (name == NULL)
             return hf_error_set(&req->error, HF_NO_MEMORY, "no memory for a list");
-        req->entries[req->entry_count++] = (struct hf_blob_entry){name, object->size};
+        req->entries[req->entry_count++] = (struct hf_blob_entry){name, object->size, 0};
     }
     return HF_OK;
 }

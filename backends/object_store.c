@@ -1021,6 +1021,10 @@ struct page {
     struct op *op;
     char key[HF_OBJECT_PREFIX_MAX + HF_BLOB_NAME_MAX + 8];
     uint64_t size;
+    uint64_t modified_ms;
+    enum { TIME_UNSEEN, TIME_LEADS, TIME_TRAILS } time_order;
+    bool has_added; /* the first key with its size */
+    bool was_added; /* the last one is the last entry */
     bool has_key;
     bool has_size;
     bool is_cut;
@@ -1037,8 +1041,13 @@ static bool page_add(struct page *page, struct hf_error *err)
     size_t prefix_size = strlen(page->op->store->prefix);
     const char *name = page->key + prefix_size;
 
+    uint64_t modified_ms = page->modified_ms;
+
     page->has_key = false;
     page->has_size = false;
+    page->has_added = true;
+    page->was_added = false;
+    page->modified_ms = 0;
     if (page->last[0] != '\0' && strcmp(page->last, page->key) >= 0) {
         hf_error_set(err, HF_UNAVAILABLE, "the list is not in the order of names");
         return false;
@@ -1062,8 +1071,40 @@ static bool page_add(struct page *page, struct hf_error *err)
         page->no_memory = true;
         return false;
     }
-    req->entries[req->entry_count++] = (struct hf_blob_entry){copy, page->size};
+    req->entries[req->entry_count++] = (struct hf_blob_entry){copy, page->size, modified_ms};
+    page->was_added = true;
     return true;
+}
+
+/* "2026-11-21T08:17:00.123Z"; 0 for anything else. */
+static uint64_t time_parse(const char *text)
+{
+    int year, month, day, hour, minute, second;
+    int size = 0;
+
+    if (sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d%n", &year, &month, &day, &hour, &minute, &second,
+               &size) != 6 ||
+        size != 19 || strchr(text, 'Z') == NULL || year < 1970 || month < 1 || month > 12 ||
+        day < 1 || day > 31 || hour > 23 || minute > 59 || second > 60)
+        return 0;
+    /* Days since 1970 of the civil calendar, which begins its years in March here. */
+    int64_t y = year - (month <= 2);
+    int64_t of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
+    int64_t days = 365 * y + y / 4 - y / 100 + y / 400 + of_year - 719468;
+    return (uint64_t)(((days * 24 + hour) * 60 + minute) * 60 + second) * 1000;
+}
+
+/* Servers put the time before key and size or behind, each its own way: the first one tells which. */
+static void page_take_time(struct page *page, uint64_t modified_ms)
+{
+    struct hf_blob_req *req = page->op->req;
+
+    if (page->time_order == TIME_UNSEEN)
+        page->time_order = page->has_added ? TIME_TRAILS : TIME_LEADS;
+    if (page->time_order == TIME_LEADS)
+        page->modified_ms = modified_ms;
+    else if (page->was_added)
+        req->entries[req->entry_count - 1].modified_ms = modified_ms;
 }
 
 static bool page_take_cb(void *arg, const char *path, const char *text, struct hf_error *err)
@@ -1084,6 +1125,8 @@ static bool page_take_cb(void *arg, const char *path, const char *text, struct h
             return true;
         snprintf(page->key, sizeof page->key, "%s", text);
         page->has_key = true;
+    } else if (strcmp(path, "Contents/LastModified") == 0) {
+        page_take_time(page, time_parse(text));
     } else if (strcmp(path, "Contents/Size") == 0 && page->has_key) {
         page->has_size = number_parse(text, &end, &page->size) && *end == '\0';
     }

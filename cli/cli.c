@@ -18,7 +18,8 @@ const struct hf_cli_verb hf_cli_verbs[] = {
      hf_cmd_checkpoints, "job-folder folder delete dry-run rate"},
     {"gc", "plan|run|status|undo|purge [CLUSTER|ID] [JOB]",
      "files that no checkpoint needs any more: what may go and why, trash with undo", hf_cmd_gc,
-     "job-folder changelog-folder folder also min-age older-than rate ended unlisted delete "
+     "config state-dir job-folder changelog-folder folder also min-age older-than rate ended "
+     "unlisted delete "
      "dry-run"},
     {"leaders", "", "which JobManager leads which cluster", hf_cmd_leaders, NULL},
     {"drill", "[CLUSTER]", "makes the replicas, or a cluster's JobManagers, fail over; measures it",
@@ -110,6 +111,8 @@ static int parse(struct hf_cli *cli, int argc, char **argv, bool *out_help)
         {"changelog-folder", required_argument, NULL, OPT_OF_VERB},
         {"folder", required_argument, NULL, OPT_OF_VERB},
         {"also", required_argument, NULL, OPT_OF_VERB},
+        {"config", required_argument, NULL, OPT_OF_VERB},
+        {"state-dir", required_argument, NULL, OPT_OF_VERB},
         {"min-age", required_argument, NULL, OPT_OF_VERB},
         {"older-than", required_argument, NULL, OPT_OF_VERB},
         {"rate", required_argument, NULL, OPT_OF_VERB},

@@ -260,7 +260,7 @@ static void forget_plan(const struct hf_gc_target *target, const char *id)
 {
     char path[HF_GC_FILES_PATH_MAX];
     struct hf_error ignored;
-    struct hf_gc_files *files = target->sweep.files;
+    struct hf_gc_files *files = hf_cli_folder();
 
     if (hf_gc_store_path(&target->store, "plans", id, "plan", path, &ignored) == HF_OK &&
         files->ops->remove(files, path, &ignored) == HF_OK &&
@@ -324,6 +324,10 @@ static enum hf_status run_plan(struct planning *p, const char *id, int *out_code
 
     if (rate != NULL && (*end != '\0' || rate[0] < '0' || rate[0] > '9' || per_second > 1000000))
         return hf_error_set(err, HF_INVALID, "--rate '%s' is no number of files a second", rate);
+    if (trash && !dry && p->target->sweep.files->ops->move == NULL)
+        return hf_error_set(
+            err, HF_INVALID,
+            "this storage moves nothing cheaply, so there is no trash: say --delete");
     p->show = dry || !p->cli->yes;
     enum hf_status status = store_plan(p, id, trash, &marks, err);
     const struct hf_gc_target *target = p->target; /* a fresh one, perhaps */

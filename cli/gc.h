@@ -10,6 +10,7 @@ enum { HF_GC_ALSO_MAX = 64 };
 
 struct hf_gc_target {
     struct hf_gc_sweep sweep;
+    struct hf_gc_files *opened; /* a bucket; NULL: folders that are mounted here */
     struct hf_gc_store store;
     bool managed; /* the daemon knows the job */
     uint64_t newest_listed;
@@ -21,6 +22,7 @@ struct hf_gc_target {
     size_t discard_count;
     const char *also[HF_GC_ALSO_MAX];
     json_t *answers[2]; /* that also's texts belong to */
+    char store_place[HF_GC_FILES_PATH_MAX];
     char roots[HF_GC_ROOTS_MAX][HF_GC_FILES_PATH_MAX];
     char elsewhere[HF_GC_ALSO_MAX][HF_GC_FILES_PATH_MAX];
 };
@@ -60,6 +62,11 @@ HF_MUST_USE enum hf_status hf_gc_plan_line(FILE *file, size_t root, const struct
 /* Plans and runs the deletion of one checkpoint of a job's folder, with the files that it alone owns. What it
  * shared is found by the next `gc run`. */
 int hf_gc_delete_checkpoint(struct hf_cli *cli, const char *folder, uint64_t id);
+
+/* The job's folder as a local path, beside which the store is: itself, or for a bucket a folder below --state-dir.
+ * out holds HF_GC_FILES_PATH_MAX bytes. */
+HF_MUST_USE enum hf_status hf_gc_store_place(struct hf_cli *cli, const char *uri, char *out,
+                                             struct hf_error *err);
 
 int hf_gc_undo(struct hf_cli *cli);
 int hf_gc_status(struct hf_cli *cli);

@@ -10,6 +10,8 @@
 #include <time.h>
 
 /* A checkpoint's `_metadata` goes after its files: while it is there, what is left can be named. */
+enum { BATCH_MAX = 1000 };
+
 enum pass { PASS_FILES, PASS_METADATA, PASS_FOLDERS, PASS_COUNT };
 
 struct applying {
@@ -19,6 +21,13 @@ struct applying {
     enum pass pass;
     struct timespec begin;
     uint64_t paced;
+    /* What goes in one call, where the storage can do that. */
+    struct {
+        char *path;
+        uint64_t size;
+        char reason[24];
+    } batch[BATCH_MAX];
+    size_t batch_count;
 };
 
 enum hf_status hf_gc_plan_line(FILE *file, size_t root, const struct hf_gc_entry *entry,
@@ -83,6 +92,56 @@ static enum hf_status remove_parent(struct applying *a, const char *root, const 
     return HF_OK;
 }
 
+static enum hf_status tell_audit(struct applying *a, const char *full, uint64_t size,
+                                 const char *reason)
+{
+    a->done->files++;
+    a->done->bytes += size;
+    return hf_gc_store_audit(
+        a->apply->store,
+        json_pack("{s:s, s:s, s:s, s:I, s:s}", "action", a->apply->trash ? "trash" : "delete",
+                  "plan", a->apply->id, "path", full, "size", (json_int_t)size, "reason", reason),
+        a->err);
+}
+
+static enum hf_status flush(struct applying *a)
+{
+    static const char *paths[BATCH_MAX];
+    static enum hf_status each[BATCH_MAX];
+    struct hf_gc_files *files = a->apply->files;
+
+    if (a->batch_count == 0)
+        return HF_OK;
+    for (size_t i = 0; i < a->batch_count; i++)
+        paths[i] = a->batch[i].path;
+    enum hf_status status = files->ops->remove_many(files, paths, a->batch_count, each, a->err);
+    for (size_t i = 0; i < a->batch_count; i++) {
+        if (each[i] == HF_OK) {
+            enum hf_status told =
+                tell_audit(a, a->batch[i].path, a->batch[i].size, a->batch[i].reason);
+            status = status == HF_OK ? told : status;
+        }
+        hf_free(a->batch[i].path);
+    }
+    a->batch_count = 0;
+    return status;
+}
+
+static enum hf_status batch_add(struct applying *a, const char *full, const json_t *line)
+{
+    char *copy = hf_strdup(full);
+
+    if (copy == NULL)
+        return hf_error_set(a->err, HF_NO_MEMORY, "no memory");
+    pace(a);
+    a->batch[a->batch_count].path = copy;
+    a->batch[a->batch_count].size = (uint64_t)hf_cli_int(line, "size");
+    snprintf(a->batch[a->batch_count].reason, sizeof a->batch[0].reason, "%s",
+             hf_cli_text(line, "reason", ""));
+    a->batch_count++;
+    return a->batch_count == BATCH_MAX ? flush(a) : HF_OK;
+}
+
 static enum hf_status go(struct applying *a, size_t root, const char *path, const char *full)
 {
     const struct hf_gc_apply *apply = a->apply;
@@ -121,6 +180,9 @@ static enum hf_status on_apply(void *arg, const json_t *line)
         a->done->folders += status == HF_OK;
         return status == HF_CONFLICT ? HF_OK : status;
     }
+    /* Objects are never written twice, and asking for each would cost more than to delete it. */
+    if (files->ops->remove_many != NULL && !a->apply->trash)
+        return batch_add(a, full, line);
     status = files->ops->stat(files, full, &now, a->err);
     if (status == HF_NOT_FOUND)
         return HF_OK; /* somebody else was quicker */
@@ -137,14 +199,7 @@ static enum hf_status on_apply(void *arg, const json_t *line)
         return HF_OK;
     if (status != HF_OK)
         return status;
-    a->done->files++;
-    a->done->bytes += now.size;
-    status = hf_gc_store_audit(
-        a->apply->store,
-        json_pack("{s:s, s:s, s:s, s:I, s:s}", "action", a->apply->trash ? "trash" : "delete",
-                  "plan", a->apply->id, "path", full, "size", (json_int_t)now.size, "reason",
-                  hf_cli_text(line, "reason", "")),
-        a->err);
+    status = tell_audit(a, full, now.size, hf_cli_text(line, "reason", ""));
     return status == HF_OK ? remove_parent(a, a->apply->roots[root], path) : status;
 }
 
@@ -167,16 +222,24 @@ static void remove_job(struct applying *a)
 enum hf_status hf_gc_apply(const struct hf_gc_apply *apply, struct hf_gc_done *done,
                            struct hf_error *err)
 {
-    struct applying a = {.apply = apply, .done = done, .err = err};
+    static struct applying a;
     char path[HF_GC_FILES_PATH_MAX];
 
     memset(done, 0, sizeof *done);
+    memset(&a, 0, sizeof a);
+    a.apply = apply;
+    a.done = done;
+    a.err = err;
     clock_gettime(CLOCK_MONOTONIC, &a.begin);
     enum hf_status status = hf_gc_store_path(apply->store, "plans", apply->id, "plan", path, err);
     for (int pass = PASS_FILES; status == HF_OK && pass < PASS_COUNT; pass++) {
         a.pass = (enum pass)pass;
         status = hf_gc_store_read(path, on_apply, &a, err);
+        if (status == HF_OK)
+            status = flush(&a);
     }
+    for (size_t i = 0; i < a.batch_count; i++)
+        hf_free(a.batch[i].path);
     if (status != HF_OK)
         return status;
     remove_job(&a);
@@ -233,10 +296,11 @@ static enum hf_status store_of(struct hf_cli *cli, struct hf_gc_store *store, st
     if ((folder == NULL) == (job == NULL))
         return hf_error_set(err, HF_INVALID,
                             "give --job-folder, or --folder with the folder that the jobs' are in");
-    if (hf_cli_folder_path(folder != NULL ? folder : job, path) == NULL ||
-        strlen(path) + 4 > sizeof path)
-        return hf_error_set(err, HF_INVALID, "'%s' is no folder here",
-                            folder != NULL ? folder : job);
+    enum hf_status status = hf_gc_store_place(cli, folder != NULL ? folder : job, path, err);
+    if (status != HF_OK)
+        return status;
+    if (strlen(path) + 4 > sizeof path)
+        return hf_error_set(err, HF_INVALID, "'%s' is too long", path);
     if (folder != NULL)
         strncat(path, "/x", 3);
     hf_gc_store_init(store, path);

@@ -1,6 +1,7 @@
 /* Which job is meant, where its files are, and what the daemon knows of it. */
 #include "cli/gc.h"
 
+#include "backends/files_object.h"
 #include "base/memory.h"
 #include "cli/folder.h"
 
@@ -41,18 +42,89 @@ uint64_t hf_gc_now_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-static enum hf_status add_root(struct hf_gc_target *target, const char *uri, struct hf_error *err)
+static bool is_bucket(const char *uri)
+{
+    return strstr(uri, "://") != NULL && strncmp(uri, "file:", 5) != 0;
+}
+
+/* Where a URI is for the target; NULL: elsewhere. The first one decides what the others may be. */
+static const char *place(const struct hf_gc_target *target, const char *uri, char *out)
+{
+    if (target->opened != NULL)
+        return hf_files_object_path(target->opened, uri, out) ? out : NULL;
+    return hf_cli_folder_path(uri, out);
+}
+
+static enum hf_status open_bucket(struct hf_cli *cli, struct hf_gc_target *target, const char *uri,
+                                  struct hf_error *err)
+{
+    const char *file = hf_cli_option(cli, "config");
+    struct hf_config *config = hf_calloc(1, sizeof *config);
+    char path[HF_GC_FILES_PATH_MAX];
+    enum hf_status status = HF_OK;
+
+    if (config == NULL)
+        return hf_error_set(err, HF_NO_MEMORY, "no memory");
+    hf_config_init(config);
+    if (file != NULL)
+        status = hf_config_load(config, file, err);
+    if (status == HF_OK)
+        status = hf_files_object_open(&target->opened, uri, config, path, err);
+    hf_free(config);
+    if (status == HF_OK)
+        target->sweep.files = target->opened;
+    return status;
+}
+
+enum hf_status hf_gc_store_place(struct hf_cli *cli, const char *uri, char *out,
+                                 struct hf_error *err)
+{
+    const char *folder = hf_cli_option(cli, "state-dir");
+    const char *base = folder != NULL ? folder : getenv("XDG_STATE_HOME");
+    char local[HF_GC_FILES_PATH_MAX];
+
+    if (!is_bucket(uri)) {
+        if (hf_cli_folder_path(uri, out) == NULL)
+            return hf_error_set(err, HF_INVALID, "'%s' is no folder here", uri);
+        return HF_OK;
+    }
+    if (base != NULL)
+        snprintf(local, sizeof local, "%s%s", base, folder != NULL ? "" : "/holdfast");
+    else if (getenv("HOME") != NULL)
+        snprintf(local, sizeof local, "%s/.local/state/holdfast", getenv("HOME"));
+    else
+        return hf_error_set(err, HF_INVALID, "$HOME is not set: say --state-dir DIR");
+    /* s3a and its like are one place. */
+    const char *rest = strstr(uri, "://") + 3;
+    int n = snprintf(out, HF_GC_FILES_PATH_MAX, "%s/%.2s/%s", local, uri, rest);
+    if (n < 0 || n >= HF_GC_FILES_PATH_MAX || local[0] != '/')
+        return hf_error_set(err, HF_INVALID, "'%s' is no absolute path for the plans", local);
+    while (n > 1 && out[n - 1] == '/')
+        out[--n] = '\0';
+    return HF_OK;
+}
+
+static enum hf_status add_root(struct hf_cli *cli, struct hf_gc_target *target, const char *uri,
+                               struct hf_error *err)
 {
     size_t count = target->sweep.root_count;
 
     if (count == HF_GC_ROOTS_MAX)
         return hf_error_set(err, HF_INVALID, "more than %d folders of one job", HF_GC_ROOTS_MAX);
-    if (hf_cli_folder_path(uri, target->roots[count]) == NULL)
-        return hf_error_set(
-            err, HF_INVALID,
-            "'%s': only folders that are mounted here can be swept; give their path "
-            "with --job-folder",
-            uri);
+    if (count == 0 && is_bucket(uri)) {
+        enum hf_status status = open_bucket(cli, target, uri, err);
+        if (status != HF_OK)
+            return status;
+    }
+    if (place(target, uri, target->roots[count]) == NULL)
+        return hf_error_set(err, HF_INVALID,
+                            "'%s' is not where the job's other files are, or not mounted here",
+                            uri);
+    if (count == 0) {
+        enum hf_status status = hf_gc_store_place(cli, uri, target->store_place, err);
+        if (status != HF_OK)
+            return status;
+    }
     target->sweep.roots[count] = target->roots[count];
     target->sweep.root_count++;
     return HF_OK;
@@ -64,7 +136,7 @@ static enum hf_status add_also(struct hf_gc_target *target, const char *uri, str
 
     if (count == HF_GC_ALSO_MAX)
         return hf_error_set(err, HF_INVALID, "more than %d places to be kept", HF_GC_ALSO_MAX);
-    if (hf_cli_folder_path(uri, target->elsewhere[count]) == NULL)
+    if (place(target, uri, target->elsewhere[count]) == NULL)
         return hf_error_set(err, HF_INVALID,
                             "'%s' is kept and cannot be read from here: what it names is not known",
                             uri);
@@ -113,7 +185,7 @@ static enum hf_status take_listed(struct hf_gc_target *target, const json_t *lis
         uint64_t id = (uint64_t)hf_cli_int(entry, "id");
         if (pointer[0] == '\0' || hf_cli_text(entry, "quarantined", NULL) != NULL)
             continue;
-        bool here = hf_cli_folder_path(pointer, path) != NULL;
+        bool here = place(target, pointer, path) != NULL;
         if (here ? strncmp(path, target->roots[0], size) == 0 && path[size] == '/'
                  : is_same(target, pointer, id)) {
             target->inside[target->inside_count++] = id;
@@ -172,7 +244,7 @@ static enum hf_status ask_daemon(struct hf_cli *cli, struct hf_gc_target *target
                      ? hf_error_set(err, HF_NOT_FOUND,
                                     "the cluster has not told where its checkpoints are; give "
                                     "--job-folder")
-                     : add_root(target, full, err);
+                     : add_root(cli, target, full, err);
     }
     json_decref(answer);
     if (status == HF_OK)
@@ -213,7 +285,7 @@ static enum hf_status take_options(struct hf_cli *cli, struct hf_gc_target *targ
         if (strcmp(option->name, "job-folder") == 0)
             status = target->sweep.root_count > 0
                          ? hf_error_set(err, HF_INVALID, "--job-folder is given twice")
-                         : add_root(target, option->value, err);
+                         : add_root(cli, target, option->value, err);
         else if (strcmp(option->name, "also") == 0)
             status = add_also(target, option->value, err);
     }
@@ -308,7 +380,7 @@ static enum hf_status heed_pins(struct hf_gc_target *target, struct hf_error *er
                  target->discards[i]);
         enum hf_status status = hf_gc_store_path(&target->store, "pins", name, "", path, err);
         if (status == HF_OK)
-            status = target->sweep.files->ops->stat(target->sweep.files, path, &entry, err);
+            status = hf_cli_folder()->ops->stat(hf_cli_folder(), path, &entry, err);
         if (status != HF_OK && status != HF_NOT_FOUND)
             return status;
         if (status == HF_NOT_FOUND)
@@ -340,14 +412,14 @@ struct hf_gc_target *hf_gc_target_new(struct hf_cli *cli, size_t first, struct h
         status = target->sweep.files->ops->stat(target->sweep.files, target->roots[0], &entry, err);
     for (size_t i = 0; status == HF_OK && i < cli->option_count; i++) {
         if (strcmp(cli->options[i].name, "changelog-folder") == 0)
-            status = add_root(target, cli->options[i].value, err);
+            status = add_root(cli, target, cli->options[i].value, err);
     }
     if (status == HF_OK)
         status = take_times(cli, target, err);
     if (status == HF_OK && hf_cli_option(cli, "unlisted") != NULL)
         status = take_unlisted(target, err);
     if (status == HF_OK) {
-        hf_gc_store_init(&target->store, target->roots[0]);
+        hf_gc_store_init(&target->store, target->store_place);
         status = heed_pins(target, err);
     }
     target->sweep.listed = target->inside;
@@ -366,6 +438,8 @@ void hf_gc_target_free(struct hf_gc_target *target)
     if (target == NULL)
         return;
     hf_gc_store_close(&target->store);
+    if (target->opened != NULL)
+        hf_files_object_close(target->opened);
     hf_free(target->listed);
     hf_free(target->inside);
     hf_free(target->discards);

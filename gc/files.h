@@ -48,6 +48,9 @@ struct hf_gc_files_ops {
      * `from`; HF_EXISTS: something is at `to`, and all is as it was. NULL where there is no cheap way. */
     enum hf_status (*move)(struct hf_gc_files *files, const char *from, const char *to,
                            struct hf_error *err);
+    /* Many at a time, each with its own status, the worst of them as answer. NULL: one by one. */
+    enum hf_status (*remove_many)(struct hf_gc_files *files, const char *const *paths, size_t count,
+                                  enum hf_status *out_each, struct hf_error *err);
     /* Absent is fine. */
     enum hf_status (*remove)(struct hf_gc_files *files, const char *path, struct hf_error *err);
     /* HF_CONFLICT: something is in it. Absent is fine. */

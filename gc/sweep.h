@@ -38,8 +38,8 @@ struct hf_gc_sweep {
  * another may own or use its files.
  *
  * Checkpoints may come and go meanwhile. With a list, all of it is read; what newer ones name was named by one of
- * those, or is young. Without one, two listings of the folder must agree, and a complete checkpoint has to stay
- * for longer than those take. HF_CONFLICT: not so; ask for the list again, or try later. HF_INVALID: a
+ * those, or is young. Without one, two listings of the folder, with a look for each `_metadata`, must agree, and a
+ * complete checkpoint has to stay for longer than those take. HF_CONFLICT: not so; ask for the list again, or try later. HF_INVALID: a
  * root that is no job's folder. */
 HF_MUST_USE enum hf_status hf_gc_sweep_mark(struct hf_gc_sweep *sweep, struct hf_gc_plan **out_plan,
                                             struct hf_error *err);

@@ -27,6 +27,7 @@ typedef void (*hf_blob_cb)(struct hf_blob_req *req, enum hf_status status);
 struct hf_blob_entry {
     char *name;
     uint64_t size;
+    uint64_t modified_ms; /* when it was written, by the store's clock; 0: not known */
 };
 
 enum hf_blob_call {

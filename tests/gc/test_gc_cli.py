@@ -269,7 +269,7 @@ class Folders(Base):
     def test_a_folder_that_is_no_jobs_is_refused(self):
         self.assertIn("create-subdir", self.cli("gc", "plan", "--job-folder", self.dir, code=2))
         self.cli("gc", "plan", "--job-folder", self.dir / OTHER, code=4)
-        self.cli("gc", "plan", "--job-folder", "s3://bucket/" + JOB, code=2)
+        self.cli("gc", "plan", "--job-folder", "hdfs://names/" + JOB, code=2)
         self.cli("gc", "plan", code=2)
         self.gc("plan", "--min-age", "7 days", code=2)
         self.cli("status", "--ended", code=2)

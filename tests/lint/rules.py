@@ -11,7 +11,7 @@ MAY_INCLUDE = {
     "backends": {"base", "store", "election", "gc", "loop", "backends"},
     "rpc": {"base", "store", "election", "gc", "loop", "rpc"},
     "daemon": {"base", "store", "election", "gc", "loop", "backends", "rpc", "daemon"},
-    "cli": {"base", "gc", "cli"},
+    "cli": {"base", "gc", "backends", "cli"},
 }
 
 # Pure folders: event in, effects out. Time, randomness and bytes come with the event.

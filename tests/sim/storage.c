@@ -176,7 +176,7 @@ static void do_list(struct call *call)
     for (size_t i = 0; i < HF_COUNT_OF(sim->storage->buckets); i++) {
         for (struct object *o = sim->storage->buckets[i]; o != NULL; o = o->next) {
             if (strncmp(o->name, call->name, prefix) == 0 && strcmp(o->name, call->after) > 0)
-                call->entries[count++] = (struct hf_blob_entry){o->name, o->size};
+                call->entries[count++] = (struct hf_blob_entry){o->name, o->size, 0};
         }
     }
     qsort(call->entries, count, sizeof *call->entries, entry_order);

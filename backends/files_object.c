@@ -1,0 +1,397 @@
+#include "backends/files_object.h"
+
+#include "backends/registry.h"
+#include "base/memory.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <uv.h>
+
+enum { PIECE = 1024 * 1024 };
+
+struct object_files {
+    struct hf_gc_files files;
+    uv_loop_t loop;
+    struct hf_blob *blob;
+    char bucket[320]; /* "s3://bucket/" */
+    bool closed;
+};
+
+struct hf_gc_stream {
+    struct object_files *of;
+    struct hf_blob_req req;
+    char name[HF_BLOB_NAME_MAX + 1];
+    uint64_t at;
+    uint64_t size;
+    bool known;  /* the size */
+    size_t used; /* of req.data */
+};
+
+struct call {
+    bool done;
+    enum hf_status status;
+};
+
+static void call_cb(struct hf_blob_req *req, enum hf_status status)
+{
+    struct call *call = req->arg;
+
+    call->done = true;
+    call->status = status;
+}
+
+static enum hf_status wait_for(struct object_files *of, struct hf_blob_req *req, struct call *call,
+                               struct hf_error *err)
+{
+    while (!call->done)
+        uv_run(&of->loop, UV_RUN_ONCE);
+    if (call->status != HF_OK)
+        hf_error_set(err, call->status, "%s",
+                     req->error.text[0] != '\0' ? req->error.text : hf_status_text(call->status));
+    return call->status;
+}
+
+static bool name_of(const char *path, char out[HF_BLOB_NAME_MAX + 1])
+{
+    while (*path == '/')
+        path++;
+    int n = snprintf(out, HF_BLOB_NAME_MAX + 1, "%s", path);
+    return n > 0 && n <= HF_BLOB_NAME_MAX && hf_blob_name_is_valid(out);
+}
+
+/* ---------------------------------------------------------------------------- lists */
+
+struct listing {
+    struct object_files *of;
+    struct hf_blob_req req;
+    char prefix[HF_BLOB_NAME_MAX + 2];
+    char after[HF_BLOB_NAME_MAX + 8];
+    char folder[HF_BLOB_NAME_MAX + 1]; /* shallow: the last one that was told */
+    bool deep;
+    bool found;
+    hf_gc_visit visit;
+    void *arg;
+};
+
+static enum hf_status tell(struct listing *l, const struct hf_blob_entry *blob)
+{
+    const char *below = blob->name + strlen(l->prefix);
+    const char *slash = strchr(below, '/');
+    struct hf_gc_entry entry = {below, HF_GC_FILE, blob->size, blob->modified_ms};
+
+    l->found = true;
+    if (l->deep || slash == NULL)
+        return l->visit(l->arg, &entry);
+    size_t size = (size_t)(slash - below);
+    if (strlen(l->folder) == size && memcmp(l->folder, below, size) == 0)
+        return HF_OK;
+    snprintf(l->folder, sizeof l->folder, "%.*s", (int)size, below);
+    entry = (struct hf_gc_entry){l->folder, HF_GC_DIRECTORY, 0, 0};
+    return l->visit(l->arg, &entry);
+}
+
+static enum hf_status list_page(struct listing *l, struct hf_error *err)
+{
+    struct call call = {0};
+
+    l->req.arg = &call;
+    hf_blob_list(l->of->blob, &l->req, l->prefix, l->after, call_cb);
+    enum hf_status status = wait_for(l->of, &l->req, &call, err);
+    for (size_t i = 0; status == HF_OK && i < l->req.entry_count; i++)
+        status = tell(l, &l->req.entries[i]);
+    if (status != HF_OK || l->req.entry_count == 0)
+        return status;
+    const char *last = l->req.entries[l->req.entry_count - 1].name;
+    /* '~' is after all that a name can hold: past a folder that is told in one step. */
+    if (!l->deep && strchr(last + strlen(l->prefix), '/') != NULL)
+        snprintf(l->after, sizeof l->after, "%s%s/~", l->prefix, l->folder);
+    else
+        snprintf(l->after, sizeof l->after, "%s", last);
+    return HF_OK;
+}
+
+static enum hf_status object_list(struct hf_gc_files *files, const char *folder, bool deep,
+                                  hf_gc_visit visit, void *arg, struct hf_error *err)
+{
+    struct listing *l = hf_calloc(1, sizeof *l);
+    enum hf_status status = HF_OK;
+
+    if (l == NULL)
+        return hf_error_set(err, HF_NO_MEMORY, "no memory for a list");
+    l->of = HF_CONTAINER_OF(files, struct object_files, files);
+    l->deep = deep;
+    l->visit = visit;
+    l->arg = arg;
+    while (*folder == '/')
+        folder++;
+    int n = snprintf(l->prefix, sizeof l->prefix, "%s%s", folder, *folder != '\0' ? "/" : "");
+    if (n < 0 || (size_t)n >= sizeof l->prefix)
+        status = hf_error_set(err, HF_INVALID, "%.200s…: the path is too long", folder);
+    do {
+        if (status == HF_OK)
+            status = list_page(l, err);
+    } while (status == HF_OK && l->req.more && l->req.entry_count > 0);
+    if (status == HF_OK && !l->found)
+        status = hf_error_set(err, HF_NOT_FOUND, "nothing is below %s%s", l->of->bucket, l->prefix);
+    hf_blob_req_release(&l->req);
+    hf_free(l);
+    return status;
+}
+
+/* A list of one: size and time without a call of its own kind. */
+static enum hf_status object_stat(struct hf_gc_files *files, const char *path,
+                                  struct hf_gc_entry *entry, struct hf_error *err)
+{
+    struct object_files *of = HF_CONTAINER_OF(files, struct object_files, files);
+    char name[HF_BLOB_NAME_MAX + 1];
+    struct call call = {0};
+    struct hf_blob_req req = {.arg = &call};
+
+    if (!name_of(path, name))
+        return hf_error_set(err, HF_NOT_FOUND, "%s: a key that is never looked at", path);
+    hf_blob_list(of->blob, &req, name, "", call_cb);
+    enum hf_status status = wait_for(of, &req, &call, err);
+    if (status == HF_OK && req.entry_count > 0 && strcmp(req.entries[0].name, name) == 0) {
+        *entry =
+            (struct hf_gc_entry){path, HF_GC_FILE, req.entries[0].size, req.entries[0].modified_ms};
+    } else if (status == HF_OK) {
+        /* A folder is there when something is in it. */
+        char prefix[HF_BLOB_NAME_MAX + 2];
+        snprintf(prefix, sizeof prefix, "%s/", name);
+        call.done = false;
+        hf_blob_list(of->blob, &req, prefix, "", call_cb);
+        status = wait_for(of, &req, &call, err);
+        *entry = (struct hf_gc_entry){path, HF_GC_DIRECTORY, 0, 0};
+        if (status == HF_OK && req.entry_count == 0)
+            status = hf_error_set(err, HF_NOT_FOUND, "%s%s: not there", of->bucket, name);
+    }
+    hf_blob_req_release(&req);
+    return status;
+}
+
+/* ---------------------------------------------------------------------------- reading, removal */
+
+static enum hf_status object_open(struct hf_gc_files *files, const char *path,
+                                  struct hf_gc_stream **out_stream, struct hf_error *err)
+{
+    struct hf_gc_stream *stream = hf_calloc(1, sizeof *stream);
+    struct call call = {0};
+
+    if (stream == NULL)
+        return hf_error_set(err, HF_NO_MEMORY, "no memory for %s", path);
+    stream->of = HF_CONTAINER_OF(files, struct object_files, files);
+    enum hf_status status = HF_NOT_FOUND;
+    if (name_of(path, stream->name)) {
+        /* The first piece tells whether it is there, and how large it is. */
+        stream->req.arg = &call;
+        hf_blob_read(stream->of->blob, &stream->req, stream->name, 0, PIECE, PIECE, call_cb);
+        status = wait_for(stream->of, &stream->req, &call, err);
+    } else {
+        hf_error_set(err, status, "%s: a key that is never looked at", path);
+    }
+    if (status != HF_OK) {
+        hf_blob_req_release(&stream->req);
+        hf_free(stream);
+        return status;
+    }
+    stream->size = stream->req.size;
+    stream->at = stream->req.data.size;
+    *out_stream = stream;
+    return HF_OK;
+}
+
+static enum hf_status object_read(struct hf_gc_stream *stream, void *out, size_t size,
+                                  size_t *out_size, struct hf_error *err)
+{
+    size_t left = stream->req.data.size - stream->used;
+
+    if (left == 0 && stream->at < stream->size) {
+        struct call call = {0};
+        stream->req.arg = &call;
+        hf_blob_read(stream->of->blob, &stream->req, stream->name, stream->at, PIECE, PIECE,
+                     call_cb);
+        enum hf_status status = wait_for(stream->of, &stream->req, &call, err);
+        if (status != HF_OK)
+            return status;
+        if (stream->req.size != stream->size || stream->req.data.size == 0)
+            return hf_error_set(err, HF_UNAVAILABLE, "%s%s changed while it was read",
+                                stream->of->bucket, stream->name);
+        stream->used = 0;
+        left = stream->req.data.size;
+        stream->at += left;
+    }
+    if (size > left)
+        size = left;
+    if (size > 0)
+        memcpy(out, stream->req.data.data + stream->used, size);
+    stream->used += size;
+    *out_size = size;
+    return HF_OK;
+}
+
+static void object_close(struct hf_gc_stream *stream)
+{
+    hf_blob_req_release(&stream->req);
+    hf_free(stream);
+}
+
+struct removal {
+    struct hf_blob_req req;
+    struct call call;
+};
+
+/* All in one turn of the loop: the store makes few requests of it. */
+static enum hf_status object_remove_many(struct hf_gc_files *files, const char *const *paths,
+                                         size_t count, enum hf_status *out_each,
+                                         struct hf_error *err)
+{
+    struct object_files *of = HF_CONTAINER_OF(files, struct object_files, files);
+    struct removal *removals = hf_calloc(count + 1, sizeof *removals);
+    enum hf_status worst = HF_OK;
+
+    if (removals == NULL)
+        return hf_error_set(err, HF_NO_MEMORY, "no memory for a removal");
+    for (size_t i = 0; i < count; i++) {
+        char name[HF_BLOB_NAME_MAX + 1];
+        removals[i].req.arg = &removals[i].call;
+        if (name_of(paths[i], name))
+            hf_blob_remove(of->blob, &removals[i].req, name, call_cb);
+        else
+            removals[i].call = (struct call){true, HF_INVALID};
+    }
+    for (size_t i = 0; i < count; i++) {
+        out_each[i] = wait_for(of, &removals[i].req, &removals[i].call, err);
+        if (out_each[i] != HF_OK)
+            worst = out_each[i];
+        hf_blob_req_release(&removals[i].req);
+    }
+    hf_free(removals);
+    return worst;
+}
+
+static enum hf_status object_remove(struct hf_gc_files *files, const char *path,
+                                    struct hf_error *err)
+{
+    enum hf_status each;
+
+    return object_remove_many(files, &path, 1, &each, err);
+}
+
+static enum hf_status object_remove_folder(struct hf_gc_files *files, const char *path,
+                                           struct hf_error *err)
+{
+    (void)files;
+    (void)path;
+    (void)err;
+    return HF_OK;
+}
+
+static const struct hf_gc_files_ops object_ops = {
+    .scheme = "s3",
+    .list = object_list,
+    .stat = object_stat,
+    .open = object_open,
+    .read = object_read,
+    .close = object_close,
+    .remove = object_remove,
+    .remove_folder = object_remove_folder,
+    .remove_many = object_remove_many,
+};
+
+/* ---------------------------------------------------------------------------- open, close */
+
+/* "s3://bucket/" of a URI; the path behind it. */
+static const char *split(const char *uri, char *out, size_t size)
+{
+    static const struct {
+        const char *scheme;
+        const char *is;
+    } schemes[] = {{"s3://", "s3://"},
+                   {"s3a://", "s3://"},
+                   {"s3n://", "s3://"},
+                   {"s3p://", "s3://"},
+                   {"oss://", "oss://"}};
+
+    for (size_t i = 0; i < HF_COUNT_OF(schemes); i++) {
+        size_t n = strlen(schemes[i].scheme);
+        if (strncmp(uri, schemes[i].scheme, n) != 0)
+            continue;
+        size_t bucket = strcspn(uri + n, "/");
+        if (bucket == 0 ||
+            snprintf(out, size, "%s%.*s/", schemes[i].is, (int)bucket, uri + n) >= (int)size)
+            return NULL;
+        return uri + n + bucket;
+    }
+    return NULL;
+}
+
+static bool path_take(const char *rest, char *out_path)
+{
+    size_t size = strlen(rest);
+
+    while (size > 0 && rest[size - 1] == '/')
+        size--;
+    if (size == 0 || size >= HF_GC_FILES_PATH_MAX)
+        return false;
+    memcpy(out_path, rest, size);
+    out_path[size] = '\0';
+    return true;
+}
+
+enum hf_status hf_files_object_open(struct hf_gc_files **out_files, const char *uri,
+                                    const struct hf_config *config, char *out_path,
+                                    struct hf_error *err)
+{
+    const struct hf_registry_options options = {.config = config};
+    struct object_files *of = hf_calloc(1, sizeof *of);
+
+    if (of == NULL)
+        return hf_error_set(err, HF_NO_MEMORY, "no memory");
+    of->files.ops = &object_ops;
+    const char *rest = split(uri, of->bucket, sizeof of->bucket);
+    if (rest == NULL || !path_take(rest, out_path)) {
+        hf_free(of);
+        return hf_error_set(err, HF_INVALID, "'%.300s' is no s3://bucket/path or oss://bucket/path",
+                            uri);
+    }
+    if (uv_loop_init(&of->loop) != 0) {
+        hf_free(of);
+        return hf_error_set(err, HF_NO_MEMORY, "no loop");
+    }
+    enum hf_status status = hf_registry_blob_open(&of->blob, &of->loop, of->bucket, &options, err);
+    if (status != HF_OK) {
+        uv_run(&of->loop, UV_RUN_DEFAULT);
+        uv_loop_close(&of->loop);
+        hf_free(of);
+        return status;
+    }
+    *out_files = &of->files;
+    return HF_OK;
+}
+
+static void closed_cb(void *arg)
+{
+    ((struct object_files *)arg)->closed = true;
+}
+
+void hf_files_object_close(struct hf_gc_files *files)
+{
+    struct object_files *of = HF_CONTAINER_OF(files, struct object_files, files);
+
+    hf_blob_close(of->blob, closed_cb, of);
+    while (!of->closed)
+        uv_run(&of->loop, UV_RUN_ONCE);
+    uv_run(&of->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&of->loop);
+    hf_free(of);
+}
+
+bool hf_files_object_path(const struct hf_gc_files *files, const char *uri, char *out_path)
+{
+    const struct object_files *of =
+        HF_CONTAINER_OF((struct hf_gc_files *)(uintptr_t)files, struct object_files, files);
+    char bucket[sizeof of->bucket];
+    const char *rest = split(uri, bucket, sizeof bucket);
+
+    return rest != NULL && strcmp(bucket, of->bucket) == 0 && path_take(rest, out_path);
+}
