@@ -312,6 +312,7 @@ type counters struct {
 	faults                                         [faultCount]atomic.Int64
 	kills, pauses, cuts, partitions, full, seconds atomic.Int64
 	isolated, serverPauses, leaders, gaveUp        atomic.Int64
+	sleepers                                       atomic.Int64
 	lastAnswer, lastWrite                          atomic.Int64
 	longestAnswer, longestWrite                    atomic.Int64
 	statuses                                       syncCounts

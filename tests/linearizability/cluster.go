@@ -9,7 +9,7 @@ import (
 
 const (
 	managers = 3
-	readers  = 2
+	readers  = 3
 )
 
 // cluster is one Flink cluster for some seconds: its managers and readers, and what they have seen. Histories stay short, so

@@ -147,7 +147,7 @@ func (w *world) report() map[string]interface{} {
 	return map[string]interface{}{
 		"seed": w.seed, "replicas": len(w.daemons), "seconds": int(time.Since(w.begun).Seconds()),
 		"operations": w.stats.operations.Load(), "ambiguous": w.stats.ambiguous.Load(), "clients": w.clients.Load(),
-		"kills": w.stats.kills.Load(), "pauses": w.stats.pauses.Load(), "cuts": w.stats.cuts.Load(),
+		"leaders_asleep": w.stats.sleepers.Load(), "kills": w.stats.kills.Load(), "pauses": w.stats.pauses.Load(), "cuts": w.stats.cuts.Load(),
 		"partitions": w.stats.partitions.Load(), "partitions_from_election": w.stats.isolated.Load(),
 		"server_pauses": w.stats.serverPauses.Load(), "starts_given_up": w.stats.gaveUp.Load(), "daemons_that_became_leader": w.stats.leaders.Load(),
 		"full_disks": w.stats.full.Load(), "second_daemons": w.stats.seconds.Load(),

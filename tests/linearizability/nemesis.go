@@ -39,7 +39,7 @@ func newNemesis(w *world, disk, servers string, oneOnly bool) (*nemesis, error) 
 		n.acts = append(n.acts, n.pauseServer)
 	}
 	if len(w.daemons[0].election) > 0 {
-		n.acts = append(n.acts, n.isolate, n.isolate)
+		n.acts = append(n.acts, n.isolate, n.isolate, n.sleep, n.sleep, n.sleep)
 	} else if len(w.daemons) == 1 && oneOnly {
 		n.acts = append(n.acts, n.second)
 	}
@@ -121,6 +121,36 @@ func (n *nemesis) stopContinue() {
 		n.world.pause(n.between(100*time.Millisecond, ttl+ttl/2))
 		d.resume()
 	}
+}
+
+// sleep is a leader that wakes up when another one has led for a moment. What it was sent meanwhile it must not answer as one.
+func (n *nemesis) sleep() {
+	all := n.world.daemons
+	for _, d := range all {
+		if !d.leads() || !d.pause() {
+			continue
+		}
+		n.world.stats.pauses.Add(1)
+		for bound := time.Now().Add(4 * ttl); time.Now().Before(bound) && !n.world.over(); {
+			if other := n.leaderBesides(d); other != nil {
+				n.world.stats.sleepers.Add(1)
+				break
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		n.world.pause(n.between(100*time.Millisecond, time.Second))
+		d.resume()
+		return
+	}
+}
+
+func (n *nemesis) leaderBesides(d *daemon) *daemon {
+	for _, other := range n.world.daemons {
+		if other != d && other.leads() {
+			return other
+		}
+	}
+	return nil
 }
 
 func (n *nemesis) cut() {
