@@ -5,6 +5,7 @@
 #include "sim.h"
 
 #include <inttypes.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,7 @@ struct shared {
 };
 
 static struct world world;
+static volatile sig_atomic_t stops;
 
 static struct shared *shared_new(void)
 {
@@ -133,6 +135,19 @@ static void mutants_work(struct shared *s, struct worker *w, const char *only, u
     }
 }
 
+static void stop_cb(int number)
+{
+    (void)number;
+    stops = 1;
+}
+
+/* Asked to stop, the parent lets the workers end what they are at, and reports that. */
+static void signals_set(void (*handler)(int number))
+{
+    signal(SIGINT, handler);
+    signal(SIGTERM, handler);
+}
+
 static void counters_add(struct counters *sum, const struct counters *more)
 {
     uint64_t *to = (uint64_t *)sum;
@@ -162,6 +177,8 @@ static bool workers_wait(struct shared *s, int jobs, double start)
     while (left > 0) {
         int status;
         pid_t pid = waitpid(-1, &status, WNOHANG);
+        if (stops != 0)
+            atomic_store(&s->next, UINT64_MAX / 2);
         if (pid == 0) {
             struct timespec pause = {.tv_nsec = 20 * 1000 * 1000};
             nanosleep(&pause, NULL);
@@ -191,11 +208,13 @@ bool campaign_seeds(uint64_t from, uint64_t count, int jobs, const struct option
     struct shared *s = shared_new();
     double start = seconds_now();
 
+    signals_set(stop_cb);
     atomic_store(&s->next, from);
     atomic_store(&s->lowest_failure, UINT64_MAX);
     for (int i = 0; i < jobs; i++) {
         pid_t pid = fork();
         if (pid == 0) {
+            signals_set(SIG_IGN);
             seeds_work(s, &s->workers[i], from + count, options);
             fflush(stdout);
             _exit(0);
@@ -217,9 +236,11 @@ bool campaign_mutants(const char *only, uint64_t seeds, int jobs, const struct o
     double start = seconds_now();
 
     hf_assert(mutant_count <= MUTANTS_MAX);
+    signals_set(stop_cb);
     for (int i = 0; i < jobs; i++) {
         pid_t pid = fork();
         if (pid == 0) {
+            signals_set(SIG_IGN);
             mutants_work(s, &s->workers[i], only, seeds, options);
             fflush(stdout);
             _exit(0);

@@ -172,6 +172,8 @@ static int seeds_run(uint64_t from, uint64_t count, int jobs, FILE *json)
     }
     if (failed != UINT64_MAX)
         failure_show(failed, true);
+    if (held && counters.seeds < count && options.class == NULL)
+        printf("stopped before the last one\n");
     printf("%s\n", held ? "every seed holds" : "FAILED");
     return held ? 0 : 1;
 }
