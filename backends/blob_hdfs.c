@@ -32,6 +32,7 @@ enum {
     TOKEN_MAX = 1024,
     ANSWER_MAX = 4 * 1024 * 1024, /* of a NameNode: a page of a folder is some 1000 entries */
     ERROR_ANSWER_MAX = 64 * 1024,
+    RENAME_ANSWER = 1024, /* reserved, so that a good one needs no memory */
     BACKOFF_MS_MIN = 20,
     BACKOFF_MS_MAX = 1000,
     REQUEST_MS_DEFAULT = 20 * 1000,
@@ -113,6 +114,7 @@ struct op {
     step_cb located;     /* while the NameNode is asked whether it is active */
     unsigned data_tries; /* requests to DataNodes */
     bool renaming;       /* the present request */
+    bool is_refused;     /* ... was answered with "false" */
     bool too_large;      /* the answer */
     bool no_memory;      /* for it */
     uint64_t offset;     /* read */
@@ -528,6 +530,18 @@ static enum answer answer_of_exception(struct op *op, const char *exception)
     return ANSWER_ELSEWHERE;
 }
 
+/* Nothing, {"boolean":true} or {"boolean":false}: what has been renamed must not become unknown for
+ * want of memory to parse it. */
+static bool rename_judge(struct op *op, struct hf_bytes body)
+{
+    static const char yes[] = "true", no[] = "false";
+
+    if (body.size == 0)
+        return true;
+    op->is_refused = memmem(body.data, body.size, no, sizeof no - 1) != NULL;
+    return op->is_refused || memmem(body.data, body.size, yes, sizeof yes - 1) != NULL;
+}
+
 static enum answer answer_of(struct op *op, enum hf_status status)
 {
     json_decref(op->answer);
@@ -544,6 +558,8 @@ static enum answer answer_of(struct op *op, enum hf_status status)
     if (op->http.code / 100 == 2 && op->to_datanode)
         return ANSWER_OK;
     struct hf_bytes body = hf_buf_bytes(&op->http.response);
+    if (op->http.code / 100 == 2 && op->renaming && rename_judge(op, body))
+        return ANSWER_OK;
     if (body.size > 0 && !op->http.response_is_cut)
         op->answer = json_loadb((const char *)body.data, body.size, 0, NULL);
     if (op->http.code / 100 == 2) {
@@ -769,8 +785,26 @@ static void rename_lacks(struct op *op)
     namenode_call(op, "PUT", parent_made);
 }
 
+/* An HttpFS knows the rename of old only: it refuses a name that is taken as well, and says "false"
+ * to that and to everything else that it does not do. */
+static void rename_refused(struct op *op, enum answer answer)
+{
+    if (answer == ANSWER_OK)
+        create_end(op, HF_EXISTS);
+    else if (answer == ANSWER_NOT_FOUND)
+        rename_lacks(op);
+    else if ((answer != ANSWER_ELSEWHERE && answer != ANSWER_LOST) || !op_again(op, rename_begin))
+        create_end(op, status_of(op, answer));
+}
+
 static void rename_done(struct op *op, enum answer answer)
 {
+    if (answer == ANSWER_OK && op->is_refused) {
+        hf_error_set(&op->error, HF_EXISTS, "hdfs: %s: the rename was refused", op->name);
+        url_begin(op, op->name, "GETFILESTATUS");
+        namenode_call(op, "GET", rename_refused);
+        return;
+    }
     switch (answer) {
     case ANSWER_OK:
     case ANSWER_EXISTS:
@@ -797,7 +831,14 @@ static void rename_begin(struct op *op)
 {
     url_begin(op, op->temp, "RENAME");
     url_add(op, "&renameoptions=NONE&destination=%s/%s", op->hdfs->root, op->name);
-    namenode_call(op, "PUT", rename_done);
+    request_prepare(op, "PUT", false, ANSWER_MAX, rename_done);
+    op->is_refused = false;
+    if (!hf_buf_reserve(&op->http.response, RENAME_ANSWER)) {
+        hf_error_set(&op->error, HF_NO_MEMORY, "hdfs: no memory for a rename");
+        create_end(op, HF_NO_MEMORY);
+        return;
+    }
+    request_send(op);
 }
 
 static void create_written(struct op *op, enum answer answer)
@@ -889,11 +930,26 @@ static void read_end(struct op *op)
     op_finish(op, HF_OK);
 }
 
+static void read_verified(struct op *op, enum answer answer)
+{
+    op_failed(op, answer == ANSWER_OK ? ANSWER_ELSEWHERE : answer, read_begin);
+}
+
 static void read_done(struct op *op, enum answer answer)
 {
-    if (answer == ANSWER_OK)
+    if (answer == ANSWER_OK) {
         read_end(op);
-    else if (op->too_large)
+        return;
+    }
+    /* An HttpFS opens the file with this request only, and says of an absent one no more than that.
+     * So may what stands between: the file's status tells. */
+    if (op->http.code == 404 && exception_of(op->answer)[0] == '\0' && !op->too_large &&
+        !op->hdfs->closing) {
+        url_begin(op, op->name, "GETFILESTATUS");
+        namenode_call(op, "GET", read_verified);
+        return;
+    }
+    if (op->too_large)
         op_finish(op, HF_TOO_LARGE);
     else if (answer == ANSWER_REFUSED && !op->hdfs->closing)
         op_failed(op, ANSWER_ELSEWHERE, read_begin);
