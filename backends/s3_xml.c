@@ -34,6 +34,10 @@ static void parse_start_cb(void *arg, const XML_Char *name, const XML_Char **att
 
     (void)attributes;
     local = local != NULL ? local + 1 : name;
+    if (local[0] == '\0') {
+        parse_fail(p, HF_CORRUPT, "XML has an element without a name");
+        return;
+    }
     if (p->depth == HF_S3_XML_DEPTH_MAX || at + strlen(local) + 2 > sizeof p->path) {
         parse_fail(p, HF_CORRUPT, "XML is nested too deep");
         return;

@@ -44,6 +44,8 @@ HF_TEST(s3_xml, hands_out_leaves_with_their_paths)
 HF_TEST(s3_xml, refuses_what_is_broken_or_without_bounds)
 {
     static const char *const odd[] = {
+        "<b:>x</b:>",
+        "<a><b:><c>x</c></b:></a>",
         "",
         "x",
         "<a>",
