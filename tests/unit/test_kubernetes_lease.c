@@ -76,6 +76,11 @@ HF_TEST(kubernetes_lease, is_nobodys_without_a_spec_or_a_holder)
     }
 }
 
+/* By one digit. */
+static const char long_version[] =
+    "{\"metadata\":{\"uid\":\"u\",\"resourceVersion\":\""
+    "1234567890123456789012345678901234567890123456789012345678901234\"}}";
+
 HF_TEST(kubernetes_lease, is_refused_when_it_is_none)
 {
     static const char *const texts[] = {
@@ -91,8 +96,7 @@ HF_TEST(kubernetes_lease, is_refused_when_it_is_none)
         "{\"metadata\":\"u\"}",
         "{\"metadata\":{\"uid\":\"u\",\"resourceVersion\":\"1\",\"uid\":\"v\"}}",
         "{\"metadata\":{\"uid\":\"u\",\"resourceVersion\":\"1\"},\"spec\":[]}",
-        "{\"metadata\":{\"uid\":\"u\",\"resourceVersion\":\""
-        "1234567890123456789012345678901234567890123456789012345678901234\"}}",
+        long_version,
     };
 
     for (size_t i = 0; i < HF_COUNT_OF(texts); i++) {
