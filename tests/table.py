@@ -42,7 +42,7 @@ SUITES = [
     Suite("contract", "contract", "quick", "release", "criterion", 300,
           ctest("release", "contract"), ["tests/contract/CMakeLists.txt"],
           "every backend keeps what its port promises"),
-    Suite("crash", "crash", "quick", "release", "criterion", 600,
+    Suite("crash", "crash", "full", "release", "criterion", 600,
           ctest("release", "crash"), ["tests/crash/CMakeLists.txt", "tests/crash/test_operations.c"],
           "power lost, a kill or a failed call at every call to the file system: what was acknowledged is found again"),
     Suite("contract", "contract, S3", "full", "release", "criterion", 300,
