@@ -79,6 +79,9 @@ SUITES = [
     Suite("contract", "S3, keys and addresses", "full", "release", "unittest", 120,
           script("tests/contract/test_s3_access.py"), ["tests/contract/test_s3_access.py"],
           "every source of keys, both styles of addresses, a proxy: on a real S3 server"),
+    Suite("contract", "contract, HttpFS", "full", "release", "criterion", 300,
+          script("tests/contract/store.py", "--store", "httpfs", "--names", "2000"), ["tests/contract/store.py"],
+          "the same cases through the gateway of an HDFS, which answers a rename in another way"),
     Suite("rpc", "rpc", "quick", "release", "unittest", 300,
           script("tests/rpc/test_protocol.py"), ["tests/rpc/test_protocol.py"],
           "a real daemon answers as docs/protocol.md says, also to requests that are wrong"),
@@ -230,7 +233,7 @@ SUITES = [
 TOOLS = {
     "contract": Suite("contract", "contract", "tool", "release", "criterion", 1800,
                       script("tests/contract/store.py"), ["tests/contract/store.py"],
-                      "ARGS: --store memory|file|s3|hdfs|hdfs-ha|hdfs-kerberos --filter CASES --verbose"),
+                      "ARGS: --store memory|file|s3|oss|hdfs|hdfs-ha|hdfs-kerberos|httpfs --filter CASES --verbose"),
     "election": Suite("election", "election", "tool", "release", "unittest", 3600,
                       script("tests/contract/election.py"), ["tests/contract/election.py"],
                       "ARGS (also of contract): --election standalone|zookeeper|kubernetes TEST"),

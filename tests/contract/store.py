@@ -19,6 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lib import hdfs  # noqa: E402
 from lib.failure import Failure  # noqa: E402
+from lib.httpfs import HttpFs, allow  # noqa: E402
 from lib.kerberos import Kdc  # noqa: E402
 from lib.oss import OssServer  # noqa: E402
 from lib.paths import BUILD  # noqa: E402
@@ -102,6 +103,23 @@ def hdfs_kerberos(work):
         kdc.stop()
 
 
+@contextlib.contextmanager
+def httpfs(work):
+    """The gateway before an HDFS: it knows the old rename only."""
+    cluster, gateway = hdfs.Hdfs(work), None
+    try:
+        allow(cluster)
+        cluster.start()
+        cluster.make_folder("/holdfast", owner="holdfast")
+        gateway = HttpFs(cluster).start().wait_ready()
+        yield {"HOLDFAST_TEST_HDFS_NAMENODES": gateway.url, "HOLDFAST_TEST_HDFS_PATH": "/holdfast",
+               "HOLDFAST_TEST_HDFS_USER": "holdfast"}
+    finally:
+        if gateway:
+            gateway.stop()
+        cluster.stop()
+
+
 # Name: program, its suites, servers: a context with the environment for the program, or a generator of several, each for a
 # run of its own, perhaps of some cases only.
 STORES = {
@@ -111,6 +129,7 @@ STORES = {
     "oss": ("test_contract_oss", "blob_oss*", oss_server),
     "hdfs": ("test_contract_hdfs", "blob_hdfs", hdfs_of(1)),
     "hdfs-kerberos": ("test_contract_hdfs", "blob_hdfs", hdfs_kerberos),
+    "httpfs": ("test_contract_hdfs", "blob_hdfs", httpfs),
     "hdfs-ha": ("test_contract_hdfs", "blob_hdfs", hdfs_of(2)),
 }
 
