@@ -451,7 +451,9 @@ enum hf_gc_reason hf_gc_plan_judge(const struct hf_gc_plan *plan, const struct h
         return plan->settings.state == HF_GC_ENDED && plan->marks.kept == 0 ? HF_GC_EMPTY
                                                                             : HF_GC_FOLDER;
     struct place place = place_of(path);
-    if (place.area == AREA_NONE)
+    /* A percent sign is resolved to compare names; Flink writes none. */
+    if (place.area == AREA_NONE ||
+        (file->path.size > 0 && memchr(file->path.data, '%', file->path.size) != NULL))
         return HF_GC_FOREIGN;
     if (file->folder ? place.depth > (place.area == AREA_CHK ? 1u : 2u) : !is_flinks(&place))
         return HF_GC_FOREIGN;

@@ -150,6 +150,9 @@ def answers():
 
 SEEDS = {
     "answers": answers(),
+    "gc": [bytes([kind]) + name for kind in range(4) for name in (
+        b"shared/01234567-0123-0123-0123-0123456789ab", b"chk-7/_metadata", b"chk-12/01234567-0123-0123-0123-0123456789ab",
+        b"shared/job_0123456789abcdef0123456789abcdef_op_x_0_1/01234567-0123-0123-0123-0123456789ab", b"dstl/../a//./%2fb")],
     "java": [data for name, data in FLINK.items() if "metadata" not in name],
     "metadata": [FLINK["flink_metadata_v3"], METADATA_V4, FLINK["flink_metadata_v6"] + FLINK["flink_properties"]],
     "config": [CONFIG, b"---\n{listen: \"a\\x09\\u00e4\", log.level: >\n  debug\n}\n...\n", b"listen: &a x\nstore: *a\n"],

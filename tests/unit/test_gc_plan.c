@@ -348,6 +348,9 @@ HF_TEST(gc_plan, what_flink_does_not_write_stays)
                                           "shared/job_x/a/" UUID,
                                           "chk-99999999999999999999/" UUID,
                                           "taskowned/" UUID ".tmp",
+                                          "shared%2F" UUID,
+                                          "shared/%31"
+                                          "1111111-2222-3333-4444-555555555555",
                                           UUID,
                                           "../" UUID};
 

@@ -405,6 +405,45 @@ HF_TEST(gc_sweep, checkpoints_that_are_too_fast_make_no_plan)
     cr_expect_eq(run(), HF_CONFLICT);
 }
 
+static void complete_another(const char *folder)
+{
+    (void)folder;
+    checkpoint(JOB, newest++, SHARED(1));
+}
+
+HF_TEST(gc_sweep, what_a_daemon_lists_has_to_be_read)
+{
+    static uint64_t listed[] = {4, 5};
+
+    start();
+    shared_files();
+    checkpoint(JOB, 5, SHARED(1));
+    checkpoint(JOB, 3, SHARED(2)); /* complete, and not listed: kept as well */
+    sweep.listed = listed;
+    sweep.listed_count = 2;
+    cr_expect_eq(run(), HF_CONFLICT, "chk-4 is not there");
+    checkpoint(JOB, 4, SHARED(1));
+    cr_assert_eq(run(), HF_OK, "%s", err.text);
+    expect("shared/" UUID(1) " NAMED");
+    expect("shared/" UUID(2) " NAMED");
+    expect("shared/" UUID(3) " UNNAMED");
+}
+
+HF_TEST(gc_sweep, with_a_list_checkpoints_may_come_as_fast_as_they_like)
+{
+    static uint64_t listed[] = {5};
+
+    start();
+    shared_files();
+    checkpoint(JOB, 5, SHARED(1));
+    sweep.listed = listed;
+    sweep.listed_count = 1;
+    after_list = complete_another;
+    newest = 6;
+    cr_assert_eq(run(), HF_OK, "%s", err.text);
+    expect("shared/" UUID(1) " NAMED");
+}
+
 /* An older one shows up after the first listing: a listing is no snapshot. */
 static void show_older(const char *folder)
 {
