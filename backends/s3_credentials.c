@@ -198,7 +198,8 @@ static bool piece_is(const char *text, size_t size, const char *wanted)
 
 static bool piece_copy(char *out, size_t out_size, const char *text, size_t size)
 {
-    if (size >= out_size)
+    /* As in text_copy; there is no end of line in a line. */
+    if (size >= out_size || memchr(text, '\r', size) != NULL)
         return false;
     memcpy(out, text, size);
     out[size] = '\0';
@@ -240,7 +241,9 @@ enum hf_status hf_s3_keys_of_file(enum hf_s3_vendor vendor, const char *text, co
             fits &= piece_copy(out->session_token, sizeof out->session_token, value, value_size);
     }
     if (!fits)
-        return hf_error_set(err, HF_CORRUPT, "a key of profile '%.64s' is too long", profile);
+        return hf_error_set(err, HF_CORRUPT,
+                            "a key of profile '%.64s' is too long, or has a carriage return in it",
+                            profile);
     if (out->access_key[0] == '\0' || out->secret_key[0] == '\0')
         return hf_error_set(err, HF_NOT_FOUND, "no %s and %s in profile '%.64s'", fields[0],
                             fields[1], profile);

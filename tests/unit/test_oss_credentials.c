@@ -101,6 +101,17 @@ HF_TEST(oss_credentials, reads_the_profiles_of_a_file)
     cr_assert_str_eq(keys.session_token, "e==");
     cr_assert_eq(hf_s3_keys_of_file(HF_S3_ALIYUN, text, "amazon", &keys, &err), HF_NOT_FOUND);
     cr_assert_not_null(strstr(err.text, "no access_key_id and access_key_secret"), "%s", err.text);
+    /* They go into headers. */
+    cr_assert_eq(hf_s3_keys_of_file(HF_S3_AWS,
+                                    "[default]\naws_access_key_id=a\rX: b\n"
+                                    "aws_secret_access_key=c\r\n",
+                                    "default", &keys, &err),
+                 HF_CORRUPT);
+    cr_assert_eq(hf_s3_keys_of_file(HF_S3_AWS,
+                                    "[default]\r\naws_access_key_id=a\r\n"
+                                    "aws_secret_access_key=c\r\n",
+                                    "default", &keys, &err),
+                 HF_OK);
 }
 
 HF_TEST(oss_credentials, reads_what_sts_answers)
