@@ -34,13 +34,15 @@ def arguments():
     parser.add_argument("--flink", metavar="VERSION", default="1.20", help="Flink line or full version; default 1.20")
     parser.add_argument("--json", metavar="FILE", help="write the counts to FILE")
     parser.add_argument("--target", choices=("jobmanager", "daemon"), default="jobmanager")
-    parser.add_argument("--interval-ms", type=int, default=200, help="checkpoint interval; default 200")
+    parser.add_argument("--interval-ms", type=int, help="checkpoint interval; default 200, on hdfs 500: it is looked at from afar")
     parser.add_argument("--seed", type=int, help="of the random moments; default: a new one, printed")
     parser.add_argument("--ha", choices=("holdfast", "zookeeper"), default="holdfast")
     parser.add_argument("--store", choices=places.PLACES, default="file",
                         help="where holdfastd and Flink keep their files: folders, an S3 server or an HDFS; default file")
     parser.add_argument("--work", metavar="DIR", help="work in DIR and keep it; default: a temporary folder")
     args = parser.parse_args()
+    if args.interval_ms is None:
+        args.interval_ms = 500 if args.store == "hdfs" else 200
     if args.kills < 1 or args.interval_ms < 10:
         parser.error("--kills must be at least 1 and --interval-ms at least 10")
     try:

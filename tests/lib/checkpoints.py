@@ -47,7 +47,7 @@ class MetadataWatcher:
         self._look()
 
     def _look(self):
-        for number in self.tree.numbers():
+        for number in reversed(self.tree.numbers()):
             target = self.side / f"chk-{number}"
             try:
                 identity = self.tree.identity(number)

@@ -77,14 +77,20 @@ class HdfsTree:
         self.root = root
         self.user = user
         self._seen = {}
+        self._node = None  # that answered last: to ask which is active would double the time of each look
 
     def _get(self, name, operation):
         """The answer's JSON or text; None when there is no such file."""
-        node = self.cluster.active()
-        if node is None:
-            raise Failure("no NameNode is active")
         path = urllib.parse.quote(f"{self.root}/{name}".rstrip("/"))
-        code, answer = http.call("GET", f"{node.url}/webhdfs/v1{path}?op={operation}&user.name={self.user}", raw=operation == "OPEN")
+        for node in (self._node, None):
+            node = node or self.cluster.active()
+            if node is None:
+                raise Failure("no NameNode is active")
+            code, answer = http.call("GET", f"{node.url}/webhdfs/v1{path}?op={operation}&user.name={self.user}",
+                                     raw=operation == "OPEN")
+            if code in (200, 404):
+                self._node = node
+                break
         if code == 404:
             return None
         if code != 200:
