@@ -129,26 +129,26 @@ static int parse(struct hf_cli *cli, int argc, char **argv, bool *out_help)
     opterr = 0;
     optind = 1;
     while ((option = getopt_long(argc, argv, "n:Ao:yh", options, &which)) != -1) {
+        const char *value = optarg != NULL ? optarg : ""; /* of those that take none */
         switch (option) {
         case OPT_ENDPOINT:
-            if (!parse_endpoints(cli, optarg))
-                return bad_usage("--endpoint '%s' is not a list of http://host:port", optarg);
+            if (!parse_endpoints(cli, value))
+                return bad_usage("--endpoint '%s' is not a list of http://host:port", value);
             break;
         case OPT_TIMEOUT:
-            cli->timeout_ms = strtol(optarg, &end, 10) * 1000;
+            cli->timeout_ms = strtol(value, &end, 10) * 1000;
             if (*end != '\0' || cli->timeout_ms <= 0 || cli->timeout_ms > 3600000)
-                return bad_usage("--timeout '%s' is not a number of seconds from 1 to 3600",
-                                 optarg);
+                return bad_usage("--timeout '%s' is not a number of seconds from 1 to 3600", value);
             break;
         case 'n':
-            cli->namespace_ = optarg;
+            cli->namespace_ = value;
             break;
         case 'A':
             cli->all_namespaces = true;
             break;
         case 'o':
-            if (!parse_output(optarg, &cli->output))
-                return bad_usage("-o '%s' is none of table, wide, json, name", optarg);
+            if (!parse_output(value, &cli->output))
+                return bad_usage("-o '%s' is none of table, wide, json, name", value);
             break;
         case 'y':
             cli->yes = true;
@@ -156,8 +156,7 @@ static int parse(struct hf_cli *cli, int argc, char **argv, bool *out_help)
         case OPT_OF_VERB:
             if (cli->option_count == HF_CLI_OPTIONS_MAX)
                 return bad_usage("too many options, from --%s on", options[which].name);
-            cli->options[cli->option_count++] =
-                (struct hf_cli_option){options[which].name, optarg != NULL ? optarg : ""};
+            cli->options[cli->option_count++] = (struct hf_cli_option){options[which].name, value};
             break;
         case 'h':
             *out_help = true;

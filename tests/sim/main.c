@@ -258,9 +258,9 @@ static void skip_parse(const char *list)
         size_t size = strcspn(list, ":");
         int kind = kind_parse(list, size);
         char *end;
-        unsigned long instance = list[size] == ':' ? strtoul(list + size + 1, &end, 10) : 0;
         if (list[size] != ':' || options.suppressed_count == SUPPRESS_MAX)
             usage("--skip KIND:n,...");
+        unsigned long instance = strtoul(list + size + 1, &end, 10);
         options.suppressed[options.suppressed_count].kind = (uint8_t)kind;
         options.suppressed[options.suppressed_count++].instance = (uint32_t)instance;
         list = end + (*end == ',');
