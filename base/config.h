@@ -46,8 +46,8 @@ enum {
       "transactions and reads that may wait for the storage")                                      \
     X(BYTES, store_batch_bytes, "store.batch-bytes", HF_MIB, 4 * HF_KIB, 8 * HF_MIB,               \
       "transactions written as one record, in bytes")                                              \
-    X(UINT, snapshot_records, "store.snapshot-records", 10000, 10, 100000000,                      \
-      "records after which the state is written as a snapshot")                                    \
+    X(UINT, snapshot_records, "store.snapshot-records", 2000, 10, 100000000,                       \
+      "records after which the state is written as a snapshot; at most 8 KiB of it for each")      \
     X(BYTES, snapshot_bytes, "store.snapshot-bytes", 64 * HF_MIB, 64 * HF_KIB,                     \
       1024 * 1024 * HF_MIB, "bytes of records after which the state is written as a snapshot")     \
     X(STRING, hdfs_namenodes, "hdfs.namenodes", "", 0, 1023,                                       \

@@ -27,7 +27,13 @@
     "; nothing was changed. Restore this object from a backup of the store, or, if all after it " \
     "may be lost, see docs/operations.md, 'A damaged store'"
 
-enum { SNAPSHOTS_TRACKED = 8, REMOVES_MAX = 8, SNAPSHOT_RETRY_MS = 10000, DUEL_PAUSE_MS = 1500 };
+enum {
+    SNAPSHOTS_TRACKED = 8,
+    REMOVES_MAX = 8,
+    SNAPSHOT_RETRY_MS = 10000,
+    SNAPSHOT_BYTES_PER_RECORD = 8192,
+    DUEL_PAUSE_MS = 1500
+};
 
 struct slot_read {
     uint64_t call; /* 0: none under way */
@@ -153,7 +159,7 @@ void hf_journal_options_default(struct hf_journal_options *options)
         .batch_bytes_max = 1024 * 1024,
         .batch_txns_max = 4096,
         .queue_max = 100000,
-        .snapshot_records = 10000,
+        .snapshot_records = 2000,
         .snapshot_bytes = 64 * 1024 * 1024,
         .retry_ms_min = 10,
         .retry_ms_max = 2000,
@@ -932,13 +938,21 @@ static void write_next(struct hf_journal *j, const struct hf_journal_event *ev,
     write_send(j, ev, fx);
 }
 
+/* A successor reads the records since the last snapshot before it can serve, so there should be few; but
+ * a snapshot of a large state must not cost more than the records do. */
+static uint64_t snapshot_records(const struct hf_journal *j)
+{
+    uint64_t afford = j->confirmed.bytes / SNAPSHOT_BYTES_PER_RECORD;
+
+    return afford > j->options.snapshot_records ? afford : j->options.snapshot_records;
+}
+
 static void snapshot_start(struct hf_journal *j, const struct hf_journal_event *ev,
                            struct hf_journal_effects *fx)
 {
     if (j->state != HF_JOURNAL_LEADING || j->snapshot_call != 0 ||
         j->snapshot_retry_at_ms > ev->now_ms ||
-        (j->records_since < j->options.snapshot_records &&
-         j->bytes_since < j->options.snapshot_bytes))
+        (j->records_since < snapshot_records(j) && j->bytes_since < j->options.snapshot_bytes))
         return;
     struct hf_snapshot_head head = {
         .store_id = j->options.store_id,
@@ -1389,7 +1403,7 @@ static void snapshot_done(struct hf_journal *j, const struct hf_journal_event *e
     j->snapshot_call = 0;
     if (ev->status != HF_OK && !HF_MUTANT(snapshot_failure_ignored)) {
         j->snapshot_retry_at_ms = ev->now_ms + SNAPSHOT_RETRY_MS;
-        j->records_since = j->options.snapshot_records; /* due again after the pause */
+        j->records_since = snapshot_records(j); /* due again after the pause */
         return;
     }
     j->stats.snapshots++;

@@ -122,7 +122,7 @@ struct hf_journal_call {
     struct hf_snapshot_encoder snapshot; /* SNAPSHOT: owned by the shell */
 };
 
-enum { HF_JOURNAL_CALLS_MAX = 48, HF_JOURNAL_READ_AHEAD = 16 };
+enum { HF_JOURNAL_CALLS_MAX = 64, HF_JOURNAL_READ_AHEAD = 32 };
 
 struct hf_journal_effects {
     struct hf_journal_call calls[HF_JOURNAL_CALLS_MAX];
@@ -141,7 +141,7 @@ struct hf_journal_options {
     size_t batch_bytes_max;
     uint32_t batch_txns_max;
     uint64_t queue_max;
-    uint64_t snapshot_records;
+    uint64_t snapshot_records; /* at least; more where the state is large */
     uint64_t snapshot_bytes;
     uint64_t retry_ms_min; /* backoff of storage calls */
     uint64_t retry_ms_max;
