@@ -16,6 +16,7 @@ import threading
 import time
 from pathlib import Path
 
+from . import golang
 from .failure import Failure, wait_until
 from .paths import CACHE, ROOT, cache_lock
 from .ports import free_port
@@ -67,8 +68,7 @@ def apiserver():
     with cache_lock(target.name):
         if target.is_file():
             return target
-        if not shutil.which("go"):
-            raise Failure("there is no go to build kube-apiserver with: install Go, 1.21 or later (it fetches the one it needs)")
+        go, environment = golang.go((1, 21))  # which fetches what go.mod asks for
         version = _version()
         print(f"building kube-apiserver {version}, once", file=sys.stderr, flush=True)
         about = "k8s.io/component-base/version"
@@ -77,9 +77,10 @@ def apiserver():
         log = CACHE / "kube-apiserver.log"
         with tempfile.TemporaryDirectory(dir=CACHE, prefix=".kube-") as scratch:
             built = Path(scratch) / "kube-apiserver"
-            code = _run_with_beat("building kube-apiserver", ["go", "build", "-p", str(BUILD_JOBS), "-buildvcs=false", "-trimpath",
-                                                              "-tags", "providerless", "-ldflags", flags, "-o", built, "."],
-                                  log, cwd=MODULE, env={**os.environ, "GOFLAGS": "", "GOMAXPROCS": str(BUILD_JOBS)})
+            build = [go, "build", "-p", str(BUILD_JOBS), "-buildvcs=false", "-trimpath", "-tags", "providerless",
+                     "-ldflags", flags, "-o", built, "."]
+            settings = {**environment, "GOFLAGS": "", "GOTOOLCHAIN": "auto", "GOMAXPROCS": str(BUILD_JOBS)}
+            code = _run_with_beat("building kube-apiserver", build, log, cwd=MODULE, env={**os.environ, **settings})
             if code:
                 said = log.read_text("utf-8", "replace").strip().splitlines()
                 raise Failure(f"kube-apiserver cannot be built: {said[-1] if said else code}; see {log}")

@@ -14,7 +14,8 @@ CASES = (
     ("loop", "store/txn.h", False),
     ("backends", "rpc/rpc.h", False),
     ("rpc", "daemon/daemon.h", False),
-    ("cli", "store/txn.h", False),
+    ("gc", "store/txn.h", False),
+    ("cli", "rpc/rpc.h", False),
 )
 FOLDERS = ("base", "store", "election", "gc", "loop", "backends", "rpc", "daemon", "cli")
 
