@@ -78,10 +78,11 @@ bool hf_cluster_ref_init(struct hf_cluster_ref *ref, const char *ns, const char 
 
 bool hf_cluster_ref_names(const char *path, char *out_ns, char *out_cluster, size_t size)
 {
+    if (strncmp(path, "/clusters/", strlen("/clusters/")) != 0)
+        return false;
     const char *ns = path + strlen("/clusters/");
     const char *slash = strchr(ns, '/');
-
-    if (strncmp(path, "/clusters/", strlen("/clusters/")) != 0 || slash == NULL)
+    if (slash == NULL)
         return false;
     const char *cluster = slash + 1;
     return name_decode(ns, (size_t)(slash - ns), out_ns, size) &&

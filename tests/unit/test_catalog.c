@@ -168,6 +168,7 @@ HF_TEST(catalog, names_are_encoded_and_come_back)
     cr_assert_str_eq(name, "b");
     cr_assert_not(hf_cluster_ref_names("/clusters/only", ns, name, sizeof ns));
     cr_assert_not(hf_cluster_ref_names("/sessions/aaaa/bbbb", ns, name, sizeof ns));
+    cr_assert_not(hf_cluster_ref_names("/", ns, name, sizeof ns));
     cr_assert_not(hf_cluster_ref_names("/clusters//b", ns, name, sizeof ns));
     cr_assert_not(hf_cluster_ref_names("/clusters/a/", ns, name, sizeof ns));
     cr_assert_not(hf_cluster_ref_names("/clusters/a/%2", ns, name, sizeof ns));
