@@ -36,6 +36,10 @@ def setUpModule():
     world.temporary = tempfile.TemporaryDirectory(prefix="holdfast-election-")
     world.work = Path(world.temporary.name)
     world.ensemble = zookeeper.Ensemble(world.work, 3, tick_ms=TICK_MS).start()
+    # The folder above all of them is nobody's: whoever made it could close it to the others.
+    client = Client(world.ensemble.leader().port)
+    client.create("/contract")
+    client.close()
 
 
 def tearDownModule():
