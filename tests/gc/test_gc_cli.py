@@ -85,9 +85,16 @@ class Base(unittest.TestCase):
         return json.loads(self.gc("run", "--yes", "-o", "json", *arguments))
 
     def tree(self):
-        """{path: (bytes, modification time)} of the jobs' folders."""
-        return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in self.dir.rglob("*")
-                if path.is_file() and ".holdfast" not in path.parts}
+        """{path: (bytes, modification time)} of the jobs' folders, also while a run is taking files away."""
+        found = {}
+        for folder, folders, names in os.walk(self.dir):
+            folders[:] = [name for name in folders if name != ".holdfast"]
+            for path in (os.path.join(folder, name) for name in names):
+                try:
+                    found[path] = (Path(path).read_bytes(), os.stat(path).st_mtime_ns)
+                except FileNotFoundError:
+                    pass
+        return found
 
     def relative(self, path):
         return str(path.relative_to(self.job))
