@@ -266,7 +266,7 @@ TOOLS = {
                    "ARGS: --large --only TEXT --json FILE --table"),
     "leaks": Suite("leaks", "leaks", "tool", "release", "exit", 4 * 3600,
                    script("tests/e2e/leaks.py"), ["tests/e2e/leaks.py"],
-                   "ARGS: --kills N --flink VERSION --mode rocksdb|changelog|filemerging|unaligned --ha zookeeper --json FILE"),
+                   "ARGS: --kills N --flink VERSION --mode rocksdb|changelog|filemerging|unaligned --beside zookeeper kubernetes --json FILE"),
     "fresh": Suite("fresh", "fresh Debian 12", "tool", None, "exit", 3600,
                    script("tests/fresh/debian12.py"), ["tests/fresh/debian12.py"],
                    "ARGS: --json FILE; clone, ./run and ./test quick on a minimal Debian of its own"),

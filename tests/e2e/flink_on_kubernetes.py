@@ -12,9 +12,10 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from lib import kube, maven  # noqa: E402
+from lib import maven  # noqa: E402
 from lib.failover import completed, wait_checkpoints  # noqa: E402
 from lib.flink import Flink  # noqa: E402
+from lib.kubernetes_ha import KubernetesHa  # noqa: E402
 from lib.rig import main_guard, write_json  # noqa: E402
 
 
@@ -25,26 +26,6 @@ def arguments():
     parser.add_argument("--interval-ms", type=int, default=10000, help="of the job's checkpoints; default 10000")
     parser.add_argument("--json", metavar="FILE", help="write the figures to FILE")
     return parser.parse_args()
-
-
-class KubernetesHa:
-    """How Flink agrees without us."""
-
-    kind = "kubernetes"
-    granted = r"was granted leadership"
-    lost = r"DefaultDispatcherRunner was revoked the leadership"
-
-    def __init__(self, server, version):
-        self.server = server
-        self._jar = maven.kubernetes_jar(version)
-
-    def class_path(self):
-        return [self._jar]
-
-    def flink_options(self):
-        config = self.server.kubeconfig("flink", {"token": self.server.tokens["admin"]})
-        return {"high-availability.type": "kubernetes", "kubernetes.cluster-id": "flink", "kubernetes.namespace": kube.NAMESPACE,
-                "kubernetes.config.file": str(config)}
 
 
 def requests(server):
@@ -69,11 +50,12 @@ def rate(server, seconds):
 
 def run(args, work, result):
     version = maven.flink_version(args.flink)
-    server = kube.Kube(work).start()
+    ha = KubernetesHa(work, version)
+    server = ha.server.start()
     flink = None
     try:
         idle = rate(server, args.seconds / 2)
-        flink = Flink(work, version, KubernetesHa(server, version),
+        flink = Flink(work, version, ha,
                       {"execution.checkpointing.interval": f"{args.interval_ms} ms"})
         for _ in range(2):
             flink.start_jobmanager()

@@ -6,7 +6,8 @@ A job makes checkpoints; the leading JobManager and holdfastd are killed (-9) at
 newest checkpoints stay (RETAIN_ON_CANCELLATION), and the end is swept once more. After that every file below the job's folders
 belongs to a retained checkpoint, every file that one of those names is there, and each of them restores in a new job.
 
-With --ha zookeeper the same kills run against Flink's own HA, which is only counted: the comparison.
+With --ha zookeeper or kubernetes the same kills run against Flink's own HA, which is only counted; with --beside they do so
+after the kills on Holdfast, and the counts stand in one report: the comparison.
 """
 import argparse
 import json
@@ -21,9 +22,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lib import checkpoints, gc, maven  # noqa: E402
 from lib.failover import Takeover, task_count, wait_checkpoints  # noqa: E402
 from lib.failure import Failure  # noqa: E402
+from lib.kubernetes_ha import KubernetesHa  # noqa: E402
 from lib.rig import Rig, main_guard, write_json  # noqa: E402
 
 RETAINED = 2
+#: Flink's own HA. Its sessions and leases are 4 s here, so that a takeover does not take a minute.
+OWN = ("zookeeper", "kubernetes")
 _ROCKSDB = {"state.backend.type": "rocksdb", "execution.checkpointing.incremental": "true"}
 _JOB = ["--state-bytes", 2_000_000, "--keys", 2000, "--rate", 1000]
 #: Name -> settings, arguments of the job.
@@ -45,7 +49,9 @@ def arguments():
     parser.add_argument("--kills", type=int, default=50, help="of JobManagers; holdfastd is killed 2 times for every 5")
     parser.add_argument("--flink", metavar="VERSION", default="1.20", help="Flink line or full version; default 1.20")
     parser.add_argument("--mode", choices=sorted(MODES), default="rocksdb")
-    parser.add_argument("--ha", choices=("holdfast", "zookeeper"), default="holdfast")
+    parser.add_argument("--ha", choices=("holdfast", *OWN), default="holdfast")
+    parser.add_argument("--beside", choices=OWN, nargs="+", default=[], help="Flink's own HA, killed and counted after Holdfast's")
+    parser.add_argument("--beside-kills", type=int, metavar="N", help="of JobManagers there; default as many as --kills")
     parser.add_argument("--interval-ms", type=int, default=200, help="checkpoint interval; default 200")
     parser.add_argument("--seed", type=int, help="of the random moments; default: a new one, printed")
     parser.add_argument("--json", metavar="FILE", help="write the counts to FILE")
@@ -219,7 +225,10 @@ def run(args, result):
                    "execution.checkpointing.num-retained": str(RETAINED),
                    "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
                    **{key: value.replace("{side}", side) for key, value in settings.items()}}
-        with Rig("leaks", args.flink, args.ha, args.work, options, managed="128m") as rig:
+        kind, how = args.ha, {}
+        if args.ha == "kubernetes":
+            kind, how = KubernetesHa, {"version": maven.flink_version(args.flink), "lease_s": 4}
+        with Rig("leaks", args.flink, kind, args.work, options, how, managed="128m") as rig:
             leaks = Leaks(rig, args, result, Path(side))
             leaks.start()
             rig.say(f"{args.kills} kills of JobManagers, seed {result['seed']}")
@@ -237,13 +246,30 @@ def run(args, result):
                 raise Failure(problem)
 
 
+def fresh(args):
+    """A report before anything has happened."""
+    return {"flink_version": maven.flink_version(args.flink), "ha": args.ha, "mode": args.mode, "ok": False,
+            "seed": args.seed, "jobmanager_kills": 0, "daemon_kills": 0, "restored": 0}
+
+
+def run_beside(args, kind):
+    """The same kills on Flink's own HA; its report."""
+    own = argparse.Namespace(**{**vars(args), "ha": kind, "work": None, "kills": args.beside_kills or args.kills})
+    result = fresh(own)
+    run(own, result)
+    result["ok"] = True
+    return result
+
+
 def main():
     args = arguments()
-    result = {"flink_version": maven.flink_version(args.flink), "ha": args.ha, "mode": args.mode, "ok": False,
-              "seed": args.seed if args.seed is not None else int.from_bytes(os.urandom(4), "big"),
-              "jobmanager_kills": 0, "daemon_kills": 0, "restored": 0}
+    if args.seed is None:
+        args.seed = int.from_bytes(os.urandom(4), "big")
+    result = fresh(args)
     try:
         run(args, result)
+        if args.beside:
+            result["beside"] = {kind: run_beside(args, kind) for kind in args.beside}
         result["ok"] = True
     except (Failure, KeyboardInterrupt) as failure:
         result["error"] = str(failure) or "stopped"
@@ -253,6 +279,8 @@ def main():
             write_json(args.json, result)
     print("leaks: nothing leaked, nothing missing, every retained checkpoint restores" if args.ha == "holdfast" else
           f"leaks: counted, {result['before_gc']['leaked']} file(s) leaked")
+    for kind, own in result.get("beside", {}).items():
+        print(f"leaks: Flink's own HA on {kind}: {own['before_gc']['leaked']} file(s) leaked by {own['jobmanager_kills']} kills")
     return 0
 
 

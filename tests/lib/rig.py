@@ -64,7 +64,7 @@ class Rig:
         maven.job_jar()
         if self._ha_kind is not ZooKeeper:
             maven.plugin_jar()
-        self.say(f"starting {'ZooKeeper' if self._ha_kind is ZooKeeper else 'holdfastd'}; "
+        self.say(f"starting {self._ha_kind.kind}; "
                  f"everything of this run is in {self.work}")
         self.place = places.place(self._store, self.work)
         self.place.start()
