@@ -109,44 +109,25 @@ static bool canonical_hash(const struct hf_oss_signing *signing, struct hf_hash 
     return ok;
 }
 
-static struct hf_hash hmac_string(const struct hf_hash *key, const char *text)
-{
-    return hf_s3_hmac((struct hf_bytes){key->bytes, HF_HASH_SIZE}, HF_BYTES_OF_STRING(text));
-}
-
 bool hf_oss_sign_v4(const struct hf_oss_signing *signing, struct hf_buf *out)
 {
-    char scope[256];
-    char to_sign[512];
-    char secret[SECRET_MAX + 16];
-    char hex[2 * HF_HASH_SIZE + 1];
+    static const struct hf_s3_scheme scheme = {
+        .algorithm = "OSS4-HMAC-SHA256",
+        .secret_prefix = "aliyun_v4",
+        .request = "aliyun_v4_request",
+    };
+    struct hf_s3_signing tail = {
+        .access_key = signing->access_key,
+        .secret_key = signing->secret_key,
+        .region = signing->region,
+        .service = "oss",
+        .time = signing->time,
+    };
     struct hf_hash hash;
 
     hf_assert(signing->header_count <= HF_S3_SIGN_PAIRS_MAX);
     hf_assert(signing->query_count <= HF_S3_SIGN_PAIRS_MAX);
-    if (strlen(signing->secret_key) > SECRET_MAX || strlen(signing->time) != HF_S3_TIME_SIZE - 1 ||
-        strlen(signing->region) > 128 || !canonical_hash(signing, &hash))
-        return false;
-    snprintf(scope, sizeof scope, "%.8s/%s/oss/aliyun_v4_request", signing->time, signing->region);
-    hf_hex_encode(hash.bytes, HF_HASH_SIZE, hex);
-    snprintf(to_sign, sizeof to_sign, "OSS4-HMAC-SHA256\n%s\n%s\n%s", signing->time, scope, hex);
-
-    char day[9];
-    snprintf(day, sizeof day, "%.8s", signing->time);
-    snprintf(secret, sizeof secret, "aliyun_v4%s", signing->secret_key);
-    struct hf_hash key = hf_s3_hmac(HF_BYTES_OF_STRING(secret), HF_BYTES_OF_STRING(day));
-    explicit_bzero(secret, sizeof secret);
-    key = hmac_string(&key, signing->region);
-    key = hmac_string(&key, "oss");
-    key = hmac_string(&key, "aliyun_v4_request");
-    hash = hmac_string(&key, to_sign);
-    hf_hex_encode(hash.bytes, HF_HASH_SIZE, hex);
-
-    hf_buf_clear(out);
-    hf_buf_append_format(out, "OSS4-HMAC-SHA256 Credential=%s/%s, Signature=%s",
-                         signing->access_key, scope, hex);
-    hf_buf_append_u8(out, 0);
-    return out->failed == HF_OK;
+    return canonical_hash(signing, &hash) && hf_s3_sign_hash(&scheme, &tail, hash, out);
 }
 
 /* ---------------------------------------------------------------------------- version 1 */

@@ -233,11 +233,12 @@ static void append_names(struct hf_buf *out, const struct hf_s3_signing *signing
     }
 }
 
-static bool canonical_hash(const struct hf_s3_signing *signing, const size_t *order,
-                           struct hf_hash *out_hash)
+static bool canonical_hash(const struct hf_s3_signing *signing, struct hf_hash *out_hash)
 {
+    size_t order[HF_S3_SIGN_PAIRS_MAX];
     struct hf_buf text;
 
+    headers_sort(signing, order);
     hf_buf_init(&text, CANONICAL_MAX);
     hf_buf_append_format(&text, "%s\n%s\n%s\n", signing->method, signing->path, signing->query);
     for (size_t i = 0; i < signing->header_count; i++) {
@@ -256,42 +257,58 @@ static bool canonical_hash(const struct hf_s3_signing *signing, const size_t *or
     return ok;
 }
 
-bool hf_s3_sign(const struct hf_s3_signing *signing, struct hf_buf *out)
+bool hf_s3_sign_hash(const struct hf_s3_scheme *scheme, const struct hf_s3_signing *signing,
+                     struct hf_hash hash, struct hf_buf *out)
 {
     size_t order[HF_S3_SIGN_PAIRS_MAX];
+    char day[9];
     char scope[512];
     char to_sign[1024];
-    char secret[SECRET_MAX + 5];
+    char secret[SECRET_MAX + 16];
     char hex[2 * HF_HASH_SIZE + 1];
-    struct hf_hash hash;
 
-    hf_assert(signing->header_count <= HF_S3_SIGN_PAIRS_MAX);
-    headers_sort(signing, order);
     if (strlen(signing->secret_key) > SECRET_MAX || strlen(signing->time) != HF_S3_TIME_SIZE - 1 ||
-        strlen(signing->region) + strlen(signing->service) > 256 ||
-        !canonical_hash(signing, order, &hash))
+        strlen(signing->region) + strlen(signing->service) > 256)
         return false;
-    snprintf(scope, sizeof scope, "%.8s/%s/%s/aws4_request", signing->time, signing->region,
-             signing->service);
-    hf_hex_encode(hash.bytes, HF_HASH_SIZE, hex);
-    snprintf(to_sign, sizeof to_sign, "AWS4-HMAC-SHA256\n%s\n%s\n%s", signing->time, scope, hex);
-
-    char day[9];
     snprintf(day, sizeof day, "%.8s", signing->time);
-    snprintf(secret, sizeof secret, "AWS4%s", signing->secret_key);
+    snprintf(scope, sizeof scope, "%s/%s/%s/%s", day, signing->region, signing->service,
+             scheme->request);
+    hf_hex_encode(hash.bytes, HF_HASH_SIZE, hex);
+    snprintf(to_sign, sizeof to_sign, "%s\n%s\n%s\n%s", scheme->algorithm, signing->time, scope,
+             hex);
+
+    snprintf(secret, sizeof secret, "%s%s", scheme->secret_prefix, signing->secret_key);
     struct hf_hash key = hf_s3_hmac(HF_BYTES_OF_STRING(secret), HF_BYTES_OF_STRING(day));
     explicit_bzero(secret, sizeof secret);
     key = hmac_string(&key, signing->region);
     key = hmac_string(&key, signing->service);
-    key = hmac_string(&key, "aws4_request");
+    key = hmac_string(&key, scheme->request);
     hash = hmac_string(&key, to_sign);
     hf_hex_encode(hash.bytes, HF_HASH_SIZE, hex);
 
     hf_buf_clear(out);
-    hf_buf_append_format(
-        out, "AWS4-HMAC-SHA256 Credential=%s/%s, SignedHeaders=", signing->access_key, scope);
-    append_names(out, signing, order);
-    hf_buf_append_format(out, ", Signature=%s", hex);
+    hf_buf_append_format(out, "%s Credential=%s/%s, ", scheme->algorithm, signing->access_key,
+                         scope);
+    if (signing->header_count > 0) {
+        headers_sort(signing, order);
+        hf_buf_append_string(out, "SignedHeaders=");
+        append_names(out, signing, order);
+        hf_buf_append_string(out, ", ");
+    }
+    hf_buf_append_format(out, "Signature=%s", hex);
     hf_buf_append_u8(out, 0);
     return out->failed == HF_OK;
+}
+
+bool hf_s3_sign(const struct hf_s3_signing *signing, struct hf_buf *out)
+{
+    static const struct hf_s3_scheme scheme = {
+        .algorithm = "AWS4-HMAC-SHA256",
+        .secret_prefix = "AWS4",
+        .request = "aws4_request",
+    };
+    struct hf_hash hash;
+
+    hf_assert(signing->header_count <= HF_S3_SIGN_PAIRS_MAX);
+    return canonical_hash(signing, &hash) && hf_s3_sign_hash(&scheme, signing, hash, out);
 }

@@ -40,6 +40,13 @@ struct hf_s3_signing {
     const char *payload_hash; /* 64 lower-case hex digits, or HF_S3_UNSIGNED_PAYLOAD */
 };
 
+/* What Version 4 calls its parts: AWS's words, or those of who took it over (oss_sign.h). */
+struct hf_s3_scheme {
+    const char *algorithm;     /* "AWS4-HMAC-SHA256" */
+    const char *secret_prefix; /* "AWS4" */
+    const char *request;       /* "aws4_request": the last part of the scope */
+};
+
 /* Percent-encodes everything but letters, digits and -._~; '/' stays when keep_slash. */
 bool hf_s3_encode(struct hf_buf *out, const char *text, bool keep_slash);
 
@@ -58,6 +65,12 @@ bool hf_s3_time_parse(const char *text, uint64_t *out_seconds);
  * there is no memory, or out's limit (HF_S3_AUTHORIZATION_MAX is enough for sane names) is passed.
  */
 HF_MUST_USE bool hf_s3_sign(const struct hf_s3_signing *signing, struct hf_buf *out);
+
+/* The same behind the canonical request, whose hash is given: of signing, the keys, region, service
+ * and time count, and the headers' names, which are listed when there are any. */
+HF_MUST_USE bool hf_s3_sign_hash(const struct hf_s3_scheme *scheme,
+                                 const struct hf_s3_signing *signing, struct hf_hash hash,
+                                 struct hf_buf *out);
 
 /* A Content-MD5 header. False, and "", where MD5 is forbidden (a FIPS provider). */
 bool hf_s3_md5(struct hf_bytes bytes, char out[HF_S3_MD5_TEXT_SIZE]);
