@@ -162,14 +162,6 @@ static const struct {
     {"oss", open_oss},   {"hdfs", open_hdfs},
 };
 
-static const struct {
-    const char *name;
-    enum hf_status (*open)(struct hf_lease **out_lease, uv_loop_t *loop,
-                           const struct hf_lease_observer *observer, struct hf_error *err);
-} lease_table[] = {
-    {"standalone", hf_election_standalone_open},
-};
-
 enum hf_status hf_registry_blob_open(struct hf_blob **out_blob, uv_loop_t *loop, const char *url,
                                      const struct hf_registry_options *options,
                                      struct hf_error *err)
@@ -190,16 +182,13 @@ enum hf_status hf_registry_blob_open(struct hf_blob **out_blob, uv_loop_t *loop,
                         url);
 }
 
-enum hf_status hf_registry_lease_open(struct hf_lease **out_lease, uv_loop_t *loop,
-                                      const char *name, const struct hf_lease_observer *observer,
+static enum hf_status open_standalone(struct hf_lease **out_lease, uv_loop_t *loop,
+                                      const struct hf_config *config,
+                                      const struct hf_lease_observer *observer,
                                       struct hf_error *err)
 {
-    for (size_t i = 0; i < HF_COUNT_OF(lease_table); i++) {
-        if (strcmp(lease_table[i].name, name) == 0)
-            return lease_table[i].open(out_lease, loop, observer, err);
-    }
-    return hf_error_set(err, HF_INVALID,
-                        "election: '%.200s' is not known to this build; use standalone", name);
+    (void)config;
+    return hf_election_standalone_open(out_lease, loop, observer, err);
 }
 
 static enum hf_status open_zookeeper(struct hf_lease **out_lease, uv_loop_t *loop,
@@ -241,17 +230,26 @@ static enum hf_status open_kubernetes(struct hf_lease **out_lease, uv_loop_t *lo
     return hf_election_kubernetes_open(out_lease, loop, &options, observer, err);
 }
 
+static const struct {
+    const char *name;
+    enum hf_status (*open)(struct hf_lease **out_lease, uv_loop_t *loop,
+                           const struct hf_config *config, const struct hf_lease_observer *observer,
+                           struct hf_error *err);
+} election_table[] = {
+    {"standalone", open_standalone},
+    {"zookeeper", open_zookeeper},
+    {"kubernetes", open_kubernetes},
+};
+
 enum hf_status hf_registry_election_open(struct hf_lease **out_lease, uv_loop_t *loop,
                                          const struct hf_config *config,
                                          const struct hf_lease_observer *observer,
                                          struct hf_error *err)
 {
-    if (strcmp(config->election, "zookeeper") == 0)
-        return open_zookeeper(out_lease, loop, config, observer, err);
-    if (strcmp(config->election, "kubernetes") == 0)
-        return open_kubernetes(out_lease, loop, config, observer, err);
-    if (strcmp(config->election, "standalone") == 0)
-        return hf_registry_lease_open(out_lease, loop, config->election, observer, err);
+    for (size_t i = 0; i < HF_COUNT_OF(election_table); i++) {
+        if (strcmp(election_table[i].name, config->election) == 0)
+            return election_table[i].open(out_lease, loop, config, observer, err);
+    }
     return hf_error_set(
         err, HF_INVALID,
         "election: '%.64s' is not known to this build; use standalone, zookeeper or "

@@ -29,13 +29,8 @@ HF_MUST_USE enum hf_status hf_registry_blob_open(struct hf_blob **out_blob, uv_l
                                                  const struct hf_registry_options *options,
                                                  struct hf_error *err);
 
-/* name: "standalone". */
-HF_MUST_USE enum hf_status hf_registry_lease_open(struct hf_lease **out_lease, uv_loop_t *loop,
-                                                  const char *name,
-                                                  const struct hf_lease_observer *observer,
-                                                  struct hf_error *err);
-
-/* The election that the settings name, with its settings. */
+/* The election that the settings name, with its settings. HF_INVALID for a name that is not known;
+ * else what the backend says. */
 HF_MUST_USE enum hf_status hf_registry_election_open(struct hf_lease **out_lease, uv_loop_t *loop,
                                                      const struct hf_config *config,
                                                      const struct hf_lease_observer *observer,

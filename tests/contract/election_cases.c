@@ -379,6 +379,7 @@ HF_TEST(registry, names_what_it_knows_when_asked_for_what_it_does_not)
                                        "files:///x", "nothing:",    "memory"};
     struct hf_registry_options options = {0};
     struct hf_lease_observer observer = {0};
+    struct hf_config config;
     struct hf_error err;
     struct hf_blob *blob;
     struct hf_lease *lease;
@@ -388,7 +389,9 @@ HF_TEST(registry, names_what_it_knows_when_asked_for_what_it_does_not)
         cr_assert_eq(hf_registry_blob_open(&blob, &loop, urls[i], &options, &err), HF_INVALID);
         cr_assert_not_null(strstr(err.text, "file:///path"), "%s", err.text);
     }
-    cr_assert_eq(hf_registry_lease_open(&lease, &loop, "raft", &observer, &err), HF_INVALID);
+    hf_config_init(&config);
+    snprintf(config.election, sizeof config.election, "raft");
+    cr_assert_eq(hf_registry_election_open(&lease, &loop, &config, &observer, &err), HF_INVALID);
     cr_assert_not_null(strstr(err.text, "standalone"), "%s", err.text);
     cr_assert_eq(uv_loop_close(&loop), 0);
 }
