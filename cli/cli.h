@@ -106,6 +106,10 @@ void hf_cli_table_row(struct hf_cli_table *table, const char *const *cells);
 void hf_cli_table_print(struct hf_cli_table *table, FILE *out);
 void hf_cli_table_free(struct hf_cli_table *table);
 
+/* The end of a command that lists: prints the answer as JSON or the table (-o name has been printed
+ * row by row), frees both, returns the exit code. */
+int hf_cli_list_end(struct hf_cli *cli, struct hf_cli_table *table, json_t *answer);
+
 /* Short forms for cells, in a buffer of at least 32 bytes; returned for convenience. */
 const char *hf_cli_bytes(json_int_t bytes, char *out);
 const char *hf_cli_age(json_int_t wall_ms, char *out);

@@ -370,7 +370,6 @@ static int tell_list(struct hf_cli *cli, json_t *list)
                                           "REFERENCES", "STATE", "FOLDER", "NOTE"};
     struct hf_cli_table *table = hf_cli_table_new(headers, HF_COUNT_OF(headers));
     size_t count = json_array_size(list);
-    int code = 0;
 
     /* Newest first; there are never many. */
     for (size_t i = 0; i < count; i++) {
@@ -403,15 +402,7 @@ static int tell_list(struct hf_cli *cli, json_t *list)
         };
         hf_cli_table_row(table, cells);
     }
-    if (cli->output == HF_CLI_JSON) {
-        json_t *answer = json_pack("{s:O}", "checkpoints", list);
-        code = hf_cli_print_json(cli, answer);
-        json_decref(answer);
-    } else if (cli->output != HF_CLI_NAME) {
-        hf_cli_table_print(table, cli->out);
-    }
-    hf_cli_table_free(table);
-    return code;
+    return hf_cli_list_end(cli, table, json_pack("{s:O}", "checkpoints", list));
 }
 
 /* All complete checkpoints of one job's folder, or of all jobs in a folder. */
@@ -458,7 +449,6 @@ static int list_daemon(struct hf_cli *cli, const char *cluster, const char *job_
     snprintf(full, sizeof full, "%s/jobs/%s/checkpoints", path, job);
     if (hf_cli_get(cli, full, &answer, &err) != HF_OK)
         return hf_cli_fail(&err);
-    int code = 0;
     struct hf_cli_table *table = hf_cli_table_new(headers, HF_COUNT_OF(headers));
     json_t *list = json_object_get(answer, "checkpoints");
     for (size_t i = json_array_size(list); i-- > 0;) {
@@ -479,13 +469,7 @@ static int list_daemon(struct hf_cli *cli, const char *cluster, const char *job_
         };
         hf_cli_table_row(table, cells);
     }
-    if (cli->output == HF_CLI_JSON)
-        code = hf_cli_print_json(cli, answer);
-    else if (cli->output != HF_CLI_NAME)
-        hf_cli_table_print(table, cli->out);
-    hf_cli_table_free(table);
-    json_decref(answer);
-    return code;
+    return hf_cli_list_end(cli, table, answer);
 }
 
 static int list(struct hf_cli *cli)

@@ -19,7 +19,6 @@ int hf_cmd_clusters(struct hf_cli *cli)
 
     if (hf_cli_get_all(cli, "/v1/clusters", "clusters", &answer, &err) != HF_OK)
         return hf_cli_fail(&err);
-    int code = 0;
     struct hf_cli_table *table = hf_cli_table_new(headers, HF_COUNT_OF(headers));
     json_array_foreach(json_object_get(answer, "clusters"), i, cluster)
     {
@@ -42,13 +41,7 @@ int hf_cmd_clusters(struct hf_cli *cli)
         };
         hf_cli_table_row(table, cells);
     }
-    if (cli->output == HF_CLI_JSON)
-        code = hf_cli_print_json(cli, answer);
-    else if (cli->output != HF_CLI_NAME)
-        hf_cli_table_print(table, cli->out);
-    hf_cli_table_free(table);
-    json_decref(answer);
-    return code;
+    return hf_cli_list_end(cli, table, answer);
 }
 
 int hf_cmd_leaders(struct hf_cli *cli)
@@ -62,7 +55,6 @@ int hf_cmd_leaders(struct hf_cli *cli)
 
     if (hf_cli_get_all(cli, "/v1/leaders", "leaders", &answer, &err) != HF_OK)
         return hf_cli_fail(&err);
-    int code = 0;
     struct hf_cli_table *table = hf_cli_table_new(headers, HF_COUNT_OF(headers));
     json_array_foreach(json_object_get(answer, "leaders"), i, leader)
     {
@@ -85,11 +77,5 @@ int hf_cmd_leaders(struct hf_cli *cli)
         };
         hf_cli_table_row(table, cells);
     }
-    if (cli->output == HF_CLI_JSON)
-        code = hf_cli_print_json(cli, answer);
-    else if (cli->output != HF_CLI_NAME)
-        hf_cli_table_print(table, cli->out);
-    hf_cli_table_free(table);
-    json_decref(answer);
-    return code;
+    return hf_cli_list_end(cli, table, answer);
 }

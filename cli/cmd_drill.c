@@ -31,31 +31,34 @@ static bool object_is_led_by_drill(const json_t *leader)
 
 /* ------------------------------------------------------------------------- replicas */
 
-/* What the leading replica says of itself. */
+/* What a replica says of itself: HF_OK when it leads. Else *out_leader is whom it takes for the
+ * leader, "" for nobody. */
+static enum hf_status status_of_leader(struct hf_cli *cli, const char *endpoint, json_t **out,
+                                       char out_leader[HF_CLI_PATH_MAX], struct hf_error *err)
+{
+    out_leader[0] = '\0';
+    enum hf_status status = hf_cli_get_from(cli, endpoint, "/v1/status", out, err);
+    if (status != HF_OK || strcmp(hf_cli_text(*out, "state", ""), "leading") == 0)
+        return status;
+    const char *leader = hf_cli_text(*out, "leader", "");
+    if (leader[0] != '\0')
+        snprintf(out_leader, HF_CLI_PATH_MAX, "http://%.255s", leader);
+    json_decref(*out);
+    *out = NULL;
+    return hf_error_set(err, HF_UNAVAILABLE, "%s: no replica leads", endpoint);
+}
+
+/* Asks the replica that leads, found by the endpoints or by whom they name. */
 static enum hf_status leading_status(struct hf_cli *cli, json_t **out, struct hf_error *err)
 {
-    enum hf_status status = HF_UNAVAILABLE;
-    char leader[512];
+    enum hf_status status = hf_error_set(err, HF_UNAVAILABLE, "no endpoint answers");
+    char leader[HF_CLI_PATH_MAX];
+    char next[HF_CLI_PATH_MAX];
 
-    hf_error_set(err, status, "no endpoint answers");
-    for (size_t i = 0; i < cli->endpoint_count; i++) {
-        status = hf_cli_get_from(cli, cli->endpoints[i], "/v1/status", out, err);
-        if (status != HF_OK)
-            continue;
-        const char *to = hf_cli_text(*out, "leader", "");
-        if (strcmp(hf_cli_text(*out, "state", ""), "leading") == 0)
-            return HF_OK;
-        snprintf(leader, sizeof leader, "http://%.255s", to);
-        bool known = to[0] != '\0';
-        json_decref(*out);
-        *out = NULL;
-        status = hf_error_set(err, HF_UNAVAILABLE, "%s: no replica leads", cli->endpoints[i]);
-        if (!known || hf_cli_get_from(cli, leader, "/v1/status", out, err) != HF_OK)
-            continue;
-        if (strcmp(hf_cli_text(*out, "state", ""), "leading") == 0)
-            return HF_OK;
-        json_decref(*out);
-        *out = NULL;
+    for (size_t i = 0; i < cli->endpoint_count && status != HF_OK; i++) {
+        status = status_of_leader(cli, cli->endpoints[i], out, leader, err);
+        if (status != HF_OK && leader[0] != '\0')
+            status = status_of_leader(cli, leader, out, next, err);
     }
     return status;
 }

@@ -20,7 +20,6 @@ int hf_cmd_jobs(struct hf_cli *cli)
     snprintf(full, sizeof full, "%s/jobs", path);
     if (hf_cli_get(cli, full, &answer, &err) != HF_OK)
         return hf_cli_fail(&err);
-    int code = 0;
     struct hf_cli_table *table = hf_cli_table_new(headers, HF_COUNT_OF(headers));
     json_array_foreach(json_object_get(answer, "jobs"), i, job)
     {
@@ -50,11 +49,5 @@ int hf_cmd_jobs(struct hf_cli *cli)
         };
         hf_cli_table_row(table, cells);
     }
-    if (cli->output == HF_CLI_JSON)
-        code = hf_cli_print_json(cli, answer);
-    else if (cli->output != HF_CLI_NAME)
-        hf_cli_table_print(table, cli->out);
-    hf_cli_table_free(table);
-    json_decref(answer);
-    return code;
+    return hf_cli_list_end(cli, table, answer);
 }

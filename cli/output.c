@@ -151,6 +151,19 @@ int hf_cli_print_json(struct hf_cli *cli, const json_t *object)
     return 0;
 }
 
+int hf_cli_list_end(struct hf_cli *cli, struct hf_cli_table *table, json_t *answer)
+{
+    int code = 0;
+
+    if (cli->output == HF_CLI_JSON)
+        code = hf_cli_print_json(cli, answer);
+    else if (cli->output != HF_CLI_NAME)
+        hf_cli_table_print(table, cli->out);
+    hf_cli_table_free(table);
+    json_decref(answer);
+    return code;
+}
+
 bool hf_cli_confirm(struct hf_cli *cli, const char *question)
 {
     char answer[16];
