@@ -103,9 +103,10 @@ class Hdfs:
                 "dfs.namenode.name.dir": f"{self.work}/name"}
         core = {"hadoop.tmp.dir": f"{self.work}/tmp", "fs.defaultFS": self.default_fs}
         if self.ha:
-            site.update({"dfs.nameservices": "pair", "dfs.ha.namenodes.pair": ",".join(n.id for n in self.namenodes),
+            name = "pair"
+            site.update({"dfs.nameservices": name, "dfs.ha.namenodes.pair": ",".join(n.id for n in self.namenodes),
                          "dfs.namenode.shared.edits.dir": f"file://{self.work}/shared",
-                         "dfs.client.failover.proxy.provider.pair":
+                         f"dfs.client.failover.proxy.provider.{name}":
                              "org.apache.hadoop.hdfs.server.namenode.ha.ConfiguredFailoverProxyProvider",
                          "dfs.ha.automatic-failover.enabled": "false", "dfs.ha.tail-edits.period": "1",
                          "dfs.ha.log-roll.period": "1", "dfs.ha.fencing.methods": "shell(/bin/true)"})

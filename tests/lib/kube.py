@@ -405,17 +405,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(b"0\r\n\r\n")
 
     def _serve(self):
-        proxy = self.server.proxy
+        front = self.server.proxy
         is_watch = "watch=1" in self.path
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        fault = proxy.fault_for(self.command, is_watch)
-        proxy.requests.append((time.monotonic(), self.command, self.path, self.headers.get("Authorization", "")))
+        fault = front.fault_for(self.command, is_watch)
+        front.requests.append((time.monotonic(), self.command, self.path, self.headers.get("Authorization", "")))
         if fault and fault.code:
             text = json.dumps({"kind": "Status", "apiVersion": "v1", "code": fault.code, "message": "made by the proxy"})
             headers = [("Retry-After", str(fault.retry_after))] if fault.retry_after is not None else []
             self._answer(fault.code, text.encode(), headers)
             return
-        far = http.client.HTTPSConnection("127.0.0.1", proxy.to.port, timeout=600 if is_watch else 30, context=proxy.tls)
+        far = http.client.HTTPSConnection("127.0.0.1", front.to.port, timeout=600 if is_watch else 30, context=front.tls)
         try:
             far.request(self.command, self.path, body or None,
                         {name: value for name, value in self.headers.items() if name.lower() not in ("host", "content-length")})

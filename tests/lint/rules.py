@@ -35,7 +35,7 @@ FUNCTION_LINES_MAX = 150  # longer ones are listed for discussion, they do not f
 
 # Written in pieces so that this file is not a finding itself.
 MACHINE_PATHS = ("/wo" + "rk/", "/tmp/br" + "ief", "/home/[a-z]", "/ro" + "ot/", "/Us" + "ers/[a-z]")
-REGISTRY_HOSTS = r"(?:art" + r"ifactory|nex" + r"us|mir" + r"ror|pro" + r"xy)[a-z0-9-]*\.[a-z0-9.-]+\.(?:com|org|net|io|dev|cloud|internal|corp|local|lan)\b"
+REGISTRY_HOSTS = r"(?:art" + r"ifactory|nex" + r"us|mir" + r"ror|pro" + r"xy)[a-z0-9-]*\.[a-z0-9.-]+\.[a-z]{2,}\b"
 
 # Checks that the tree is not asked to pass yet.
 PENDING = set()
