@@ -37,36 +37,6 @@ static enum hf_status file_read(struct hf_buf *out, const char *path, size_t lim
     return status;
 }
 
-static int base64_digit(char c)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const char *at = c != '\0' ? strchr(digits, c) : NULL;
-
-    return at != NULL ? (int)(at - digits) : -1;
-}
-
-/* With or without line breaks and the padding at its end. */
-static bool base64_decode(struct hf_buf *out, const char *text)
-{
-    unsigned held = 0, bits = 0;
-
-    for (; *text != '\0' && *text != '='; text++) {
-        if (*text == '\n' || *text == '\r' || *text == ' ')
-            continue;
-        int digit = base64_digit(*text);
-        if (digit < 0)
-            return false;
-        held = (held << 6 | (unsigned)digit) & 0xffff;
-        bits += 6;
-        if (bits >= 8) {
-            bits -= 8;
-            if (!hf_buf_append_u8(out, (uint8_t)(held >> bits)))
-                return false;
-        }
-    }
-    return text[strspn(text, "=\r\n ")] == '\0' && bits < 6;
-}
-
 /* ------------------------------------------------------------------------------- token */
 
 static bool token_set(struct hf_kube_access *access, const char *token, size_t size)
@@ -209,7 +179,7 @@ static enum hf_status copy_pem(struct kubeconfig *k, struct hf_buf *out, const y
     if (value[0] == '\0')
         return HF_OK;
     hf_buf_init(out, HF_KUBE_PEM_BYTES_MAX);
-    if (base64_decode(out, value))
+    if (hf_base64_decode(out, value))
         return HF_OK;
     if (out->failed == HF_NO_MEMORY)
         return hf_error_set(k->err, HF_NO_MEMORY, "%s: no memory for %s", k->path, key);

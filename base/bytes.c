@@ -251,3 +251,33 @@ bool hf_hex_decode(const char *text, size_t text_size, void *out, size_t size)
     }
     return true;
 }
+
+static int base64_digit(char c)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const char *at = c != '\0' ? strchr(digits, c) : NULL;
+
+    return at != NULL ? (int)(at - digits) : -1;
+}
+
+bool hf_base64_decode(struct hf_buf *out, const char *text)
+{
+    unsigned held = 0;
+    unsigned bits = 0;
+
+    for (; *text != '\0' && *text != '='; text++) {
+        if (*text == '\n' || *text == '\r' || *text == ' ')
+            continue;
+        int digit = base64_digit(*text);
+        if (digit < 0)
+            return false;
+        held = (held << 6 | (unsigned)digit) & 0xffff;
+        bits += 6;
+        if (bits >= 8) {
+            bits -= 8;
+            if (!hf_buf_append_u8(out, (uint8_t)(held >> bits)))
+                return false;
+        }
+    }
+    return text[strspn(text, "=\r\n ")] == '\0' && bits < 6;
+}

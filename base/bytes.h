@@ -76,4 +76,8 @@ void hf_hex_encode(const void *data, size_t size, char *out);
 /* Exactly 2 * size lower- or upper-case digits; false otherwise. */
 bool hf_hex_decode(const char *text, size_t text_size, void *out, size_t size);
 
+/* Appends what the text stands for, with or without line breaks and the padding at its end. False: it is no base64, or
+ * out takes no more. */
+bool hf_base64_decode(struct hf_buf *out, const char *text);
+
 #endif
