@@ -231,6 +231,8 @@ int hf_cli_main(int argc, char **argv)
     bool help = false;
     int code;
 
+    json_set_alloc_funcs(hf_malloc, hf_free);
+
     if (!parse_endpoints(&cli, environment != NULL ? environment : "http://127.0.0.1:7070")) {
         code = bad_usage("$HOLDFAST_ENDPOINT '%s' is not a list of http://host:port", environment);
     } else {
