@@ -52,20 +52,31 @@ enum hf_gc_verdict { HF_GC_KEEP, HF_GC_DELETE, HF_GC_UNCERTAIN };
 
 /* clang-format off: a table is read by its columns. */
 /*    name             verdict    text */
-#define HF_GC_REASONS(X)                                                                       \
-    X(NAMED, KEEP, "a checkpoint that is kept names it")                                       \
-    X(METADATA, KEEP, "of a complete checkpoint that is kept")                                 \
-    X(PENDING, KEEP, "no newer checkpoint is complete: this one may be under way")             \
-    X(YOUNG, KEEP, "a checkpoint under way may name it: too young")                            \
-    X(FOLDER_IN_USE, KEEP, "in a folder of merged files that a kept checkpoint uses")          \
-    X(FOLDER, KEEP, "a folder of the job")                                                     \
-    X(UNREADABLE, UNCERTAIN, "a checkpoint could not be read, and may name it")                \
-    X(FOREIGN, UNCERTAIN, "not a file that Flink writes")                                      \
-    X(NO_TIME, UNCERTAIN, "its age is not known")                                              \
-    X(NO_CHECKPOINT, UNCERTAIN, "no complete checkpoint to compare with, and the job may run") \
-    X(DISCARDED, DELETE, "its checkpoint is discarded")                                        \
-    X(ABORTED, DELETE, "of a checkpoint that was never completed")                             \
-    X(UNNAMED, DELETE, "no checkpoint names it")                                               \
+#define HF_GC_REASONS(X)                                                                         \
+    X(NAMED, KEEP, "a checkpoint that is kept names it")                                         \
+    X(METADATA, KEEP, "of a complete checkpoint that is kept")                                   \
+    X(PENDING, KEEP, "no newer checkpoint is complete: this one may be under way")               \
+    X(YOUNG, KEEP, "a checkpoint under way may name it: too young")                              \
+    X(FOLDER_IN_USE, KEEP, "in a folder of merged files that a kept checkpoint uses")            \
+    X(FOLDER, KEEP, "a folder of the job")                                                       \
+    X(UNREADABLE, UNCERTAIN, "a checkpoint could not be read, and may name it")                  \
+    X(FOREIGN, UNCERTAIN, "not a file that Flink writes")                                        \
+    X(HA_NAMED, KEEP, "HA metadata names it")                                                    \
+    X(HA_JOB, KEEP, "of a job that HA metadata knows")                                           \
+    X(HA_RESULT, KEEP, "tells that a job has ended: without it the job would run again")         \
+    X(HA_YOUNG, KEEP, "HA metadata may be about to name it: too young")                          \
+    X(HA_NOT_READ, UNCERTAIN, "what HA metadata names was not read")                             \
+    X(HA_UNREADABLE, UNCERTAIN, "HA metadata of its cluster was not understood whole")           \
+    X(HA_PARTIAL, UNCERTAIN, "another namespace may have a cluster of this id")                  \
+    X(HA_UNPROVEN, UNCERTAIN, "nothing in its folder is named by the HA metadata that was read") \
+    X(HA_NO_JOB, UNCERTAIN, "of no job, and its cluster may run")                                \
+    X(HA_LEFT, DELETE, "no HA metadata names it")                                                \
+    X(HA_ENDED, DELETE, "of a cluster that has ended, and no HA metadata names it")              \
+    X(NO_TIME, UNCERTAIN, "its age is not known")                                                \
+    X(NO_CHECKPOINT, UNCERTAIN, "no complete checkpoint to compare with, and the job may run")   \
+    X(DISCARDED, DELETE, "its checkpoint is discarded")                                          \
+    X(ABORTED, DELETE, "of a checkpoint that was never completed")                               \
+    X(UNNAMED, DELETE, "no checkpoint names it")                                                 \
     X(EMPTY, DELETE, "an empty folder")
 /* clang-format on */
 
