@@ -235,6 +235,41 @@ static void object_close(struct hf_gc_stream *stream)
     hf_free(stream);
 }
 
+/* A create whose answer was lost is looked at: the same bytes are there, or none. */
+static enum hf_status create_resolve(struct object_files *of, struct hf_blob_req *req,
+                                     const char *name, struct hf_bytes body, struct hf_error *err)
+{
+    struct call call = {0};
+
+    req->arg = &call;
+    hf_blob_read(of->blob, req, name, 0, 0, body.size + 1, call_cb);
+    enum hf_status status = wait_for(of, req, &call, err);
+    if (status == HF_OK && hf_bytes_equal(hf_buf_bytes(&req->data), body))
+        return HF_OK;
+    if (status == HF_OK || status == HF_TOO_LARGE)
+        return hf_error_set(err, HF_EXISTS, "%s%s: other bytes are there", of->bucket, name);
+    return hf_error_set(err, HF_UNKNOWN, "%s%s: it is not known whether it was written", of->bucket,
+                        name);
+}
+
+static enum hf_status object_create(struct hf_gc_files *files, const char *path,
+                                    struct hf_bytes body, struct hf_error *err)
+{
+    struct object_files *of = HF_CONTAINER_OF(files, struct object_files, files);
+    char name[HF_BLOB_NAME_MAX + 1];
+    struct call call = {0};
+    struct hf_blob_req req = {.arg = &call};
+
+    if (!name_of(path, name))
+        return hf_error_set(err, HF_INVALID, "%s: a key that is never written", path);
+    hf_blob_create(of->blob, &req, name, body, call_cb);
+    enum hf_status status = wait_for(of, &req, &call, err);
+    if (status == HF_UNKNOWN)
+        status = create_resolve(of, &req, name, body, err);
+    hf_blob_req_release(&req);
+    return status;
+}
+
 struct removal {
     struct hf_blob_req req;
     struct call call;
@@ -293,6 +328,7 @@ static const struct hf_gc_files_ops object_ops = {
     .open = object_open,
     .read = object_read,
     .close = object_close,
+    .create = object_create,
     .remove = object_remove,
     .remove_folder = object_remove_folder,
     .remove_many = object_remove_many,

@@ -154,15 +154,48 @@ static void node_watcher_cb(zhandle_t *zh, int type, int state, const char *path
     pthread_mutex_unlock(&s->lock);
 }
 
+/* What the library needs until a multi's answer. */
+struct multi {
+    zoo_op_t *ops;
+    zoo_op_result_t *results;
+    struct ACL_vector *access;
+    size_t count;
+};
+
+static void multi_free(struct multi *multi)
+{
+    if (multi == NULL)
+        return;
+    for (size_t i = 0; multi->access != NULL && i < multi->count; i++)
+        hf_free(multi->access[i].data);
+    hf_free(multi->access);
+    hf_free(multi->results);
+    hf_free(multi->ops);
+    hf_free(multi);
+}
+
+static void multi_results_take(struct hf_zk_call *call)
+{
+    struct multi *multi = call->op_memory;
+
+    for (size_t i = 0; multi != NULL && i < call->op_count; i++)
+        call->ops[i].rc = call->rc == ZOK ? ZOK : multi->results[i].err;
+    multi_free(multi);
+    call->op_memory = NULL;
+}
+
 static void call_deliver(struct hf_mail *mail)
 {
     struct hf_zk_call *call = HF_CONTAINER_OF(mail, struct hf_zk_call, mail);
     char *names = call->names;
+    uint8_t *bytes = call->data;
 
+    multi_results_take(call);
     call->busy = false;
     if (!call->session->closing)
         call->done(call);
     hf_free(names);
+    hf_free(bytes);
 }
 
 static void call_answer(struct hf_zk_call *call, int rc)
@@ -226,6 +259,47 @@ static void call_set_cb(int rc, const struct Stat *stat, const void *data)
 
     if (rc == ZOK && stat != NULL)
         call->owner = stat->ephemeralOwner;
+    call_answer(call, rc);
+}
+
+static void call_read_cb(int rc, const char *value, int length, const struct Stat *stat,
+                         const void *data)
+{
+    struct hf_zk_call *call = call_of(data);
+
+    if (rc == ZOK && value != NULL && length > 0) {
+        call->data = hf_memdup(value, (size_t)length);
+        call->data_size = (size_t)length;
+        if (call->data == NULL)
+            rc = ZSYSTEMERROR;
+    }
+    if (rc == ZOK && stat != NULL) {
+        call->owner = stat->ephemeralOwner;
+        call->version = stat->version;
+        call->children = stat->numChildren;
+        call->created_zxid = stat->czxid;
+        call->modified_ms = stat->mtime;
+    }
+    call_answer(call, rc);
+}
+
+static void call_access_cb(int rc, struct ACL_vector *acl, struct Stat *stat, const void *data)
+{
+    struct hf_zk_call *call = call_of(data);
+    struct hf_buf out;
+
+    (void)stat;
+    hf_buf_init(&out, HF_ZK_NAMES_MAX);
+    for (int32_t i = 0; rc == ZOK && acl != NULL && i < acl->count; i++) {
+        const struct ACL *one = &acl->data[i];
+        hf_buf_append_u32(&out, (uint32_t)one->perms);
+        hf_buf_append(&out, one->id.scheme, strlen(one->id.scheme) + 1);
+        if (!hf_buf_append(&out, one->id.id, strlen(one->id.id) + 1))
+            rc = ZSYSTEMERROR;
+    }
+    if (rc == ZOK)
+        call->data = hf_buf_steal(&out, &call->data_size);
+    hf_buf_release(&out);
     call_answer(call, rc);
 }
 
@@ -513,6 +587,9 @@ static const void *call_start(struct hf_zk_session *s, struct hf_zk_call *call)
     call->owner = 0;
     call->names = NULL;
     call->names_size = 0;
+    call->data = NULL;
+    call->data_size = 0;
+    call->op_memory = NULL;
     return call;
 }
 
@@ -559,4 +636,96 @@ void hf_zk_remove(struct hf_zk_session *s, struct hf_zk_call *call, const char *
 void hf_zk_sync(struct hf_zk_session *s, struct hf_zk_call *call, const char *path)
 {
     call_sent(call, zoo_async(s->zh, path, call_sync_cb, call_start(s, call)));
+}
+
+void hf_zk_read(struct hf_zk_session *s, struct hf_zk_call *call, const char *path)
+{
+    call_sent(call, zoo_awget(s->zh, path, NULL, NULL, call_read_cb, call_start(s, call)));
+}
+
+void hf_zk_access(struct hf_zk_session *s, struct hf_zk_call *call, const char *path)
+{
+    call_sent(call, zoo_aget_acl(s->zh, path, call_access_cb, call_start(s, call)));
+}
+
+/* False: no memory, or not what call_access_cb writes. The texts stay where they are. */
+static bool access_take(struct hf_bytes bytes, struct ACL_vector *out)
+{
+    struct hf_reader reader;
+    size_t count = 0;
+
+    for (size_t i = 4; i < bytes.size; count++) { /* permissions, two texts */
+        for (int text = 0; text < 2; text++) {
+            const uint8_t *end =
+                i < bytes.size ? memchr(bytes.data + i, '\0', bytes.size - i) : NULL;
+            if (end == NULL)
+                return false;
+            i = (size_t)(end - bytes.data) + 1;
+        }
+        i += 4;
+    }
+    out->data = hf_calloc(count + 1, sizeof *out->data);
+    if (out->data == NULL || count == 0)
+        return false;
+    hf_reader_init(&reader, bytes);
+    for (size_t i = 0; i < count; i++) {
+        char *texts[2];
+        out->data[i].perms = (int32_t)hf_reader_u32(&reader);
+        for (int text = 0; text < 2; text++) {
+            texts[text] = (char *)(uintptr_t)(bytes.data + reader.at);
+            hf_reader_take(&reader, strlen(texts[text]) + 1);
+        }
+        out->data[i].id.scheme = texts[0];
+        out->data[i].id.id = texts[1];
+    }
+    out->count = (int32_t)count;
+    return hf_reader_left(&reader) == 0;
+}
+
+static struct multi *multi_new(const struct hf_zk_op *ops, size_t count)
+{
+    struct multi *multi = hf_calloc(1, sizeof *multi);
+
+    if (multi == NULL)
+        return NULL;
+    multi->count = count;
+    multi->ops = hf_calloc(count, sizeof *multi->ops);
+    multi->results = hf_calloc(count, sizeof *multi->results);
+    multi->access = hf_calloc(count, sizeof *multi->access);
+    bool fine = multi->ops != NULL && multi->results != NULL && multi->access != NULL;
+    for (size_t i = 0; fine && i < count; i++) {
+        const struct hf_zk_op *op = &ops[i];
+        switch (op->kind) {
+        case HF_ZK_OP_CREATE:
+            fine = access_take(op->access, &multi->access[i]);
+            zoo_create_op_init(&multi->ops[i], op->path, (const char *)op->data.data,
+                               (int)op->data.size, &multi->access[i], ZOO_PERSISTENT, NULL, 0);
+            break;
+        case HF_ZK_OP_REMOVE:
+            zoo_delete_op_init(&multi->ops[i], op->path, op->version);
+            break;
+        case HF_ZK_OP_CHECK:
+            zoo_check_op_init(&multi->ops[i], op->path, op->version);
+            break;
+        }
+    }
+    if (fine)
+        return multi;
+    multi_free(multi);
+    return NULL;
+}
+
+void hf_zk_multi(struct hf_zk_session *s, struct hf_zk_call *call, struct hf_zk_op *ops,
+                 size_t count)
+{
+    hf_assert(count > 0 && count <= HF_ZK_OPS_MAX);
+    struct multi *multi = multi_new(ops, count);
+
+    call_start(s, call);
+    call->ops = ops;
+    call->op_count = count;
+    call->op_memory = multi;
+    call_sent(call, multi == NULL ? ZSYSTEMERROR
+                                  : zoo_amulti(s->zh, (int)count, multi->ops, multi->results,
+                                               call_void_cb, call));
 }

@@ -10,6 +10,7 @@
 #ifndef HF_BACKENDS_ZOOKEEPER_SESSION_H
 #define HF_BACKENDS_ZOOKEEPER_SESSION_H
 
+#include "base/bytes.h"
 #include "base/error.h"
 #include "loop/mailbox.h"
 #include "loop/worker.h"
@@ -20,6 +21,7 @@ enum {
     HF_ZK_TEXT_MAX = 255,          /* data of a node, and the last part of a created path */
     HF_ZK_NAMES_MAX = 1024 * 1024, /* bytes of a folder's names */
     HF_ZK_SECRET_MAX = 1024,       /* an auth file, a key's password */
+    HF_ZK_OPS_MAX = 4096,
 };
 
 /* Whom to call and as whom. The texts outlive every session; "" is none. */
@@ -54,6 +56,7 @@ struct hf_zk_view {
 };
 
 struct hf_zk_session;
+struct hf_zk_op;
 
 struct hf_zk_observer {
     void *arg;
@@ -68,12 +71,21 @@ struct hf_zk_call {
     int rc;                        /* ZOK, … */
     uint64_t sent_ms;              /* hf_clock_now_ms */
     char text[HF_ZK_TEXT_MAX + 1]; /* create: the name made; get: the data */
-    int64_t owner;                 /* set: the session that the node belongs to */
+    int64_t owner;                 /* set, read: the session that the node belongs to; 0: none */
     char *names;                   /* list: each ends with a NUL; until done returns */
     size_t names_size;
+    uint8_t *data; /* read: the node's; access: its access list; until done returns */
+    size_t data_size;
+    int32_t version;      /* read: of its data */
+    int32_t children;     /* read: how many */
+    int64_t created_zxid; /* read: no other node ever has it */
+    int64_t modified_ms;  /* read: by the servers' clock */
     /* private */
     struct hf_zk_session *session;
     struct hf_mail mail;
+    struct hf_zk_op *ops;
+    size_t op_count;
+    void *op_memory;
 };
 
 /* Opens it in the background; the worker must have one thread only. NULL: no memory. */
@@ -98,5 +110,28 @@ void hf_zk_set(struct hf_zk_session *session, struct hf_zk_call *call, const cha
                const char *data);
 void hf_zk_remove(struct hf_zk_session *session, struct hf_zk_call *call, const char *path);
 void hf_zk_sync(struct hf_zk_session *session, struct hf_zk_call *call, const char *path);
+/* Data of any size and kind, with what is known of the node. */
+void hf_zk_read(struct hf_zk_session *session, struct hf_zk_call *call, const char *path);
+/* Who may do what with a node, as hf_zk_op.access takes it. */
+void hf_zk_access(struct hf_zk_session *session, struct hf_zk_call *call, const char *path);
+
+enum hf_zk_op_kind {
+    HF_ZK_OP_CREATE, /* persistent, with data and access */
+    HF_ZK_OP_REMOVE, /* of this version */
+    HF_ZK_OP_CHECK,  /* of this version */
+};
+
+struct hf_zk_op {
+    enum hf_zk_op_kind kind;
+    int32_t version;
+    const char *path;
+    struct hf_bytes data;
+    struct hf_bytes access; /* of u32 permissions, text scheme, text id, each text with its NUL */
+    int rc;                 /* of the answer */
+};
+
+/* All or nothing. The ops are borrowed until done; each has its rc then. */
+void hf_zk_multi(struct hf_zk_session *session, struct hf_zk_call *call, struct hf_zk_op *ops,
+                 size_t count);
 
 #endif

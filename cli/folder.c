@@ -217,6 +217,57 @@ enum hf_status hf_cli_folder_make(const char *path, struct hf_error *err)
     return HF_OK;
 }
 
+/* Written under a name of its own, and then given its name, which is refused when that is taken. */
+static enum hf_status write_synced(int fd, const char *path, struct hf_bytes body,
+                                   struct hf_error *err)
+{
+    size_t at = 0;
+
+    while (at < body.size) {
+        ssize_t n = write(fd, body.data + at, body.size - at);
+        if (n < 0 && errno != EINTR)
+            return from_errno(err, path);
+        at += n > 0 ? (size_t)n : 0;
+    }
+    return fsync(fd) == 0 ? HF_OK : from_errno(err, path);
+}
+
+static enum hf_status sync_parent(const char *path, struct hf_error *err)
+{
+    char folder[HF_GC_FILES_PATH_MAX];
+
+    snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(path, '/') - path), path);
+    int fd = open(folder[0] != '\0' ? folder : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return from_errno(err, folder);
+    bool synced = fsync(fd) == 0;
+    close(fd);
+    return synced ? HF_OK : from_errno(err, folder);
+}
+
+static enum hf_status folder_create(struct hf_gc_files *files, const char *path,
+                                    struct hf_bytes body, struct hf_error *err)
+{
+    char temporary[HF_GC_FILES_PATH_MAX];
+    int n = snprintf(temporary, sizeof temporary, "%s.%ld.tmp", path, (long)getpid());
+
+    (void)files;
+    if (n < 0 || (size_t)n >= sizeof temporary)
+        return hf_error_set(err, HF_INVALID, "%.200s…: the path is too long", path);
+    enum hf_status status = hf_cli_folder_make(path, err);
+    if (status != HF_OK)
+        return status;
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
+    if (fd < 0)
+        return from_errno(err, temporary);
+    status = write_synced(fd, temporary, body, err);
+    close(fd);
+    if (status == HF_OK && link(temporary, path) != 0)
+        status = from_errno(err, path);
+    unlink(temporary);
+    return status == HF_OK ? sync_parent(path, err) : status;
+}
+
 static enum hf_status folder_move(struct hf_gc_files *files, const char *from, const char *to,
                                   struct hf_error *err)
 {
@@ -263,6 +314,7 @@ static const struct hf_gc_files_ops folder_ops = {
     .open = folder_open,
     .read = folder_read,
     .close = folder_close,
+    .create = folder_create,
     .move = folder_move,
     .remove = folder_remove,
     .remove_folder = folder_remove_folder,

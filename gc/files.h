@@ -44,6 +44,10 @@ struct hf_gc_files_ops {
                            struct hf_error *err);
     void (*close)(struct hf_gc_stream *stream);
 
+    /* Put-if-absent, durable, with the folders above it: HF_EXISTS, and the file is as it was. */
+    enum hf_status (*create)(struct hf_gc_files *files, const char *path, struct hf_bytes body,
+                             struct hf_error *err);
+
     /* In one step: after a crash it is at one of the two places. Makes the folders of `to`. HF_NOT_FOUND: no
      * `from`; HF_EXISTS: something is at `to`, and all is as it was. NULL where there is no cheap way. */
     enum hf_status (*move)(struct hf_gc_files *files, const char *from, const char *to,
