@@ -2,7 +2,7 @@
 #include "cli/gc.h"
 
 #include "base/memory.h"
-#include "cli/folder.h"
+#include "backends/files_folder.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -39,7 +39,7 @@ static enum hf_status find_one(struct hf_cli *cli, struct checkpoint *out, struc
     size_t i;
 
     if (cli->arg_count == 2) {
-        if (hf_cli_folder_path(cli->args[1], out->folder) == NULL)
+        if (hf_files_folder_path(cli->args[1], out->folder) == NULL)
             return hf_error_set(err, HF_INVALID, "'%s' is no folder that is mounted here",
                                 cli->args[1]);
         identify(out);
@@ -59,7 +59,7 @@ static enum hf_status find_one(struct hf_cli *cli, struct checkpoint *out, struc
         if (strcmp(hf_cli_number(hf_cli_int(entry, "id"), id), cli->args[3]) != 0)
             continue;
         const char *pointer = hf_cli_text(entry, "pointer", "");
-        status = hf_cli_folder_path(pointer, out->folder) != NULL
+        status = hf_files_folder_path(pointer, out->folder) != NULL
                      ? HF_OK
                      : hf_error_set(err, HF_INVALID, "'%s' is not mounted here", pointer);
         identify(out);
@@ -132,7 +132,7 @@ static enum hf_status verify_handle(void *arg, const struct hf_metadata_handle *
     bool relative = handle->kind == HF_METADATA_RELATIVE;
     int n = snprintf(uri, sizeof uri, "%s%s%.*s", relative ? v->folder : "", relative ? "/" : "",
                      (int)handle->path.size, handle->path.data);
-    if (n < 0 || (size_t)n >= sizeof uri || hf_cli_folder_path(uri, path) == NULL) {
+    if (n < 0 || (size_t)n >= sizeof uri || hf_files_folder_path(uri, path) == NULL) {
         wrong(v, uri, "is not mounted here");
         return HF_OK;
     }
@@ -170,7 +170,7 @@ static enum hf_status verify_one(struct verify *v, const char *folder, bool look
     char path[HF_GC_FILES_PATH_MAX + 16];
 
     memset(v, 0, sizeof *v);
-    v->files = hf_cli_folder();
+    v->files = hf_files_folder();
     v->folder = folder;
     v->look = look;
     v->type = "-";
@@ -246,7 +246,7 @@ static bool is_pinned(const struct checkpoint *c)
     struct hf_error ignored;
 
     return pin_path(c, path, &store, &ignored) == HF_OK &&
-           hf_cli_folder()->ops->stat(hf_cli_folder(), path, &entry, &ignored) == HF_OK;
+           hf_files_folder()->ops->stat(hf_files_folder(), path, &entry, &ignored) == HF_OK;
 }
 
 static int pin(struct hf_cli *cli, const struct checkpoint *c, bool set)
@@ -256,7 +256,7 @@ static int pin(struct hf_cli *cli, const struct checkpoint *c, bool set)
     struct hf_gc_store store;
     struct hf_gc_entry entry;
     struct hf_error err = {0};
-    struct hf_gc_files *files = hf_cli_folder();
+    struct hf_gc_files *files = hf_files_folder();
 
     enum hf_status status = pin_path(c, path, &store, &err);
     snprintf(metadata, sizeof metadata, "%s/_metadata", c->folder);
@@ -324,7 +324,7 @@ static enum hf_status on_found(void *arg, const struct hf_gc_entry *entry)
     snprintf(metadata, sizeof metadata, "%s/_metadata", c->folder);
     if (entry->kind == HF_GC_DIRECTORY && n > 0 && (size_t)n < sizeof c->folder &&
         hf_gc_chk_parse(HF_BYTES_OF_STRING(entry->path), &id) &&
-        hf_cli_folder()->ops->stat(hf_cli_folder(), metadata, &at, &why) == HF_OK) {
+        hf_files_folder()->ops->stat(hf_files_folder(), metadata, &at, &why) == HF_OK) {
         identify(c);
         enum hf_status status = verify_one(v, c->folder, cat->look, &why);
         size_t problems = json_array_size(v->wrong);
@@ -359,7 +359,7 @@ static enum hf_status on_job(void *arg, const struct hf_gc_entry *entry)
         return HF_OK;
     cat->folder = folder;
     enum hf_status status =
-        hf_cli_folder()->ops->list(hf_cli_folder(), folder, false, on_found, cat, cat->err);
+        hf_files_folder()->ops->list(hf_files_folder(), folder, false, on_found, cat, cat->err);
     cat->folder = parent;
     return status == HF_NOT_FOUND ? HF_OK : status;
 }
@@ -413,14 +413,14 @@ static int list_folder(struct hf_cli *cli, const char *uri, bool one_job)
     struct catalogue cat = {.cli = cli, .folder = folder, .err = &err};
     int code;
 
-    if (hf_cli_folder_path(uri, folder) == NULL) {
+    if (hf_files_folder_path(uri, folder) == NULL) {
         hf_error_set(&err, HF_INVALID, "'%s' is no folder that is mounted here", uri);
         return hf_cli_fail(&err);
     }
     cat.look = cli->output == HF_CLI_WIDE || cli->output == HF_CLI_JSON;
     cat.list = json_array();
-    enum hf_status status = hf_cli_folder()->ops->list(hf_cli_folder(), folder, false,
-                                                       one_job ? on_found : on_job, &cat, &err);
+    enum hf_status status = hf_files_folder()->ops->list(hf_files_folder(), folder, false,
+                                                         one_job ? on_found : on_job, &cat, &err);
     if (status != HF_OK) {
         err.status = status;
         code = hf_cli_fail(&err);

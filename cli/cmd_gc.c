@@ -1,8 +1,9 @@
 /* holdfast gc: plan, run, status, undo, purge. */
 #include "cli/gc.h"
+#include "collect/planning.h"
 
 #include "base/memory.h"
-#include "cli/folder.h"
+#include "backends/files_folder.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -11,20 +12,13 @@
 #include <sys/stat.h>
 #include <time.h>
 
-enum { TRIES = 10 }; /* to read what the daemon lists before it is subsumed */
-
 static const char *const verdict_names[] = {"keep", "delete", "uncertain"};
 
 struct planning {
     struct hf_cli *cli;
-    struct hf_gc_target *target;
-    FILE *file;     /* of the plan, or NULL */
-    bool discarded; /* only what is of a discarded checkpoint */
-    bool show;      /* each file is told */
-    bool first;     /* of the JSON list */
-    uint64_t count[HF_GC_REASON_COUNT];
-    uint64_t bytes[HF_GC_REASON_COUNT];
-    uint64_t nameless; /* names that are no UTF-8 */
+    struct hf_gc_planning plan;
+    bool show;  /* each file is told */
+    bool first; /* of the JSON list */
 };
 
 static void show_file(struct planning *p, size_t root, const struct hf_gc_entry *entry,
@@ -38,8 +32,8 @@ static void show_file(struct planning *p, size_t root, const struct hf_gc_entry 
 
     if (p->cli->output == HF_CLI_JSON) {
         json_t *line = json_pack(
-            "{s:s, s:s, s:s, s:I, s:I, s:s}", "folder", p->target->sweep.roots[root], "path", name,
-            "verdict", verdict_names[verdict], "size", (json_int_t)entry->size, "modified_ms",
+            "{s:s, s:s, s:s, s:I, s:I, s:s}", "folder", p->plan.target->sweep.roots[root], "path",
+            name, "verdict", verdict_names[verdict], "size", (json_int_t)entry->size, "modified_ms",
             (json_int_t)entry->modified_ms, "reason", hf_gc_reason_name(reason));
         if (line != NULL) {
             fputs(p->first ? "\n  " : ",\n  ", out);
@@ -49,7 +43,7 @@ static void show_file(struct planning *p, size_t root, const struct hf_gc_entry 
         json_decref(line);
     } else if (p->cli->output == HF_CLI_NAME) {
         if (verdict == HF_GC_DELETE)
-            fprintf(out, "%s/%s\n", p->target->sweep.roots[root], name);
+            fprintf(out, "%s/%s\n", p->plan.target->sweep.roots[root], name);
     } else if (verdict != HF_GC_KEEP || p->cli->output == HF_CLI_WIDE) {
         fprintf(out, "%-9s %10s %6s  %s%s  (%s)\n", verdict_names[verdict],
                 hf_cli_bytes((json_int_t)entry->size, bytes),
@@ -63,38 +57,23 @@ static enum hf_status on_judged(void *arg, size_t root, const struct hf_gc_entry
 {
     struct planning *p = arg;
 
-    if (p->discarded && reason != HF_GC_DISCARDED)
-        return HF_OK;
-    if (p->file != NULL && hf_gc_reason_verdict(reason) == HF_GC_DELETE) {
-        enum hf_status status = hf_gc_plan_line(p->file, root, entry, reason);
-        if (status == HF_INVALID) {
-            p->nameless++;
-            reason = HF_GC_FOREIGN;
-        } else if (status != HF_OK) {
-            return status;
-        }
-    }
-    p->count[reason]++;
-    p->bytes[reason] += entry->size;
     if (p->show)
         show_file(p, root, entry, reason);
     return HF_OK;
 }
 
-static uint64_t sum(const struct planning *p, const uint64_t *list, enum hf_gc_verdict verdict)
+static void on_marked(void *arg)
 {
-    uint64_t total = 0;
+    struct planning *p = arg;
 
-    (void)p;
-    for (int reason = 0; reason < HF_GC_REASON_COUNT; reason++) {
-        if (hf_gc_reason_verdict((enum hf_gc_reason)reason) == verdict)
-            total += list[reason];
-    }
-    return total;
+    p->first = true;
+    if (p->show && p->cli->output == HF_CLI_JSON)
+        fputs("{\"files\": [", p->cli->out);
 }
 
-static void show_summary_json(struct planning *p, const struct hf_gc_marks *marks)
+static void show_summary_json(struct planning *p)
 {
+    const struct hf_gc_marks *marks = &p->plan.marks;
     json_t *summary = json_object();
     json_t *reasons = json_object();
     FILE *out = p->cli->out;
@@ -102,12 +81,13 @@ static void show_summary_json(struct planning *p, const struct hf_gc_marks *mark
     for (int v = HF_GC_KEEP; v <= HF_GC_UNCERTAIN; v++)
         json_object_set_new(
             summary, verdict_names[v],
-            json_pack("{s:I, s:I}", "files", (json_int_t)sum(p, p->count, (enum hf_gc_verdict)v),
-                      "bytes", (json_int_t)sum(p, p->bytes, (enum hf_gc_verdict)v)));
+            json_pack("{s:I, s:I}", "files",
+                      (json_int_t)hf_gc_planning_sum(p->plan.count, (enum hf_gc_verdict)v), "bytes",
+                      (json_int_t)hf_gc_planning_sum(p->plan.bytes, (enum hf_gc_verdict)v)));
     for (int r = 0; r < HF_GC_REASON_COUNT; r++) {
-        if (p->count[r] > 0)
+        if (p->plan.count[r] > 0)
             json_object_set_new(reasons, hf_gc_reason_name((enum hf_gc_reason)r),
-                                json_integer((json_int_t)p->count[r]));
+                                json_integer((json_int_t)p->plan.count[r]));
     }
     json_object_set_new(summary, "reasons", reasons);
     json_object_set_new(
@@ -115,16 +95,18 @@ static void show_summary_json(struct planning *p, const struct hf_gc_marks *mark
         json_pack("{s:I, s:I, s:I, s:I}", "kept", (json_int_t)marks->kept, "discarded",
                   (json_int_t)marks->discarded, "elsewhere", (json_int_t)marks->elsewhere,
                   "unreadable", (json_int_t)marks->unreadable));
-    if (p->target->sweep.unreadable.text[0] != '\0')
-        json_object_set_new(summary, "unreadable", json_string(p->target->sweep.unreadable.text));
+    if (p->plan.target->sweep.unreadable.text[0] != '\0')
+        json_object_set_new(summary, "unreadable",
+                            json_string(p->plan.target->sweep.unreadable.text));
     fputs("],\n\"summary\": ", out);
     json_dumpf(summary, out, JSON_INDENT(2));
     fputs("\n}\n", out);
     json_decref(summary);
 }
 
-static void show_summary(struct planning *p, const struct hf_gc_marks *marks)
+static void show_summary(struct planning *p)
 {
+    const struct hf_gc_marks *marks = &p->plan.marks;
     FILE *out = p->cli->out;
     char bytes[32];
 
@@ -135,69 +117,65 @@ static void show_summary(struct planning *p, const struct hf_gc_marks *marks)
             " elsewhere; they name %" PRIu64 " file(s) here\n",
             marks->kept, marks->discarded, marks->elsewhere, marks->names);
     for (int r = 0; r < HF_GC_REASON_COUNT; r++) {
-        if (p->count[r] > 0)
+        if (p->plan.count[r] > 0)
             fprintf(out, "%-9s %10s in %8" PRIu64 "  %s\n",
                     verdict_names[hf_gc_reason_verdict((enum hf_gc_reason)r)],
-                    hf_cli_bytes((json_int_t)p->bytes[r], bytes), p->count[r],
+                    hf_cli_bytes((json_int_t)p->plan.bytes[r], bytes), p->plan.count[r],
                     hf_gc_reason_text((enum hf_gc_reason)r));
     }
-    if (p->target->sweep.unreadable.text[0] != '\0')
-        fprintf(out, "NOTHING IS DELETED: %s\n", p->target->sweep.unreadable.text);
+    if (p->plan.target->sweep.unreadable.text[0] != '\0')
+        fprintf(out, "NOTHING IS DELETED: %s\n", p->plan.target->sweep.unreadable.text);
 }
 
 /* Asks the daemon again; the store stays open. */
-static enum hf_status ask_again(struct planning *p, struct hf_error *err)
+static struct hf_gc_target *ask_again(void *arg, struct hf_error *err)
 {
-    struct hf_gc_target *target = hf_gc_target_new(p->cli, 1, err);
+    struct planning *p = arg;
+    struct hf_gc_target *target = hf_gc_find(p->cli, 1, err);
 
     if (target == NULL)
-        return err->status;
-    target->store = p->target->store;
-    p->target->store.lock = -1;
-    p->target->store.audit = NULL;
-    hf_gc_target_free(p->target);
-    p->target = target;
-    return HF_OK;
+        return NULL;
+    target->store = p->plan.target->store;
+    p->plan.target->store.lock = -1;
+    p->plan.target->store.audit = NULL;
+    hf_gc_target_free(p->plan.target);
+    return target;
 }
 
-/* Marks, then judges every file. */
-static enum hf_status make_plan(struct planning *p, struct hf_gc_marks *out_marks,
-                                struct hf_error *err)
+static void planning_init(struct planning *p, struct hf_cli *cli, struct hf_gc_target *target)
 {
-    struct hf_gc_plan *plan = NULL;
+    *p = (struct planning){.cli = cli};
+    p->plan = (struct hf_gc_planning){
+        .target = target,
+        .marked = on_marked,
+        .judged = on_judged,
+        .again = target->managed ? ask_again : NULL,
+        .arg = p,
+    };
+}
 
-    enum hf_status status = hf_gc_sweep_mark(&p->target->sweep, &plan, err);
-    for (int tries = 1; status == HF_CONFLICT && p->target->managed && tries < TRIES; tries++) {
-        status = ask_again(p, err);
-        if (status == HF_OK)
-            status = hf_gc_sweep_mark(&p->target->sweep, &plan, err);
-    }
-    if (status != HF_OK)
-        return status;
-    p->first = true;
+static void tell_plan(struct planning *p)
+{
     if (p->show && p->cli->output == HF_CLI_JSON)
-        fputs("{\"files\": [", p->cli->out);
-    status = hf_gc_sweep_list(&p->target->sweep, plan, on_judged, p, err);
-    *out_marks = hf_gc_plan_marks(plan);
-    hf_gc_plan_free(plan);
-    if (status == HF_OK && p->show && p->cli->output == HF_CLI_JSON)
-        show_summary_json(p, out_marks);
-    else if (status == HF_OK && p->show)
-        show_summary(p, out_marks);
-    return status;
+        show_summary_json(p);
+    else if (p->show)
+        show_summary(p);
 }
 
 static int gc_plan(struct hf_cli *cli)
 {
     struct hf_error err = {0};
-    struct hf_gc_marks marks;
-    struct planning p = {.cli = cli, .show = true};
+    struct planning p;
+    struct hf_gc_target *target = hf_gc_find(cli, 1, &err);
 
-    p.target = hf_gc_target_new(cli, 1, &err);
-    if (p.target == NULL)
+    if (target == NULL)
         return hf_cli_fail(&err);
-    enum hf_status status = make_plan(&p, &marks, &err);
-    hf_gc_target_free(p.target);
+    planning_init(&p, cli, target);
+    p.show = true;
+    enum hf_status status = hf_gc_planning_make(&p.plan, &err);
+    if (status == HF_OK)
+        tell_plan(&p);
+    hf_gc_target_free(p.plan.target);
     if (status != HF_OK) {
         err.status = status;
         return hf_cli_fail(&err);
@@ -205,68 +183,13 @@ static int gc_plan(struct hf_cli *cli)
     return 0;
 }
 
-static enum hf_status write_head(FILE *file, const struct hf_gc_target *target, const char *id,
-                                 bool trash)
-{
-    static const char *const states[] = {"unknown", "running", "ended"};
-    struct timespec now;
-    struct tm tm;
-    char created[32];
-    json_t *roots = json_array();
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    strftime(created, sizeof created, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now.tv_sec, &tm));
-    for (size_t i = 0; i < target->sweep.root_count; i++)
-        json_array_append_new(roots, json_string(target->sweep.roots[i]));
-    json_t *head =
-        json_pack("{s:s, s:s, s:o, s:b, s:s, s:I}", "plan", id, "created", created, "roots", roots,
-                  "trash", trash, "job", states[target->sweep.settings.state], "min_age_ms",
-                  (json_int_t)target->sweep.settings.min_age_ms);
-    bool written = head != NULL &&
-                   json_array_size(json_object_get(head, "roots")) == target->sweep.root_count &&
-                   json_dumpf(head, file, JSON_COMPACT) == 0 && fputc('\n', file) != EOF;
-    json_decref(head);
-    return written ? HF_OK : HF_INVALID;
-}
-
-/* The plan as a file in the store, durable. */
-static enum hf_status store_plan(struct planning *p, const char *id, bool trash,
-                                 struct hf_gc_marks *out_marks, struct hf_error *err)
-{
-    char path[HF_GC_FILES_PATH_MAX];
-    char folder[HF_GC_FILES_PATH_MAX];
-
-    enum hf_status status = hf_gc_store_path(&p->target->store, "plans", id, "plan", path, err);
-    if (status == HF_OK)
-        status = hf_gc_store_path(&p->target->store, "plans", id, "", folder, err);
-    if (status != HF_OK)
-        return status;
-    if (mkdir(folder, 0777) != 0 || (p->file = fopen(path, "wxe")) == NULL)
-        return hf_error_set(err, HF_UNAVAILABLE, "%s: %s", path, strerror(errno));
-    status = write_head(p->file, p->target, id, trash);
-    if (status != HF_OK)
-        hf_error_set(err, status, "%s cannot be written, or a folder's name is no UTF-8", path);
-    else
-        status = make_plan(p, out_marks, err);
-    if (status == HF_OK)
-        status = hf_gc_store_sync(p->file, path, err);
-    fclose(p->file);
-    p->file = NULL;
-    return status;
-}
-
 /* A plan that is not carried out leaves nothing. */
-static void forget_plan(const struct hf_gc_target *target, const char *id)
+static void forget_plan(struct planning *p, const char *id)
 {
-    char path[HF_GC_FILES_PATH_MAX];
-    struct hf_error ignored;
-    struct hf_gc_files *files = hf_cli_folder();
+    struct hf_error err;
 
-    if (hf_gc_store_path(&target->store, "plans", id, "plan", path, &ignored) == HF_OK &&
-        files->ops->remove(files, path, &ignored) == HF_OK &&
-        hf_gc_store_path(&target->store, "plans", id, "", path, &ignored) == HF_OK &&
-        files->ops->remove_folder(files, path, &ignored) != HF_OK)
-        fprintf(stderr, "holdfast: %s is left: %s\n", path, ignored.text);
+    if (hf_gc_planning_forget(&p->plan, id, &err) != HF_OK)
+        fprintf(stderr, "holdfast: the plan %s is left: %s\n", id, err.text);
 }
 
 static int tell_run(struct planning *p, const char *id, const struct hf_gc_done *done, bool trash)
@@ -278,9 +201,10 @@ static int tell_run(struct planning *p, const char *id, const struct hf_gc_done 
         json_t *answer =
             json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I}", "plan", id, "trash", trash,
                       "files", (json_int_t)done->files, "bytes", (json_int_t)done->bytes, "changed",
-                      (json_int_t)done->changed, "kept", (json_int_t)sum(p, p->count, HF_GC_KEEP),
-                      "uncertain", (json_int_t)sum(p, p->count, HF_GC_UNCERTAIN), "planned",
-                      (json_int_t)sum(p, p->count, HF_GC_DELETE));
+                      (json_int_t)done->changed, "kept",
+                      (json_int_t)hf_gc_planning_sum(p->plan.count, HF_GC_KEEP), "uncertain",
+                      (json_int_t)hf_gc_planning_sum(p->plan.count, HF_GC_UNCERTAIN), "planned",
+                      (json_int_t)hf_gc_planning_sum(p->plan.count, HF_GC_DELETE));
         int code = hf_cli_print_json(p->cli, answer);
         json_decref(answer);
         return code;
@@ -296,7 +220,7 @@ static int tell_run(struct planning *p, const char *id, const struct hf_gc_done 
                 done->changed);
     if (trash && done->files > 0)
         fprintf(out, "bring them back with: holdfast gc undo %s --job-folder %s\n", id,
-                p->target->sweep.roots[0]);
+                p->plan.target->sweep.roots[0]);
     return 0;
 }
 
@@ -307,7 +231,8 @@ static bool may_go(struct planning *p, uint64_t files)
 
     snprintf(question, sizeof question, "%s %" PRIu64 " file(s), %s?",
              hf_cli_option(p->cli, "delete") != NULL ? "Delete for good" : "Move to the trash",
-             files, hf_cli_bytes((json_int_t)sum(p, p->bytes, HF_GC_DELETE), bytes));
+             files,
+             hf_cli_bytes((json_int_t)hf_gc_planning_sum(p->plan.bytes, HF_GC_DELETE), bytes));
     return hf_cli_confirm(p->cli, question);
 }
 
@@ -317,30 +242,31 @@ static enum hf_status run_plan(struct planning *p, const char *id, int *out_code
     bool trash = hf_cli_option(p->cli, "delete") == NULL;
     bool dry = hf_cli_option(p->cli, "dry-run") != NULL;
     const char *rate = hf_cli_option(p->cli, "rate");
-    struct hf_gc_marks marks;
     struct hf_gc_done done = {0};
     char *end = NULL;
     unsigned long per_second = rate != NULL ? strtoul(rate, &end, 10) : 0;
 
     if (rate != NULL && (*end != '\0' || rate[0] < '0' || rate[0] > '9' || per_second > 1000000))
         return hf_error_set(err, HF_INVALID, "--rate '%s' is no number of files a second", rate);
-    if (trash && !dry && p->target->sweep.files->ops->move == NULL)
+    if (trash && !dry && p->plan.target->sweep.files->ops->move == NULL)
         return hf_error_set(
             err, HF_INVALID,
             "this storage moves nothing cheaply, so there is no trash: say --delete");
     p->show = dry || !p->cli->yes;
-    enum hf_status status = store_plan(p, id, trash, &marks, err);
-    const struct hf_gc_target *target = p->target; /* a fresh one, perhaps */
-    uint64_t planned = sum(p, p->count, HF_GC_DELETE);
+    enum hf_status status = hf_gc_planning_store(&p->plan, id, trash, err);
+    if (status == HF_OK)
+        tell_plan(p);
+    const struct hf_gc_target *target = p->plan.target; /* a fresh one, perhaps */
+    uint64_t planned = hf_gc_planning_sum(p->plan.count, HF_GC_DELETE);
     if (status != HF_OK || dry || planned == 0 || !may_go(p, planned)) {
-        forget_plan(target, id);
+        forget_plan(p, id);
         if (status == HF_OK && !p->show)
             *out_code = tell_run(p, "", &done, trash);
         return status;
     }
     const struct hf_gc_apply apply = {
         .files = target->sweep.files,
-        .store = &p->target->store,
+        .store = &p->plan.target->store,
         .roots = target->sweep.roots,
         .root_count = target->sweep.root_count,
         .id = id,
@@ -357,18 +283,19 @@ static enum hf_status run_plan(struct planning *p, const char *id, int *out_code
 static int gc_run(struct hf_cli *cli)
 {
     struct hf_error err = {0};
-    struct planning p = {.cli = cli};
+    struct planning p;
     char id[HF_GC_ID_SIZE];
     int code = 0;
+    struct hf_gc_target *target = hf_gc_find(cli, 1, &err);
 
-    p.target = hf_gc_target_new(cli, 1, &err);
-    if (p.target == NULL)
+    if (target == NULL)
         return hf_cli_fail(&err);
+    planning_init(&p, cli, target);
     hf_gc_store_id(id);
-    enum hf_status status = hf_gc_store_open(&p.target->store, &err);
+    enum hf_status status = hf_gc_store_open(&p.plan.target->store, &err);
     if (status == HF_OK)
         status = run_plan(&p, id, &code, &err);
-    hf_gc_target_free(p.target);
+    hf_gc_target_free(p.plan.target);
     if (status != HF_OK) {
         err.status = status;
         return hf_cli_fail(&err);
@@ -379,29 +306,31 @@ static int gc_run(struct hf_cli *cli)
 int hf_gc_delete_checkpoint(struct hf_cli *cli, const char *folder, uint64_t id)
 {
     struct hf_error err = {0};
-    struct planning p = {.cli = cli, .discarded = true};
+    struct planning p;
     char plan_id[HF_GC_ID_SIZE];
     int code = 0;
+    struct hf_gc_target *target = hf_gc_target_new();
 
-    p.target = hf_calloc(1, sizeof *p.target);
-    hf_assert(p.target != NULL);
-    struct hf_gc_sweep *sweep = &p.target->sweep;
-    snprintf(p.target->roots[0], sizeof p.target->roots[0], "%.*s",
+    hf_assert(target != NULL);
+    planning_init(&p, cli, target);
+    p.plan.discarded = true;
+    struct hf_gc_sweep *sweep = &p.plan.target->sweep;
+    snprintf(p.plan.target->roots[0], sizeof p.plan.target->roots[0], "%.*s",
              (int)(strrchr(folder, '/') - folder), folder);
     *sweep = (struct hf_gc_sweep){
-        .files = hf_cli_folder(),
+        .files = hf_files_folder(),
         .settings = {.state = HF_GC_UNKNOWN, .now_ms = hf_gc_now_ms()},
-        .roots = {p.target->roots[0]},
+        .roots = {p.plan.target->roots[0]},
         .root_count = 1,
         .discards = &id,
         .discard_count = 1,
     };
-    hf_gc_store_init(&p.target->store, p.target->roots[0]);
+    hf_gc_store_init(&p.plan.target->store, p.plan.target->roots[0]);
     hf_gc_store_id(plan_id);
-    enum hf_status status = hf_gc_store_open(&p.target->store, &err);
+    enum hf_status status = hf_gc_store_open(&p.plan.target->store, &err);
     if (status == HF_OK)
         status = run_plan(&p, plan_id, &code, &err);
-    hf_gc_target_free(p.target);
+    hf_gc_target_free(p.plan.target);
     if (status != HF_OK) {
         err.status = status;
         return hf_cli_fail(&err);

@@ -1,9 +1,7 @@
 /* Which job is meant, where its files are, and what the daemon knows of it. */
 #include "cli/gc.h"
 
-#include "backends/files_object.h"
 #include "base/memory.h"
-#include "cli/folder.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -42,160 +40,93 @@ uint64_t hf_gc_now_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-static bool is_bucket(const char *uri)
-{
-    return strstr(uri, "://") != NULL && strncmp(uri, "file:", 5) != 0;
-}
-
-/* Where a URI is for the target; NULL: elsewhere. The first one decides what the others may be. */
-static const char *place(const struct hf_gc_target *target, const char *uri, char *out)
-{
-    if (target->opened != NULL)
-        return hf_files_object_path(target->opened, uri, out) ? out : NULL;
-    return hf_cli_folder_path(uri, out);
-}
-
-static enum hf_status open_bucket(struct hf_cli *cli, struct hf_gc_target *target, const char *uri,
-                                  struct hf_error *err)
+/* The daemon's settings, for buckets. NULL: none are given, or it failed. */
+static struct hf_config *config_of(struct hf_cli *cli, struct hf_error *err)
 {
     const char *file = hf_cli_option(cli, "config");
-    struct hf_config *config = hf_calloc(1, sizeof *config);
-    char path[HF_GC_FILES_PATH_MAX];
-    enum hf_status status = HF_OK;
 
-    if (config == NULL)
-        return hf_error_set(err, HF_NO_MEMORY, "no memory");
+    if (file == NULL)
+        return NULL;
+    struct hf_config *config = hf_calloc(1, sizeof *config);
+    if (config == NULL) {
+        hf_error_set(err, HF_NO_MEMORY, "no memory");
+        return NULL;
+    }
     hf_config_init(config);
-    if (file != NULL)
-        status = hf_config_load(config, file, err);
-    if (status == HF_OK)
-        status = hf_files_object_open(&target->opened, uri, config, path, err);
+    if (hf_config_load(config, file, err) == HF_OK)
+        return config;
     hf_free(config);
-    if (status == HF_OK)
-        target->sweep.files = target->opened;
-    return status;
+    return NULL;
+}
+
+static enum hf_status state_dir(struct hf_cli *cli, char *out, struct hf_error *err)
+{
+    const char *folder = hf_cli_option(cli, "state-dir");
+    const char *base = folder != NULL ? folder : getenv("XDG_STATE_HOME");
+
+    if (base != NULL)
+        snprintf(out, HF_GC_FILES_PATH_MAX, "%s%s", base, folder != NULL ? "" : "/holdfast");
+    else if (getenv("HOME") != NULL)
+        snprintf(out, HF_GC_FILES_PATH_MAX, "%s/.local/state/holdfast", getenv("HOME"));
+    else
+        return hf_error_set(err, HF_INVALID, "$HOME is not set: say --state-dir DIR");
+    return HF_OK;
 }
 
 enum hf_status hf_gc_store_place(struct hf_cli *cli, const char *uri, char *out,
                                  struct hf_error *err)
 {
-    const char *folder = hf_cli_option(cli, "state-dir");
-    const char *base = folder != NULL ? folder : getenv("XDG_STATE_HOME");
-    char local[HF_GC_FILES_PATH_MAX];
+    char local[HF_GC_FILES_PATH_MAX] = "";
+    enum hf_status status = HF_OK;
 
-    if (!is_bucket(uri)) {
-        if (hf_cli_folder_path(uri, out) == NULL)
-            return hf_error_set(err, HF_INVALID, "'%s' is no folder here", uri);
-        return HF_OK;
-    }
-    if (base != NULL)
-        snprintf(local, sizeof local, "%s%s", base, folder != NULL ? "" : "/holdfast");
-    else if (getenv("HOME") != NULL)
-        snprintf(local, sizeof local, "%s/.local/state/holdfast", getenv("HOME"));
-    else
-        return hf_error_set(err, HF_INVALID, "$HOME is not set: say --state-dir DIR");
-    /* s3a and its like are one place. */
-    const char *rest = strstr(uri, "://") + 3;
-    int n = snprintf(out, HF_GC_FILES_PATH_MAX, "%s/%.2s/%s", local, uri, rest);
-    if (n < 0 || n >= HF_GC_FILES_PATH_MAX || local[0] != '/')
-        return hf_error_set(err, HF_INVALID, "'%s' is no absolute path for the plans", local);
-    while (n > 1 && out[n - 1] == '/')
-        out[--n] = '\0';
-    return HF_OK;
+    if (hf_gc_target_is_bucket(uri))
+        status = state_dir(cli, local, err);
+    return status == HF_OK ? hf_gc_target_place(uri, local, out, err) : status;
 }
 
 static enum hf_status add_root(struct hf_cli *cli, struct hf_gc_target *target, const char *uri,
                                struct hf_error *err)
 {
-    size_t count = target->sweep.root_count;
+    char local[HF_GC_FILES_PATH_MAX] = "";
+    struct hf_config *config = NULL;
+    enum hf_status status = HF_OK;
 
-    if (count == HF_GC_ROOTS_MAX)
-        return hf_error_set(err, HF_INVALID, "more than %d folders of one job", HF_GC_ROOTS_MAX);
-    if (count == 0 && is_bucket(uri)) {
-        enum hf_status status = open_bucket(cli, target, uri, err);
-        if (status != HF_OK)
-            return status;
+    if (hf_gc_target_is_bucket(uri)) {
+        status = state_dir(cli, local, err);
+        err->status = HF_OK;
+        config = status == HF_OK ? config_of(cli, err) : NULL;
+        status = status == HF_OK ? err->status : status;
     }
-    if (place(target, uri, target->roots[count]) == NULL)
-        return hf_error_set(err, HF_INVALID,
-                            "'%s' is not where the job's other files are, or not mounted here",
-                            uri);
-    if (count == 0) {
-        enum hf_status status = hf_gc_store_place(cli, uri, target->store_place, err);
-        if (status != HF_OK)
-            return status;
-    }
-    target->sweep.roots[count] = target->roots[count];
-    target->sweep.root_count++;
-    return HF_OK;
+    if (status == HF_OK)
+        status = hf_gc_target_root(target, uri, config, local, err);
+    hf_free(config);
+    return status;
 }
 
-static enum hf_status add_also(struct hf_gc_target *target, const char *uri, struct hf_error *err)
-{
-    size_t count = target->sweep.also_count;
-
-    if (count == HF_GC_ALSO_MAX)
-        return hf_error_set(err, HF_INVALID, "more than %d places to be kept", HF_GC_ALSO_MAX);
-    if (place(target, uri, target->elsewhere[count]) == NULL)
-        return hf_error_set(err, HF_INVALID,
-                            "'%s' is kept and cannot be read from here: what it names is not known",
-                            uri);
-    target->also[count] = target->elsewhere[count];
-    target->sweep.also_count++;
-    return HF_OK;
-}
-
-static uint64_t *ids_of(const json_t *list, size_t *out_count)
-{
-    const json_t *entry;
-    size_t i;
-    uint64_t *ids = hf_calloc(json_array_size(list) + 1, sizeof *ids);
-
-    hf_assert(ids != NULL);
-    json_array_foreach(list, i, entry) ids[i] = (uint64_t)hf_cli_int(entry, "id");
-    *out_count = json_array_size(list);
-    return ids;
-}
-
-/* True when the pointer is of this checkpoint of this job, below a folder that is mounted elsewhere. */
-static bool is_same(const struct hf_gc_target *target, const char *pointer, uint64_t id)
-{
-    char end[128];
-    size_t size = strlen(pointer);
-
-    int n = snprintf(end, sizeof end, "%s/chk-%" PRIu64, strrchr(target->roots[0], '/'), id);
-    return n > 0 && size >= (size_t)n && strcmp(pointer + size - (size_t)n, end) == 0;
-}
-
-/* Which of the retained checkpoints are in the job's folder. Others were restored from where they are, or are
- * savepoints. */
 static enum hf_status take_listed(struct hf_gc_target *target, const json_t *list,
                                   struct hf_error *err)
 {
-    const json_t *entry;
-    size_t i;
-    size_t size = strlen(target->roots[0]);
+    enum hf_status status = HF_OK;
 
-    target->inside = hf_calloc(json_array_size(list) + 1, sizeof *target->inside);
-    hf_assert(target->inside != NULL);
-    json_array_foreach(list, i, entry)
-    {
-        char path[HF_GC_FILES_PATH_MAX];
-        const char *pointer = hf_cli_text(entry, "pointer", "");
-        uint64_t id = (uint64_t)hf_cli_int(entry, "id");
-        if (pointer[0] == '\0' || hf_cli_text(entry, "quarantined", NULL) != NULL)
-            continue;
-        bool here = place(target, pointer, path) != NULL;
-        if (here ? strncmp(path, target->roots[0], size) == 0 && path[size] == '/'
-                 : is_same(target, pointer, id)) {
-            target->inside[target->inside_count++] = id;
-            continue;
-        }
-        enum hf_status status = add_also(target, pointer, err);
-        if (status != HF_OK)
-            return status;
+    for (size_t i = 0; status == HF_OK && i < json_array_size(list); i++) {
+        const json_t *entry = json_array_get(list, i);
+        status = hf_gc_target_listed(target, (uint64_t)hf_cli_int(entry, "id"),
+                                     (uint64_t)hf_cli_int(entry, "started_ms"),
+                                     hf_cli_text(entry, "pointer", ""),
+                                     hf_cli_text(entry, "quarantined", NULL) != NULL, err);
     }
-    return HF_OK;
+    return status;
+}
+
+static enum hf_status take_discards(struct hf_gc_target *target, const json_t *list,
+                                    struct hf_error *err)
+{
+    enum hf_status status = HF_OK;
+
+    for (size_t i = 0; status == HF_OK && i < json_array_size(list); i++)
+        status =
+            hf_gc_target_discard(target, (uint64_t)hf_cli_int(json_array_get(list, i), "id"), err);
+    return status;
 }
 
 static enum hf_status ask_leader(struct hf_cli *cli, const char *path, uint64_t *out_granted_ms,
@@ -261,15 +192,9 @@ static enum hf_status ask_daemon(struct hf_cli *cli, struct hf_gc_target *target
     status = hf_cli_get(cli, full, &answer, err);
     if (status != HF_OK)
         return status;
-    const json_t *list = json_object_get(answer, "checkpoints");
-    target->listed = ids_of(list, &target->listed_count);
-    target->discards = ids_of(json_object_get(answer, "discards"), &target->discard_count);
-    if (target->listed_count > 0) {
-        const json_t *newest = json_array_get(list, target->listed_count - 1);
-        target->newest_listed = (uint64_t)hf_cli_int(newest, "id");
-        s->begun_ms = (uint64_t)hf_cli_int(newest, "started_ms");
-    }
-    status = take_listed(target, list, err);
+    status = take_listed(target, json_object_get(answer, "checkpoints"), err);
+    if (status == HF_OK)
+        status = take_discards(target, json_object_get(answer, "discards"), err);
     json_decref(answer);
     target->managed = true;
     return status;
@@ -287,7 +212,7 @@ static enum hf_status take_options(struct hf_cli *cli, struct hf_gc_target *targ
                          ? hf_error_set(err, HF_INVALID, "--job-folder is given twice")
                          : add_root(cli, target, option->value, err);
         else if (strcmp(option->name, "also") == 0)
-            status = add_also(target, option->value, err);
+            status = hf_gc_target_also(target, option->value, err);
     }
     return status;
 }
@@ -314,15 +239,6 @@ static enum hf_status take_times(struct hf_cli *cli, struct hf_gc_target *target
     return HF_OK;
 }
 
-static bool ids_have(const uint64_t *ids, size_t count, uint64_t id)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (ids[i] == id)
-            return true;
-    }
-    return false;
-}
-
 struct unlisted {
     struct hf_gc_target *target;
     struct hf_error *err;
@@ -338,20 +254,14 @@ static enum hf_status on_unlisted(void *arg, const struct hf_gc_entry *entry)
     uint64_t id;
 
     if (entry->kind != HF_GC_DIRECTORY || !hf_gc_chk_parse(HF_BYTES_OF_STRING(entry->path), &id) ||
-        id >= t->newest_listed || ids_have(t->listed, t->listed_count, id) ||
-        ids_have(t->discards, t->discard_count, id))
+        id >= t->newest_listed || hf_gc_target_lists(t, id) || hf_gc_target_discards(t, id))
         return HF_OK;
     snprintf(path, sizeof path, "%s/%s/_metadata", t->roots[0], entry->path);
     enum hf_status status =
         t->sweep.files->ops->stat(t->sweep.files, path, &metadata, unlisted->err);
     if (status != HF_OK || metadata.modified_ms + s->min_age_ms > s->begun_ms)
         return status == HF_NOT_FOUND ? HF_OK : status;
-    uint64_t *more = hf_realloc(t->discards, (t->discard_count + 1) * sizeof *more);
-    if (more == NULL)
-        return HF_NO_MEMORY;
-    t->discards = more;
-    t->discards[t->discard_count++] = id;
-    return HF_OK;
+    return hf_gc_target_discard(t, id, unlisted->err);
 }
 
 /* Complete checkpoints older than the newest listed one that the daemon does not list: their commit was never
@@ -367,32 +277,9 @@ static enum hf_status take_unlisted(struct hf_gc_target *target, struct hf_error
                                           &unlisted, err);
 }
 
-/* A pinned checkpoint is not discarded, whoever asked for it. */
-static enum hf_status heed_pins(struct hf_gc_target *target, struct hf_error *err)
+struct hf_gc_target *hf_gc_find(struct hf_cli *cli, size_t first, struct hf_error *err)
 {
-    size_t kept = 0;
-
-    for (size_t i = 0; i < target->discard_count; i++) {
-        char name[96];
-        char path[HF_GC_FILES_PATH_MAX];
-        struct hf_gc_entry entry;
-        snprintf(name, sizeof name, "%.32s.chk-%" PRIu64, strrchr(target->roots[0], '/') + 1,
-                 target->discards[i]);
-        enum hf_status status = hf_gc_store_path(&target->store, "pins", name, "", path, err);
-        if (status == HF_OK)
-            status = hf_cli_folder()->ops->stat(hf_cli_folder(), path, &entry, err);
-        if (status != HF_OK && status != HF_NOT_FOUND)
-            return status;
-        if (status == HF_NOT_FOUND)
-            target->discards[kept++] = target->discards[i];
-    }
-    target->discard_count = kept;
-    return HF_OK;
-}
-
-struct hf_gc_target *hf_gc_target_new(struct hf_cli *cli, size_t first, struct hf_error *err)
-{
-    struct hf_gc_target *target = hf_calloc(1, sizeof *target);
+    struct hf_gc_target *target = hf_gc_target_new();
     struct hf_gc_entry entry;
     enum hf_status status;
 
@@ -400,9 +287,6 @@ struct hf_gc_target *hf_gc_target_new(struct hf_cli *cli, size_t first, struct h
         hf_error_set(err, HF_NO_MEMORY, "no memory");
         return NULL;
     }
-    target->store.lock = -1;
-    target->sweep.files = hf_cli_folder();
-    target->sweep.also = target->also;
     status = take_options(cli, target, err);
     if (status == HF_OK && cli->arg_count == first + 2)
         status = ask_daemon(cli, target, cli->args[first], cli->args[first + 1], err);
@@ -418,30 +302,11 @@ struct hf_gc_target *hf_gc_target_new(struct hf_cli *cli, size_t first, struct h
         status = take_times(cli, target, err);
     if (status == HF_OK && hf_cli_option(cli, "unlisted") != NULL)
         status = take_unlisted(target, err);
-    if (status == HF_OK) {
-        hf_gc_store_init(&target->store, target->store_place);
-        status = heed_pins(target, err);
-    }
-    target->sweep.listed = target->inside;
-    target->sweep.listed_count = target->inside_count;
-    target->sweep.discards = target->discards;
-    target->sweep.discard_count = target->discard_count;
+    if (status == HF_OK)
+        status = hf_gc_target_ready(target, err);
     if (status == HF_OK)
         return target;
     hf_gc_target_free(target);
     err->status = status;
     return NULL;
-}
-
-void hf_gc_target_free(struct hf_gc_target *target)
-{
-    if (target == NULL)
-        return;
-    hf_gc_store_close(&target->store);
-    if (target->opened != NULL)
-        hf_files_object_close(target->opened);
-    hf_free(target->listed);
-    hf_free(target->inside);
-    hf_free(target->discards);
-    hf_free(target);
 }

@@ -10,8 +10,9 @@ MAY_INCLUDE = {
     "loop": {"base", "loop"},
     "backends": {"base", "store", "election", "gc", "loop", "backends"},
     "rpc": {"base", "store", "election", "gc", "loop", "rpc"},
-    "daemon": {"base", "store", "election", "gc", "loop", "backends", "rpc", "daemon"},
-    "cli": {"base", "gc", "backends", "cli"},
+    "collect": {"base", "gc", "backends", "collect"},
+    "daemon": {"base", "store", "election", "gc", "loop", "backends", "collect", "rpc", "daemon"},
+    "cli": {"base", "gc", "backends", "collect", "cli"},
 }
 
 # Pure folders: event in, effects out. Time, randomness and bytes come with the event.

@@ -15,9 +15,10 @@ CASES = (
     ("backends", "rpc/rpc.h", False),
     ("rpc", "daemon/daemon.h", False),
     ("gc", "store/txn.h", False),
+    ("collect", "rpc/rpc.h", False),
     ("cli", "rpc/rpc.h", False),
 )
-FOLDERS = ("base", "store", "election", "gc", "loop", "backends", "rpc", "daemon", "cli")
+FOLDERS = ("base", "store", "election", "gc", "loop", "backends", "collect", "rpc", "daemon", "cli")
 
 
 def findings(root):

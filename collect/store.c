@@ -1,6 +1,7 @@
-#include "cli/gc_store.h"
+#include "collect/store.h"
 
-#include "cli/folder.h"
+#include "backends/files_folder.h"
+#include "base/memory.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -42,7 +43,7 @@ enum hf_status hf_gc_store_open(struct hf_gc_store *store, struct hf_error *err)
 
     /* "plans/" and "pins/": with a slash, so that they are made as well. */
     snprintf(path, sizeof path, "%s/plans/", store->folder);
-    enum hf_status status = hf_cli_folder_make(path, err);
+    enum hf_status status = hf_files_folder_make(path, err);
     if (status != HF_OK)
         return status;
     snprintf(path, sizeof path, "%s/lock", store->folder);
@@ -151,7 +152,7 @@ static enum hf_status sync_folder(const char *path, struct hf_error *err)
 
 enum hf_status hf_gc_store_touch(const char *path, struct hf_error *err)
 {
-    enum hf_status status = hf_cli_folder_make(path, err);
+    enum hf_status status = hf_files_folder_make(path, err);
     int fd = status == HF_OK ? open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666) : -1;
 
     if (status != HF_OK)
@@ -171,14 +172,16 @@ enum hf_status hf_gc_store_sync(FILE *file, const char *path, struct hf_error *e
 
 enum hf_status hf_gc_store_read(const char *path, hf_gc_line line, void *arg, struct hf_error *err)
 {
-    static char text[LINE_MAX_SIZE];
     FILE *file = fopen(path, "re");
     unsigned number = 0;
     enum hf_status status = HF_OK;
 
     if (file == NULL)
         return failed(err, path);
-    while (status == HF_OK && fgets(text, sizeof text, file) != NULL) {
+    char *text = hf_malloc(LINE_MAX_SIZE);
+    if (text == NULL)
+        status = hf_error_set(err, HF_NO_MEMORY, "no memory for %s", path);
+    while (status == HF_OK && fgets(text, LINE_MAX_SIZE, file) != NULL) {
         json_error_t where;
         number++;
         json_t *object = json_loads(text, JSON_REJECT_DUPLICATES, &where);
@@ -190,6 +193,19 @@ enum hf_status hf_gc_store_read(const char *path, hf_gc_line line, void *arg, st
     }
     if (status == HF_OK && ferror(file))
         status = failed(err, path);
+    hf_free(text);
     fclose(file);
     return status;
+}
+
+const char *hf_gc_line_text(const json_t *line, const char *key, const char *none)
+{
+    const char *text = json_string_value(json_object_get(line, key));
+
+    return text != NULL ? text : none;
+}
+
+uint64_t hf_gc_line_number(const json_t *line, const char *key)
+{
+    return (uint64_t)json_integer_value(json_object_get(line, key));
 }

@@ -1,4 +1,4 @@
-/* cli/gc_store.h: what garbage collection keeps beside the jobs' folders, in `.holdfast`:
+/* collect/store.h: what garbage collection keeps beside the jobs' folders, in `.holdfast`:
  *
  *   plans/<id>/plan     what is to go, one JSON object a line, the first one about the plan itself.
  *                       Durable before the first file goes.
@@ -8,8 +8,8 @@
  *   audit               one JSON object a line for each file that went or came back
  *   lock                held by who changes something
  */
-#ifndef HF_CLI_GC_STORE_H
-#define HF_CLI_GC_STORE_H
+#ifndef HF_COLLECT_STORE_H
+#define HF_COLLECT_STORE_H
 
 #include "base/error.h"
 #include "gc/files.h"
@@ -56,5 +56,8 @@ HF_MUST_USE enum hf_status hf_gc_store_sync(FILE *file, const char *path, struct
 typedef enum hf_status (*hf_gc_line)(void *arg, const json_t *line);
 HF_MUST_USE enum hf_status hf_gc_store_read(const char *path, hf_gc_line line, void *arg,
                                             struct hf_error *err);
+/* Members of such an object. */
+const char *hf_gc_line_text(const json_t *line, const char *key, const char *none);
+uint64_t hf_gc_line_number(const json_t *line, const char *key);
 
 #endif

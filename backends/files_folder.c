@@ -1,4 +1,4 @@
-#include "cli/folder.h"
+#include "backends/files_folder.h"
 
 #include "base/memory.h"
 
@@ -201,7 +201,7 @@ static void folder_close(struct hf_gc_stream *stream)
     hf_free(stream);
 }
 
-enum hf_status hf_cli_folder_make(const char *path, struct hf_error *err)
+enum hf_status hf_files_folder_make(const char *path, struct hf_error *err)
 {
     char folder[HF_GC_FILES_PATH_MAX];
 
@@ -278,7 +278,7 @@ static enum hf_status folder_move(struct hf_gc_files *files, const char *from, c
         struct stat st;
         if (lstat(from, &st) != 0)
             return from_errno(err, from);
-        enum hf_status status = hf_cli_folder_make(to, err);
+        enum hf_status status = hf_files_folder_make(to, err);
         if (status != HF_OK)
             return status;
         if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
@@ -320,14 +320,14 @@ static const struct hf_gc_files_ops folder_ops = {
     .remove_folder = folder_remove_folder,
 };
 
-struct hf_gc_files *hf_cli_folder(void)
+struct hf_gc_files *hf_files_folder(void)
 {
     static struct hf_gc_files files = {&folder_ops};
 
     return &files;
 }
 
-const char *hf_cli_folder_path(const char *uri, char *out)
+const char *hf_files_folder_path(const char *uri, char *out)
 {
     if (strncmp(uri, "file:", 5) == 0)
         uri += 5;

@@ -1,0 +1,251 @@
+#include "collect/apply.h"
+
+#include "base/memory.h"
+
+#include <string.h>
+#include <time.h>
+
+/* A checkpoint's `_metadata` goes after its files: while it is there, what is left can be named. */
+enum { BATCH_MAX = 1000 };
+
+struct batched {
+    char *path;
+    uint64_t size;
+    char reason[24];
+};
+
+enum pass { PASS_FILES, PASS_METADATA, PASS_FOLDERS, PASS_COUNT };
+
+struct applying {
+    const struct hf_gc_apply *apply;
+    struct hf_gc_done *done;
+    struct hf_error *err;
+    enum pass pass;
+    struct timespec begin;
+    uint64_t paced;
+    /* What goes in one call, where the storage can do that. */
+    struct batched batch[BATCH_MAX];
+    size_t batch_count;
+    const char *paths[BATCH_MAX]; /* of the call */
+    enum hf_status each[BATCH_MAX];
+};
+
+enum hf_status hf_gc_plan_line(FILE *file, size_t root, const struct hf_gc_entry *entry,
+                               enum hf_gc_reason reason)
+{
+    if (strstr(entry->path, "..") != NULL)
+        return HF_INVALID; /* would be refused when it is carried out */
+    json_t *line = json_pack("{s:I, s:s, s:s, s:I, s:I, s:s}", "root", (json_int_t)root, "path",
+                             entry->path, "kind", entry->kind == HF_GC_FILE ? "file" : "folder",
+                             "size", (json_int_t)entry->size, "modified_ms",
+                             (json_int_t)entry->modified_ms, "reason", hf_gc_reason_name(reason));
+
+    /* A name that is no UTF-8 cannot be told to anybody, so it stays. */
+    if (line == NULL)
+        return HF_INVALID;
+    bool written = json_dumpf(line, file, JSON_COMPACT) == 0 && fputc('\n', file) != EOF;
+    json_decref(line);
+    return written ? HF_OK : HF_FULL;
+}
+
+static enum pass pass_of(const char *path, const char *kind)
+{
+    const char *slash = strrchr(path, '/');
+
+    if (strcmp(kind, "folder") == 0)
+        return PASS_FOLDERS;
+    return strcmp(slash != NULL ? slash + 1 : path, "_metadata") == 0 ? PASS_METADATA : PASS_FILES;
+}
+
+static void pace(struct applying *a)
+{
+    if (a->apply->rate == 0)
+        return;
+    a->paced++;
+    uint64_t due_ns = a->paced * 1000000000ull / a->apply->rate;
+    struct timespec until = a->begin;
+    until.tv_sec += (time_t)(due_ns / 1000000000ull);
+    until.tv_nsec += (long)(due_ns % 1000000000ull);
+    if (until.tv_nsec >= 1000000000L) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000L;
+    }
+    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
+}
+
+/* The folder of a file that went, when it is a checkpoint's or nobody writes to the job any more. */
+static enum hf_status remove_parent(struct applying *a, const char *root, const char *path)
+{
+    char folder[HF_GC_FILES_PATH_MAX];
+    struct hf_error ignored;
+    const char *slash = strrchr(path, '/');
+    uint64_t id;
+
+    if (slash == NULL)
+        return HF_OK;
+    struct hf_bytes parent = {(const uint8_t *)path, (size_t)(slash - path)};
+    if (!hf_gc_chk_parse(parent, &id) && !a->apply->ended)
+        return HF_OK;
+    snprintf(folder, sizeof folder, "%s/%.*s", root, (int)parent.size, path);
+    if (a->apply->files->ops->remove_folder(a->apply->files, folder, &ignored) == HF_OK)
+        a->done->folders++;
+    return HF_OK;
+}
+
+static enum hf_status tell_audit(struct applying *a, const char *full, uint64_t size,
+                                 const char *reason)
+{
+    a->done->files++;
+    a->done->bytes += size;
+    return hf_gc_store_audit(
+        a->apply->store,
+        json_pack("{s:s, s:s, s:s, s:I, s:s}", "action", a->apply->trash ? "trash" : "delete",
+                  "plan", a->apply->id, "path", full, "size", (json_int_t)size, "reason", reason),
+        a->err);
+}
+
+static enum hf_status flush(struct applying *a)
+{
+    struct hf_gc_files *files = a->apply->files;
+
+    if (a->batch_count == 0)
+        return HF_OK;
+    for (size_t i = 0; i < a->batch_count; i++)
+        a->paths[i] = a->batch[i].path;
+    enum hf_status status =
+        files->ops->remove_many(files, a->paths, a->batch_count, a->each, a->err);
+    for (size_t i = 0; i < a->batch_count; i++) {
+        if (a->each[i] == HF_OK) {
+            enum hf_status told =
+                tell_audit(a, a->batch[i].path, a->batch[i].size, a->batch[i].reason);
+            status = status == HF_OK ? told : status;
+        }
+        hf_free(a->batch[i].path);
+    }
+    a->batch_count = 0;
+    return status;
+}
+
+static enum hf_status batch_add(struct applying *a, const char *full, const json_t *line)
+{
+    char *copy = hf_strdup(full);
+
+    if (copy == NULL)
+        return hf_error_set(a->err, HF_NO_MEMORY, "no memory");
+    pace(a);
+    a->batch[a->batch_count].path = copy;
+    a->batch[a->batch_count].size = hf_gc_line_number(line, "size");
+    snprintf(a->batch[a->batch_count].reason, sizeof a->batch[0].reason, "%s",
+             hf_gc_line_text(line, "reason", ""));
+    a->batch_count++;
+    return a->batch_count == BATCH_MAX ? flush(a) : HF_OK;
+}
+
+static enum hf_status go(struct applying *a, size_t root, const char *path, const char *full)
+{
+    const struct hf_gc_apply *apply = a->apply;
+    char trash[HF_GC_FILES_PATH_MAX];
+
+    if (!apply->trash)
+        return apply->files->ops->remove(apply->files, full, a->err);
+    enum hf_status status = hf_gc_store_trash(apply->roots[root], apply->id, path, trash, a->err);
+    return status == HF_OK ? apply->files->ops->move(apply->files, full, trash, a->err) : status;
+}
+
+static enum hf_status on_apply(void *arg, const json_t *line)
+{
+    struct applying *a = arg;
+    const char *path = hf_gc_line_text(line, "path", NULL);
+    const char *kind = hf_gc_line_text(line, "kind", "");
+    size_t root = (size_t)hf_gc_line_number(line, "root");
+    char full[HF_GC_FILES_PATH_MAX];
+    struct hf_gc_entry now;
+
+    if (path == NULL) /* the first line */
+        return HF_OK;
+    if (root >= a->apply->root_count || strstr(path, "..") != NULL)
+        return hf_error_set(a->err, HF_CORRUPT, "the plan names '%s', which is no file of the job",
+                            path);
+    if (pass_of(path, kind) != a->pass)
+        return HF_OK;
+    if (a->apply->go_on != NULL && !a->apply->go_on(a->apply->arg, a->done))
+        return hf_error_set(a->err, HF_CANCELED, "asked to stop");
+    int n = snprintf(full, sizeof full, "%s%s%s", a->apply->roots[root], path[0] != '\0' ? "/" : "",
+                     path);
+    if (n < 0 || (size_t)n >= sizeof full)
+        return hf_error_set(a->err, HF_INVALID, "%.200s…: the path is too long", full);
+    struct hf_gc_files *files = a->apply->files;
+    enum hf_status status;
+    if (a->pass == PASS_FOLDERS) {
+        status = files->ops->remove_folder(files, full, a->err);
+        a->done->folders += status == HF_OK;
+        return status == HF_CONFLICT ? HF_OK : status;
+    }
+    /* Objects are never written twice, and asking for each would cost more than to delete it. */
+    if (files->ops->remove_many != NULL && !a->apply->trash)
+        return batch_add(a, full, line);
+    status = files->ops->stat(files, full, &now, a->err);
+    if (status == HF_NOT_FOUND)
+        return HF_OK; /* somebody else was quicker */
+    if (status != HF_OK)
+        return status;
+    if (now.kind != HF_GC_FILE || now.size != hf_gc_line_number(line, "size") ||
+        now.modified_ms != hf_gc_line_number(line, "modified_ms")) {
+        a->done->changed++;
+        return HF_OK;
+    }
+    pace(a);
+    status = go(a, root, path, full);
+    if (status == HF_NOT_FOUND)
+        return HF_OK;
+    if (status != HF_OK)
+        return status;
+    status = tell_audit(a, full, now.size, hf_gc_line_text(line, "reason", ""));
+    return status == HF_OK ? remove_parent(a, a->apply->roots[root], path) : status;
+}
+
+/* What is left of an ended job of which nothing is kept. */
+static void remove_job(struct applying *a)
+{
+    static const char *const below[] = {"/shared", "/taskowned", "/dstl", ""};
+    struct hf_error ignored;
+
+    for (size_t i = 0; a->apply->ended && i < a->apply->root_count; i++) {
+        for (size_t k = 0; k < HF_COUNT_OF(below); k++) {
+            char folder[HF_GC_FILES_PATH_MAX + 16];
+            snprintf(folder, sizeof folder, "%s%s", a->apply->roots[i], below[k]);
+            if (a->apply->files->ops->remove_folder(a->apply->files, folder, &ignored) != HF_OK)
+                continue; /* in use, or denied: it is empty or it stays */
+        }
+    }
+}
+
+enum hf_status hf_gc_apply(const struct hf_gc_apply *apply, struct hf_gc_done *done,
+                           struct hf_error *err)
+{
+    char path[HF_GC_FILES_PATH_MAX];
+    struct applying *a = hf_calloc(1, sizeof *a);
+
+    memset(done, 0, sizeof *done);
+    if (a == NULL)
+        return hf_error_set(err, HF_NO_MEMORY, "no memory");
+    a->apply = apply;
+    a->done = done;
+    a->err = err;
+    clock_gettime(CLOCK_MONOTONIC, &a->begin);
+    enum hf_status status = hf_gc_store_path(apply->store, "plans", apply->id, "plan", path, err);
+    for (int pass = PASS_FILES; status == HF_OK && pass < PASS_COUNT; pass++) {
+        a->pass = (enum pass)pass;
+        status = hf_gc_store_read(path, on_apply, a, err);
+        if (status == HF_OK)
+            status = flush(a);
+    }
+    for (size_t i = 0; i < a->batch_count; i++)
+        hf_free(a->batch[i].path);
+    if (status == HF_OK)
+        remove_job(a);
+    hf_free(a);
+    if (status == HF_OK)
+        status = hf_gc_store_path(apply->store, "plans", apply->id, "done", path, err);
+    return status == HF_OK ? hf_gc_store_touch(path, err) : status;
+}

@@ -1,0 +1,38 @@
+/* collect/planning.h: makes the plan of one job's sweep: marks, judges every file, and writes down those that are to go,
+ * durable before the first of them does.
+ */
+#ifndef HF_COLLECT_PLANNING_H
+#define HF_COLLECT_PLANNING_H
+
+#include "collect/target.h"
+
+struct hf_gc_planning {
+    struct hf_gc_target *target;
+    bool discarded; /* only what is of a discarded checkpoint */
+    /* Each may be NULL. marked: before the first file. judged: each file that counts. An answer other than HF_OK ends the plan with it. */
+    void (*marked)(void *arg);
+    enum hf_status (*judged)(void *arg, size_t root, const struct hf_gc_entry *entry,
+                             enum hf_gc_reason reason);
+    /* After HF_CONFLICT: a target that takes the place of `target`, its store included; NULL: not possible, err says
+     * why. */
+    struct hf_gc_target *(*again)(void *arg, struct hf_error *err);
+    void *arg;
+    /* Out. */
+    struct hf_gc_marks marks;
+    uint64_t count[HF_GC_REASON_COUNT];
+    uint64_t bytes[HF_GC_REASON_COUNT];
+    FILE *file; /* private */
+};
+
+/* Marks and judges; nothing is written. */
+HF_MUST_USE enum hf_status hf_gc_planning_make(struct hf_gc_planning *p, struct hf_error *err);
+/* The same, and the plan is in the target's store, which is open. trash: how it will be carried out. */
+HF_MUST_USE enum hf_status hf_gc_planning_store(struct hf_gc_planning *p, const char *id,
+                                                bool trash, struct hf_error *err);
+/* A plan that is not carried out leaves nothing. HF_OK also when there is none. */
+enum hf_status hf_gc_planning_forget(struct hf_gc_planning *p, const char *id,
+                                     struct hf_error *err);
+
+uint64_t hf_gc_planning_sum(const uint64_t list[HF_GC_REASON_COUNT], enum hf_gc_verdict verdict);
+
+#endif
