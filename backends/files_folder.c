@@ -254,7 +254,7 @@ static enum hf_status folder_create(struct hf_gc_files *files, const char *path,
     (void)files;
     if (n < 0 || (size_t)n >= sizeof temporary)
         return hf_error_set(err, HF_INVALID, "%.200s…: the path is too long", path);
-    enum hf_status status = hf_cli_folder_make(path, err);
+    enum hf_status status = hf_files_folder_make(path, err);
     if (status != HF_OK)
         return status;
     int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);

@@ -1,7 +1,7 @@
 #include "cli/places.h"
 
 #include "backends/files_object.h"
-#include "cli/folder.h"
+#include "backends/files_folder.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -17,8 +17,8 @@ void hf_places_release(struct hf_places *places)
 enum hf_status hf_places_find(struct hf_places *places, const char *uri,
                               struct hf_gc_files **out_files, char *out_path, struct hf_error *err)
 {
-    if (hf_cli_folder_path(uri, out_path) != NULL) {
-        *out_files = hf_cli_folder();
+    if (hf_files_folder_path(uri, out_path) != NULL) {
+        *out_files = hf_files_folder();
         return HF_OK;
     }
     for (size_t i = 0; i < places->count; i++) {
@@ -53,7 +53,7 @@ static bool is_mounted(const char *path)
             return false;
         *slash = '\0';
     }
-    return hf_cli_folder()->ops->stat(hf_cli_folder(), folder, &entry, NULL) == HF_OK &&
+    return hf_files_folder()->ops->stat(hf_files_folder(), folder, &entry, NULL) == HF_OK &&
            entry.kind == HF_GC_DIRECTORY;
 }
 
@@ -70,7 +70,7 @@ enum hf_status hf_places_look(struct hf_places *places, const char *uri,
     enum hf_status status = hf_places_find(places, uri, &files, path, err);
     if (status == HF_OK)
         status = files->ops->stat(files, path, &entry, err);
-    if (status == HF_NOT_FOUND && files == hf_cli_folder() && !is_mounted(path))
+    if (status == HF_NOT_FOUND && files == hf_files_folder() && !is_mounted(path))
         return hf_error_set(err, HF_UNAVAILABLE, "%s: its folder is not mounted here", path);
     if (status == HF_OK && entry.kind != HF_GC_FILE)
         status = hf_error_set(err, HF_NOT_FOUND, "%s: no file", path);
