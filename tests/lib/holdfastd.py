@@ -9,6 +9,7 @@ from . import http, maven
 from .failure import Failure, wait_until
 from .paths import BUILD
 from .places import Folder
+from .ports import free_port
 from .process import Process
 
 
@@ -52,24 +53,16 @@ class Holdfastd:
         self.work.mkdir(parents=True, exist_ok=True)
         # Copies, here and in class_path: somebody may build while a long campaign runs.
         binary = shutil.copy(binary, self.work / "holdfastd")
-        config, port_file = self.work / "holdfastd.yaml", self.work / "port"
-        settings = {**self.place.settings(), "election": "standalone", "log.level": "info"}
+        config = self.work / "holdfastd.yaml"
+        self.port = free_port()  # clients know the address, so a restart has to come back to it
+        settings = {**self.place.settings(), "listen": f"127.0.0.1:{self.port}", "election": "standalone", "log.level": "info"}
         config.write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in settings.items()), "utf-8")
         config.chmod(0o600)
-        argv = [binary, "--config", config, "-D", f"listen.port-file={port_file}"]
-        self.process = Process("holdfastd", [*argv, "-D", "listen=127.0.0.1:0"], self.work / "holdfastd.log").start()
-
-        def bound():
-            self.process.require_alive()
-            text = port_file.read_text("utf-8").strip() if port_file.exists() else ""
-            return int(text.rsplit(":", 1)[-1]) if text else 0
-        self.port = wait_until(bound, 30, "holdfastd to write its port", poll=0.01)
-        # Clients know this address, so a restart has to come back to it.
-        self.process.argv = [str(part) for part in [*argv, "-D", f"listen=127.0.0.1:{self.port}"]]
+        self.process = Process("holdfastd", [binary, "--config", config], self.work / "holdfastd.log").start()
         self.wait_ready()
         return self
 
-    def wait_ready(self, timeout=30):
+    def wait_ready(self, timeout=120):
         def ready():
             self.process.require_alive()
             return http.call("GET", f"{self.url}/readyz", timeout=2)[0] == 200

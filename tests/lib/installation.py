@@ -112,7 +112,7 @@ class ReplicatedHoldfast(Holdfastd):
         self.installation.start()
         return self
 
-    def wait_ready(self, timeout=30):
+    def wait_ready(self, timeout=120):
         self.replicas.wait_ready(timeout)
 
     def kill(self):

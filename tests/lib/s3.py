@@ -77,7 +77,7 @@ class S3:
                 with socket.create_connection(("127.0.0.1", self.port), timeout=2):
                     return True
             return False
-        wait_until(serving, 30, "versitygw to serve")
+        wait_until(serving, 120, "versitygw to serve")
 
     def restart(self):
         self.process.start()
