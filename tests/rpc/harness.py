@@ -12,6 +12,7 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 DAEMON = os.environ.get("HOLDFASTD", os.path.join(ROOT, "build/release/daemon/holdfastd"))
+BOUND_S = 60  # for what takes milliseconds, on a machine that does other things as well
 CLI = os.environ.get("HOLDFAST_CLI", os.path.join(ROOT, "build/release/cli/holdfast"))
 
 
@@ -44,17 +45,18 @@ class Daemon:
         port_file = os.path.join(self.folder, "port")
         if os.path.exists(port_file):
             os.unlink(port_file)
-        self.log = open(os.path.join(self.folder, "log"), "ab")
-        self.process = subprocess.Popen(self.command(), stderr=self.log, stdout=self.log)
+        with open(os.path.join(self.folder, "log"), "ab") as log:
+            self.process = subprocess.Popen(self.command(), stderr=log, stdout=log)
         if expect_failure:
-            code = self.process.wait(20)
+            code = self.process.wait(BOUND_S)
             return code, self.log_text()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + BOUND_S
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise AssertionError("holdfastd ended: " + self.log_text())
             try:
-                self.port = int(open(port_file).read())
+                with open(port_file) as file:
+                    self.port = int(file.read())
                 if self.call("GET", "/readyz")[0] == 200:
                     return self
             except (OSError, ValueError, http.client.HTTPException):
@@ -63,7 +65,8 @@ class Daemon:
         raise AssertionError("holdfastd is not ready: " + self.log_text())
 
     def log_text(self):
-        return open(os.path.join(self.folder, "log"), errors="replace").read()
+        with open(os.path.join(self.folder, "log"), errors="replace") as log:
+            return log.read()
 
     def kill(self):
         self.process.send_signal(signal.SIGKILL)
@@ -72,7 +75,7 @@ class Daemon:
     def stop(self):
         if self.process and self.process.poll() is None:
             self.process.terminate()
-            code = self.process.wait(20)
+            code = self.process.wait(BOUND_S)
         else:
             code = self.process.returncode if self.process else None
         return code
@@ -87,26 +90,28 @@ class Daemon:
     def __exit__(self, *ignored):
         self.remove()
 
-    def call(self, method, path, body=None, headers=None, timeout=30):
+    def call(self, method, path, body=None, headers=None, timeout=BOUND_S):
         """-> (status code, decoded body, headers)"""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         headers = dict(headers or {})
         if isinstance(body, (dict, list)):
             body = json.dumps(body)
             headers.setdefault("Content-Type", "application/json")
-        connection.request(method, path, body=body, headers=headers)
-        answer = connection.getresponse()
-        data = answer.read()
-        connection.close()
+        try:
+            connection.request(method, path, body=body, headers=headers)
+            answer = connection.getresponse()
+            data = answer.read()
+        finally:
+            connection.close()
         if answer.getheader("Content-Type") == "application/json":
             data = json.loads(data)
         return answer.status, data, dict(answer.getheaders())
 
     def link(self):
         """A bare connection."""
-        return socket.create_connection(("127.0.0.1", self.port), timeout=15)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=BOUND_S)
 
-    def raw(self, data, timeout=5, half_close=False):
+    def raw(self, data, timeout=BOUND_S, half_close=False):
         """Sends bytes, returns all that comes back until the daemon closes or falls silent."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=timeout) as s:
             s.settimeout(timeout)
@@ -131,13 +136,13 @@ class Stream:
     """A session's events or a watch: one JSON object a line."""
 
     def __init__(self, daemon, path):
-        self.connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=20)
+        self.connection = self.answer = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=BOUND_S)
         self.connection.request("GET", path)
         self.answer = self.connection.getresponse()
         if self.answer.status != 200:
             raise AssertionError(f"{path}: {self.answer.status} {self.answer.read()}")
 
-    def next(self, *wanted, timeout=15):
+    def next(self, *wanted, timeout=BOUND_S):
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             line = self.answer.readline()
@@ -149,20 +154,19 @@ class Stream:
         raise AssertionError(f"none of {wanted} came")
 
     def close(self):
-        """Closes the connection, as the kernel does for a killed process."""
-        sock = self.connection.sock or self.answer.fp.raw._sock
-        try:
-            sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
+        """Closes the connection, as the kernel does for a killed process; so does dropping the last reference to it."""
         self.answer.close()
         self.connection.close()
 
+    def __del__(self):
+        self.close()
+
 
 class JobManager:
-    """A client with a session, its stream and, once granted, its fence."""
+    """A client with a session, its stream and, once granted, its fence. It never renews: a session ends with its time to
+    live, and, without a stream, with the grace. So whoever opens another stream keeps that, or the session ends."""
 
-    def __init__(self, daemon, cluster="c1", ns="default", ttl_ms=5000, contend=True):
+    def __init__(self, daemon, cluster="c1", ns="default", ttl_ms=300000, contend=True):
         self.daemon = daemon
         self.base = f"/v1/clusters/{ns}/{cluster}"
         self.sid = os.urandom(16).hex()
@@ -173,7 +177,7 @@ class JobManager:
         assert self.stream.next()["event"] == "attached"
         self.fence = None
 
-    def wait_granted(self, timeout=15):
+    def wait_granted(self, timeout=BOUND_S):
         event = self.stream.next("granted", timeout=timeout)
         self.fence = event["fence"]
         self.leader_session = event["leader_session"]

@@ -3,6 +3,7 @@ import os
 import re
 import sys
 import unittest
+from pathlib import Path
 
 import yaml
 
@@ -16,7 +17,7 @@ METHODS = ("GET", "PUT", "POST", "DELETE")
 
 def routes_of_source():
     """The routes table of rpc/rpc.c, with its two macros written out."""
-    text = open(os.path.join(ROOT, "rpc/rpc.c")).read()
+    text = Path(ROOT, "rpc/rpc.c").read_text("utf-8")
     text = text[text.index("routes[] = {"):text.index("hf_rpc_routes")]
     text = text.replace("\\", " ").replace("CLUSTER", '"/v1/clusters/{ns}/{cluster}"')
     found = set()
@@ -61,7 +62,7 @@ class Checker:
 class OpenApi(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.paths = yaml.safe_load(open(os.path.join(ROOT, "docs/openapi.yaml")))["paths"]
+        cls.paths = yaml.safe_load(Path(ROOT, "docs/openapi.yaml").read_text("utf-8"))["paths"]
         cls.daemon = Daemon().start()
 
     @classmethod

@@ -39,7 +39,7 @@ class Protocol(unittest.TestCase):
 
     def test_a_session_can_be_opened_again_with_the_same_content_only(self):
         jm = self.leader()
-        body = {"session": jm.sid, "holder": "test:" + jm.sid[:4], "ttl_ms": 5000}
+        body = {"session": jm.sid, "holder": "test:" + jm.sid[:4], "ttl_ms": 300000}
         self.expect(self.daemon.call("POST", jm.base + "/sessions", body), 200)
         body["holder"] = "somebody else"
         self.expect(self.daemon.call("POST", jm.base + "/sessions", body), 409, "EXISTS")
@@ -58,12 +58,14 @@ class Protocol(unittest.TestCase):
         third.wait_granted()
 
     def test_a_reattached_stream_within_the_grace_keeps_the_leadership(self):
-        jm = self.leader()
-        jm.stream.close()
-        again = Stream(self.daemon, f"{jm.base}/sessions/{jm.sid}/events?contend=true")
-        event = again.next("granted")
-        self.assertEqual(event["fence"], jm.fence)
-        self.assertEqual(event["leader_session"], jm.leader_session)
+        with Daemon(session_close__grace="60s", session_ttl__min="61s") as daemon:
+            jm = JobManager(daemon).wait_granted()
+            jm.stream.close()
+            again = Stream(daemon, f"{jm.base}/sessions/{jm.sid}/events?contend=true")
+            event = again.next("granted")
+            self.assertEqual(event["fence"], jm.fence)
+            self.assertEqual(event["leader_session"], jm.leader_session)
+            again.close()
 
     def test_sessions_that_are_closed_together_leave_no_leader(self):
         # The heir is closed while its grant is being written: its end has to undo the grant.
@@ -107,15 +109,16 @@ class Protocol(unittest.TestCase):
 
     def test_a_second_stream_replaces_the_first(self):
         jm = self.leader()
-        Stream(self.daemon, f"{jm.base}/sessions/{jm.sid}/events?contend=true")
+        second = Stream(self.daemon, f"{jm.base}/sessions/{jm.sid}/events?contend=true")
         self.assertEqual(jm.stream.next("replaced")["event"], "replaced")
         self.assertIsNone(jm.stream.next())
+        second.close()
 
     def test_a_silent_session_ends_after_its_time_to_live(self):
         cluster = self.id().split(".")[-1]
-        silent = JobManager(self.daemon, cluster=cluster, ttl_ms=2000).wait_granted()
+        silent = JobManager(self.daemon, cluster=cluster, ttl_ms=4000).wait_granted()
         other = JobManager(self.daemon, cluster=cluster, ttl_ms=300000)
-        other.wait_granted(timeout=10)
+        other.wait_granted()
         self.assertEqual(silent.stream.next("ended")["event"], "ended")
 
     def test_closing_a_session_frees_the_leadership_and_can_be_repeated(self):
@@ -128,7 +131,7 @@ class Protocol(unittest.TestCase):
     def test_renewals_say_how_much_life_is_left(self):
         jm = self.leader()
         left = self.expect(self.daemon.call("POST", f"{jm.base}/sessions/{jm.sid}/renew", {}), 200)["remaining_ms"]
-        self.assertTrue(0 < left <= 5000, left)
+        self.assertTrue(0 < left <= 300000, left)
 
     # addresses
 
@@ -318,7 +321,7 @@ class Protocol(unittest.TestCase):
     def test_everything_acknowledged_survives_kill_9_and_sessions_go_on(self):
         daemon = Daemon(store_snapshot__records=10).start()
         try:
-            jm = JobManager(daemon, ttl_ms=20000).wait_granted()
+            jm = JobManager(daemon).wait_granted()
             for round in range(4):
                 for id in range(round * 10 + 1, round * 10 + 11):
                     self.expect(jm.commit(JOB, id, discarded=[id - 2] if id > 2 else []), 200)
@@ -327,8 +330,9 @@ class Protocol(unittest.TestCase):
                 state = self.expect(daemon.call("GET", f"{jm.base}/jobs/{JOB}/checkpoints"), 200)
                 self.assertEqual([c["id"] for c in state["checkpoints"]], [round * 10 + 10])
                 left = self.expect(daemon.call("POST", f"{jm.base}/sessions/{jm.sid}/renew", {}), 200)
-                self.assertGreater(left["remaining_ms"], 15000)
-                again = Stream(daemon, f"{jm.base}/sessions/{jm.sid}/events?contend=true").next("granted")
+                self.assertGreater(left["remaining_ms"], 200000)
+                jm.stream = Stream(daemon, f"{jm.base}/sessions/{jm.sid}/events?contend=true")
+                again = jm.stream.next("granted")
                 self.assertEqual((again["fence"], again["leader_session"]), (jm.fence, jm.leader_session))
         finally:
             daemon.remove()
