@@ -232,7 +232,7 @@ static enum hf_status write_synced(int fd, const char *path, struct hf_bytes bod
     return fsync(fd) == 0 ? HF_OK : from_errno(err, path);
 }
 
-static enum hf_status sync_parent(const char *path, struct hf_error *err)
+enum hf_status hf_files_folder_sync(const char *path, struct hf_error *err)
 {
     char folder[HF_GC_FILES_PATH_MAX];
 
@@ -265,7 +265,7 @@ static enum hf_status folder_create(struct hf_gc_files *files, const char *path,
     if (status == HF_OK && link(temporary, path) != 0)
         status = from_errno(err, path);
     unlink(temporary);
-    return status == HF_OK ? sync_parent(path, err) : status;
+    return status == HF_OK ? hf_files_folder_sync(path, err) : status;
 }
 
 static enum hf_status folder_move(struct hf_gc_files *files, const char *from, const char *to,

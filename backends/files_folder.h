@@ -14,4 +14,7 @@ const char *hf_files_folder_path(const char *uri, char *out);
 /* mkdir -p of the folders of path, the last segment excluded. */
 HF_MUST_USE enum hf_status hf_files_folder_make(const char *path, struct hf_error *err);
 
+/* The entry of path in its folder is durable. */
+HF_MUST_USE enum hf_status hf_files_folder_sync(const char *path, struct hf_error *err);
+
 #endif

@@ -136,20 +136,6 @@ enum hf_status hf_gc_store_trash(const char *job_folder, const char *id, const c
     return HF_OK;
 }
 
-/* The entry of path in its folder is durable. */
-static enum hf_status sync_folder(const char *path, struct hf_error *err)
-{
-    char folder[HF_GC_FILES_PATH_MAX];
-
-    snprintf(folder, sizeof folder, "%.*s", (int)parent_size(path), path);
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return failed(err, folder);
-    bool synced = fsync(fd) == 0;
-    close(fd);
-    return synced ? HF_OK : failed(err, folder);
-}
-
 enum hf_status hf_gc_store_touch(const char *path, struct hf_error *err)
 {
     enum hf_status status = hf_files_folder_make(path, err);
@@ -160,14 +146,14 @@ enum hf_status hf_gc_store_touch(const char *path, struct hf_error *err)
     if (fd < 0)
         return failed(err, path);
     close(fd);
-    return sync_folder(path, err);
+    return hf_files_folder_sync(path, err);
 }
 
 enum hf_status hf_gc_store_sync(FILE *file, const char *path, struct hf_error *err)
 {
     if (fflush(file) != 0 || ferror(file) || fsync(fileno(file)) != 0)
         return failed(err, path);
-    return sync_folder(path, err);
+    return hf_files_folder_sync(path, err);
 }
 
 enum hf_status hf_gc_store_read(const char *path, hf_gc_line line, void *arg, struct hf_error *err)

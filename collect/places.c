@@ -1,4 +1,4 @@
-#include "cli/places.h"
+#include "collect/places.h"
 
 #include "backends/files_object.h"
 #include "backends/files_folder.h"

@@ -1,8 +1,8 @@
-/* cli/places.h: files by their URI, wherever they are: folders that are mounted here, and buckets, which are opened when they
+/* collect/places.h: files by their URI, wherever they are: folders that are mounted here, and buckets, which are opened when they
  * are first asked for and kept.
  */
-#ifndef HF_CLI_PLACES_H
-#define HF_CLI_PLACES_H
+#ifndef HF_COLLECT_PLACES_H
+#define HF_COLLECT_PLACES_H
 
 #include "base/config.h"
 #include "gc/files.h"
