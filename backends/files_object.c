@@ -2,6 +2,7 @@
 
 #include "backends/registry.h"
 #include "base/memory.h"
+#include "loop/wait.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -43,8 +44,7 @@ static void call_cb(struct hf_blob_req *req, enum hf_status status)
 static enum hf_status wait_for(struct object_files *of, struct hf_blob_req *req, struct call *call,
                                struct hf_error *err)
 {
-    while (!call->done)
-        uv_run(&of->loop, UV_RUN_ONCE);
+    hf_loop_run_until(&of->loop, &call->done);
     if (call->status != HF_OK)
         hf_error_set(err, call->status, "%s",
                      req->error.text[0] != '\0' ? req->error.text : hf_status_text(call->status));
@@ -415,8 +415,7 @@ void hf_files_object_close(struct hf_gc_files *files)
     struct object_files *of = HF_CONTAINER_OF(files, struct object_files, files);
 
     hf_blob_close(of->blob, closed_cb, of);
-    while (!of->closed)
-        uv_run(&of->loop, UV_RUN_ONCE);
+    hf_loop_run_until(&of->loop, &of->closed);
     uv_run(&of->loop, UV_RUN_DEFAULT);
     uv_loop_close(&of->loop);
     hf_free(of);

@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "loop/clock.h"
+#include "loop/wait.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -66,8 +67,7 @@ static void closed_cb(void *arg)
 
 static void loop_until_done(struct hf_kube_client *client)
 {
-    while (!client->is_done)
-        uv_run(&client->loop, UV_RUN_ONCE);
+    hf_loop_run_until(&client->loop, &client->is_done);
 }
 
 void hf_kube_client_close(struct hf_kube_client *client)

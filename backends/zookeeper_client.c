@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "loop/clock.h"
+#include "loop/wait.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -43,8 +44,7 @@ static void closed_cb(void *arg)
 
 static void run_until_closed(struct hf_zk_client *client)
 {
-    while (!client->is_closed)
-        uv_run(&client->loop, UV_RUN_ONCE);
+    hf_loop_run_until(&client->loop, &client->is_closed);
     client->is_closed = false;
 }
 
@@ -197,8 +197,7 @@ static void list_start(struct hf_zk_session *session, struct hf_zk_call *call, c
 
 static void wait_for_call(struct hf_zk_client *client)
 {
-    while (!client->is_done)
-        uv_run(&client->loop, UV_RUN_ONCE);
+    hf_loop_run_until(&client->loop, &client->is_done);
 }
 
 static enum hf_status failed(int rc, const char *path, struct hf_error *err)
