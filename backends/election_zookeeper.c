@@ -320,7 +320,8 @@ static void seat_changed_cb(void *arg, bool watch_fired)
         seat_leave(e);
         break;
     case HF_ZK_AUTH_FAILED:
-        hf_log_error("election.auth_failed", "hosts=%s", hf_log_quote(e->hosts).text);
+        hf_log_error("election.auth_failed", "hosts=%s error=%s", hf_log_quote(e->hosts).text,
+                     hf_log_quote(view.complaint).text);
         reason_set(e, HF_UNAVAILABLE, "ZooKeeper refuses the credentials");
         e->open_at_ms = now + OPEN_RETRY_MS_MAX;
         seat_leave(e);
@@ -356,18 +357,21 @@ static void seat_watch_library(struct election *e, uint64_t now)
     uint64_t limit_ms = session_ms(e);
     uint64_t unconnected_ms_max =
         3 * limit_ms > UNCONNECTED_MS_MIN ? 3 * limit_ms : UNCONNECTED_MS_MIN;
+    struct hf_zk_view view;
 
     if (seat->zk == NULL || seat->closing)
         return;
+    hf_zk_session_check(seat->zk);
     if (call_is_overdue(&seat->call, now, limit_ms) ||
         call_is_overdue(&seat->renewal, now, limit_ms) ||
         call_is_overdue(&seat->removal, now, limit_ms)) {
         hf_log_warn("election.silent", "session=%#" PRIx64 " then=%s", (uint64_t)seat->id,
                     "\"a new session\"");
     } else if (!seat->connected && now - seat->unconnected_since_ms > unconnected_ms_max) {
-        hf_log_warn("election.unconnected", "hosts=%s for_ms=%" PRIu64 " then=%s",
+        hf_zk_session_view(seat->zk, &view);
+        hf_log_warn("election.unconnected", "hosts=%s for_ms=%" PRIu64 " then=%s error=%s",
                     hf_log_quote(e->hosts).text, now - seat->unconnected_since_ms,
-                    "\"a new session\"");
+                    "\"a new session\"", hf_log_quote(view.complaint).text);
     } else {
         return;
     }

@@ -22,6 +22,7 @@
 #endif
 #ifdef HF_HAVE_ZOOKEEPER_TLS
 #define HAVE_OPENSSL_H 1
+#include <openssl/err.h>
 #endif
 #include <zookeeper/zookeeper.h>
 
@@ -51,15 +52,17 @@ struct hf_zk_session {
 
 enum { LOG_LINES_MAX = 20, LOG_WINDOW_MS = 10 * 1000 };
 
+static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
+static char log_complaint[HF_ZK_TEXT_MAX + 1]; /* the last one; its sessions are not told apart */
+
 /* A server that refuses us makes the library write some thirty lines a second. */
 static bool log_is_allowed(uint64_t *out_suppressed)
 {
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     static uint64_t window_ms;
     static uint64_t lines;
     uint64_t now = hf_clock_now_ms();
 
-    pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&log_lock);
     *out_suppressed = 0;
     if (window_ms == 0 || now - window_ms >= LOG_WINDOW_MS) {
         *out_suppressed = lines > LOG_LINES_MAX ? lines - LOG_LINES_MAX : 0;
@@ -67,8 +70,39 @@ static bool log_is_allowed(uint64_t *out_suppressed)
         lines = 0;
     }
     bool allowed = ++lines <= LOG_LINES_MAX;
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&log_lock);
     return allowed;
+}
+
+/* Why TLS fails the library keeps to itself; OpenSSL knows, on the thread that it failed on. */
+static const char *log_tls_reason(void)
+{
+    const char *reason = NULL;
+
+#ifdef HF_HAVE_ZOOKEEPER_TLS
+    unsigned long code = ERR_peek_last_error();
+
+    if (code != 0)
+        reason = ERR_reason_error_string(code);
+    ERR_clear_error();
+#endif
+    return reason;
+}
+
+/* Lines that follow one with a reason, and have none. */
+static bool log_says_nothing(const char *text)
+{
+    return strncmp(text, "SASL authentication failed", 26) == 0 ||
+           strncmp(text, "Delaying connection", 19) == 0;
+}
+
+static void log_complaint_keep(const char *text)
+{
+    if (log_says_nothing(text))
+        return;
+    pthread_mutex_lock(&log_lock);
+    snprintf(log_complaint, sizeof log_complaint, "%s", text);
+    pthread_mutex_unlock(&log_lock);
 }
 
 /* "2026-01-01 00:00:00,000:pid(0x…):ZOO_WARN@function@123: text" */
@@ -77,15 +111,24 @@ static void session_log_cb(const char *line)
     const char *mark = strstr(line, ":ZOO_");
     const char *text = mark != NULL ? strstr(mark, ": ") : NULL;
     enum hf_log_level level = HF_LOG_DEBUG;
+    char whole[2 * HF_ZK_TEXT_MAX];
     uint64_t suppressed;
 
+    text = text != NULL ? text + 2 : line;
     if (mark != NULL &&
-        (strncmp(mark, ":ZOO_ERROR", 10) == 0 || strncmp(mark, ":ZOO_WARN", 9) == 0))
+        (strncmp(mark, ":ZOO_ERROR", 10) == 0 || strncmp(mark, ":ZOO_WARN", 9) == 0)) {
+        const char *reason = log_tls_reason();
+        if (reason != NULL) {
+            snprintf(whole, sizeof whole, "%s: %s", text, reason);
+            text = whole;
+        }
+        log_complaint_keep(text);
         level = HF_LOG_INFO; /* what follows from it is told by the election */
+    }
     if (!hf_log_enabled(level) || !log_is_allowed(&suppressed))
         return;
-    hf_log(level, "zookeeper.said", "text=%s suppressed=%" PRIu64,
-           hf_log_quote(text != NULL ? text + 2 : line).text, suppressed);
+    hf_log(level, "zookeeper.said", "text=%s suppressed=%" PRIu64, hf_log_quote(text).text,
+           suppressed);
 }
 
 /* -------------------------------------------------------- from the library's threads */
@@ -331,9 +374,10 @@ enum hf_status hf_zk_login_check(const struct hf_zk_login *login, struct hf_erro
     if (tls && !tls_rest)
         return hf_error_set(err, HF_INVALID,
                             "TLS needs election.zookeeper.tls.certificate-file and .key-file, too");
-    if (login->creator_only && login->auth_file[0] == '\0' && !sasl)
+    if (login->creator_only && login->auth_file[0] == '\0' && !sasl && !tls)
         return hf_error_set(err, HF_INVALID,
-                            "election.zookeeper.acl: creator needs election.zookeeper.auth-file");
+                            "election.zookeeper.acl: creator needs election.zookeeper.auth-file, "
+                            "SASL or TLS");
     if (strpbrk(login->tls_ca_file, ",") != NULL ||
         strpbrk(login->tls_certificate_file, ",") != NULL ||
         strpbrk(login->tls_key_file, ",") != NULL)
@@ -571,6 +615,21 @@ void hf_zk_session_close(struct hf_zk_session *s)
 void hf_zk_session_view(const struct hf_zk_session *s, struct hf_zk_view *out_view)
 {
     *out_view = s->view;
+    pthread_mutex_lock(&log_lock);
+    snprintf(out_view->complaint, sizeof out_view->complaint, "%s", log_complaint);
+    pthread_mutex_unlock(&log_lock);
+}
+
+void hf_zk_session_check(struct hf_zk_session *s)
+{
+    if (!s->opened || s->closing || s->zh == NULL || zoo_state(s->zh) != ZOO_AUTH_FAILED_STATE)
+        return;
+    pthread_mutex_lock(&s->lock);
+    if (s->state != HF_ZK_AUTH_FAILED) {
+        s->state = HF_ZK_AUTH_FAILED;
+        news_post(s);
+    }
+    pthread_mutex_unlock(&s->lock);
 }
 
 /* ------------------------------------------------------------------------------ calls */

@@ -50,9 +50,10 @@ enum hf_zk_state {
 
 struct hf_zk_view {
     enum hf_zk_state state;
-    uint64_t timeout_ms;   /* as the servers granted it; 0: never connected */
-    int64_t id;            /* of the session */
-    struct hf_error error; /* of HF_ZK_FAILED */
+    uint64_t timeout_ms;                /* as the servers granted it; 0: never connected */
+    int64_t id;                         /* of the session */
+    struct hf_error error;              /* of HF_ZK_FAILED */
+    char complaint[HF_ZK_TEXT_MAX + 1]; /* the library's last words; "": it never complained */
 };
 
 struct hf_zk_session;
@@ -98,6 +99,9 @@ struct hf_zk_session *hf_zk_session_open(struct hf_mailbox *box, struct hf_worke
 void hf_zk_session_close(struct hf_zk_session *session);
 
 void hf_zk_session_view(const struct hf_zk_session *session, struct hf_zk_view *out_view);
+
+/* Once in a while: the library ends a session whose SASL has failed, and tells nobody. */
+void hf_zk_session_check(struct hf_zk_session *session);
 
 /* Only while the view says HF_ZK_CONNECTED, and call->busy is false. watch: `changed` is called
  * once when a name comes or goes (of a node without children: when the node goes). */
