@@ -14,7 +14,7 @@ from .process import Process
 class Replica:
     """One of them. It comes back to its address after a kill, as a pod with a stable name does."""
 
-    def __init__(self, work, name, binary, settings):
+    def __init__(self, work, name, binary, settings, env=None):
         self.name = name
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
@@ -22,7 +22,7 @@ class Replica:
         config = work / f"{name}.yaml"
         config.write_text("".join(f"{key}: {value}\n" for key, value in lines.items()), "utf-8")
         self.log = work / f"{name}.log"
-        self.process = Process(name, [binary, "--config", config], self.log)
+        self.process = Process(name, [binary, "--config", config], self.log, env)
 
     def status(self, timeout=1):
         """What /v1/status says, or {} when there is no answer."""
@@ -36,15 +36,14 @@ class Replica:
 class Replicas:
     """count replicas on store (a URL); election: their settings of that name."""
 
-    def __init__(self, work, count, store, election):
+    def __init__(self, work, count, store, election, binary=BUILD / "daemon" / "holdfastd", env=None):
         self.work = Path(work) / "replicas"
         self.work.mkdir(parents=True)
-        binary = BUILD / "daemon" / "holdfastd"
         if not binary.exists():
             raise Failure(f"{binary} is not built: run cmake --build {BUILD}")
         copy = shutil.copy(binary, self.work / "holdfastd")  # somebody may build while a long campaign runs
         settings = {"store": store, "log.level": "info", **election}
-        self.all = [Replica(self.work, f"replica-{number}", copy, settings) for number in range(count)]
+        self.all = [Replica(self.work, f"replica-{number}", copy, settings, env) for number in range(count)]
 
     @property
     def endpoints(self):

@@ -21,7 +21,8 @@ def _java_command(work, conf, *flags):
     from .flink import java
     (work / "log4j.properties").write_text(_LOGGING, "utf-8")
     names = ("zookeeper-jute", "slf4j-api", "slf4j-log4j12", "log4j-1.2", "metrics-core", "snappy-java", "netty-buffer",
-             "netty-common", "netty-handler", "netty-transport", "netty-codec", "netty-resolver", "commons-cli", "commons-io")
+             "netty-common", "netty-handler", "netty-transport", "netty-transport-native-epoll", "netty-transport-native-unix-common",
+             "netty-codec", "netty-resolver", "commons-cli", "commons-io")
     jars = [_JAR, *(path for name in names for path in [_JAR.parent / f"{name}.jar"] if path.exists())]
     return [java(), "-Xmx256m", "-XX:+UseSerialGC", *flags, f"-Dlog4j.configuration=file:{work}/log4j.properties",
             "-Dzookeeper.jmx.log4j.disable=true", "-cp", ":".join(map(str, jars)), "org.apache.zookeeper.server.quorum.QuorumPeerMain", conf]
@@ -45,7 +46,7 @@ class Member:
 
     def __init__(self, ensemble, number):
         self.number = number
-        self.port, self.peer_port, self.vote_port = free_port(), free_port(), free_port()
+        self.port, self.tls_port, self.peer_port, self.vote_port = (free_port() for _ in range(4))
         self.work = ensemble.work / str(number)
         self.ensemble = ensemble
         self.process = None
@@ -55,7 +56,8 @@ class Member:
         (self.work / "data" / "myid").write_text(f"{self.number}\n", "utf-8")
         lines = [f"tickTime={self.ensemble.tick_ms}", "initLimit=20", "syncLimit=5", f"dataDir={self.work / 'data'}",
                  f"clientPort={self.port}", "clientPortAddress=127.0.0.1", "admin.enableServer=false", "maxClientCnxns=0",
-                 "4lw.commands.whitelist=*", "maxSessionTimeout=60000", *self.ensemble.extra]
+                 "4lw.commands.whitelist=*", "maxSessionTimeout=60000",
+                 *(line.format(member=self) for line in self.ensemble.extra)]
         lines += [f"server.{m.number}=127.0.0.1:{m.peer_port}:{m.vote_port}" for m in self.ensemble.members]
         conf = self.work / "zoo.cfg"
         conf.write_text("\n".join(lines) + "\n", "utf-8")
@@ -84,7 +86,7 @@ class Ensemble:
     def __init__(self, work, count=3, tick_ms=1000, extra=(), env=None, java_flags=("-XX:TieredStopAtLevel=1",)):
         self.work = Path(work) / "ensemble"
         self.tick_ms = tick_ms
-        self.extra = list(extra)  # more lines for zoo.cfg
+        self.extra = list(extra)  # more lines for zoo.cfg, with {member.tls_port} or what else is the member's own
         self.env = env
         self.java_flags = java_flags
         self.members = [Member(self, number + 1) for number in range(count)]
