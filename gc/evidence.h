@@ -29,6 +29,7 @@ enum {
     HF_EVIDENCE_BYTES_MAX = 256 * 1024 * 1024,
     HF_EVIDENCE_ROWS_MAX = 1000 * 1000, /* of one list */
 };
+#define HF_EVIDENCE_NO_OBJECT UINT64_MAX /* for a field of type OBJECT */
 
 /* clang-format off: tables are read by their columns. */
 
@@ -159,6 +160,7 @@ enum hf_ev_domain { HF_EVIDENCE_DOMAINS(HF_EVIDENCE_WORD) HF_EV_DOMAIN_COUNT };
     X(TEXT, version,                                                                          \
       "precondition of a delete: resourceVersion; version of the znode's data in decimal")    \
     X(TEXT, mzxid, "znodes: in decimal; version alone starts anew when a znode is made anew") \
+    X(TEXT, pzxid, "znodes: in decimal; changes when children come and go")                   \
     X(NUMBER, children, "znodes")                                                             \
     X(TIME, created_ms, "")                                                                   \
     X(TIME, modified_ms, "mtime; newest of managedFields")                                    \
@@ -398,6 +400,9 @@ enum hf_status hf_evidence_fail(struct hf_evidence *evidence, enum hf_ev_domain 
 /* Looked at, and without a failure. */
 bool hf_evidence_knows(const struct hf_evidence *evidence, enum hf_ev_domain domain);
 
+/* Names a file that is missing, and Flink would read it. */
+bool hf_ev_pointer_is_broken(const struct hf_ev_pointer *pointer);
+
 /* ---------------------------------------------------------------------- two observations */
 
 /* What to keep of the observations of a cluster until the next one: nothing is left over, and no pointer is broken, before
@@ -410,7 +415,7 @@ struct hf_sighting {
     uint64_t last_ms; /* of the last observation that could be used */
 };
 
-/* previous: NULL, or all zero, for the first time. A failed or incomplete evidence forgets what was seen. */
+/* previous: NULL, or all zero, for the first time. An evidence that is incomplete or has a failure forgets what was seen. */
 HF_MUST_USE enum hf_status hf_sighting_next(const struct hf_sighting *previous,
                                             const struct hf_evidence *evidence,
                                             struct hf_sighting *out_sighting);
