@@ -25,7 +25,7 @@ const struct hf_cli_verb hf_cli_verbs[] = {
     {"drill", "[CLUSTER]", "makes the replicas, or a cluster's JobManagers, fail over; measures it",
      hf_cmd_drill, NULL},
     {"metadata", "show FILE", "what a checkpoint's _metadata holds (no daemon needed)",
-     hf_cmd_metadata, NULL},
+     hf_cmd_metadata, "summary"},
     {"version", "", "version of this program and of the daemon", hf_cmd_version, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
@@ -44,7 +44,7 @@ static void usage(FILE *out)
         "                       $HOLDFAST_ENDPOINT or http://127.0.0.1:7070)\n"
         "  -n, --namespace NS   namespace of the cluster (default `default`)\n"
         "  -A, --all-namespaces all of them, in lists\n"
-        "  -o table|wide|json|name\n"
+        "  -o table|wide|json|yaml|name; also tree for `metadata show`\n"
         "  --timeout SECONDS    for each call (default 10)\n"
         "  -y, --yes            do not ask before something is changed\n"
         "  -h, --help\n\n"
@@ -65,13 +65,16 @@ static HF_PRINTF(1, 2) int bad_usage(const char *format, ...)
     return hf_status_exit(HF_INVALID);
 }
 
-static bool parse_output(const char *text, enum hf_cli_output *out)
+static bool parse_output(const char *text, struct hf_cli *cli)
 {
-    static const char *const names[] = {"table", "wide", "json", "name"};
+    static const char *const names[] = {"table", "wide", "json", "name", "tree"};
 
+    cli->yaml = strcmp(text, "yaml") == 0;
+    if (cli->yaml)
+        text = "json";
     for (size_t i = 0; i < HF_COUNT_OF(names); i++) {
         if (strcmp(names[i], text) == 0) {
-            *out = (enum hf_cli_output)i;
+            cli->output = (enum hf_cli_output)i;
             return true;
         }
     }
@@ -120,6 +123,7 @@ static int parse(struct hf_cli *cli, int argc, char **argv, bool *out_help)
         {"unlisted", no_argument, NULL, OPT_OF_VERB},
         {"delete", no_argument, NULL, OPT_OF_VERB},
         {"dry-run", no_argument, NULL, OPT_OF_VERB},
+        {"summary", no_argument, NULL, OPT_OF_VERB},
         {NULL, 0, NULL, 0},
     };
     int option;
@@ -147,8 +151,8 @@ static int parse(struct hf_cli *cli, int argc, char **argv, bool *out_help)
             cli->all_namespaces = true;
             break;
         case 'o':
-            if (!parse_output(value, &cli->output))
-                return bad_usage("-o '%s' is none of table, wide, json, name", value);
+            if (!parse_output(value, cli))
+                return bad_usage("-o '%s' is none of table, wide, json, yaml, name, tree", value);
             break;
         case 'y':
             cli->yes = true;
@@ -218,6 +222,8 @@ static int run_verb(struct hf_cli *cli, int argc, char **argv)
             if (!has_word(verb->options, cli->options[i].name))
                 return bad_usage("'%s' has no option --%s", name, cli->options[i].name);
         }
+        if (cli->output == HF_CLI_TREE && verb->run != hf_cmd_metadata)
+            return bad_usage("'%s' has no form -o tree", name);
         return verb->run(cli);
     }
     return bad_usage("unknown verb '%s'", name);
@@ -232,7 +238,6 @@ int hf_cli_main(int argc, char **argv)
     int code;
 
     json_set_alloc_funcs(hf_malloc, hf_free);
-
     if (!parse_endpoints(&cli, environment != NULL ? environment : "http://127.0.0.1:7070")) {
         code = bad_usage("$HOLDFAST_ENDPOINT '%s' is not a list of http://host:port", environment);
     } else {

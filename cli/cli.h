@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-enum hf_cli_output { HF_CLI_TABLE, HF_CLI_WIDE, HF_CLI_JSON, HF_CLI_NAME };
+enum hf_cli_output { HF_CLI_TABLE, HF_CLI_WIDE, HF_CLI_JSON, HF_CLI_NAME, HF_CLI_TREE };
 
 enum {
     HF_CLI_ENDPOINTS_MAX = 16,
@@ -31,6 +31,7 @@ struct hf_cli {
     const char *namespace_;
     bool all_namespaces;
     enum hf_cli_output output;
+    bool yaml; /* JSON, written in another way */
     long timeout_ms;
     bool yes;                          /* what would be asked is answered */
     const char *args[HF_CLI_ARGS_MAX]; /* after the verb */
@@ -118,6 +119,7 @@ const char *hf_cli_number(json_int_t number, char *out);
 const char *hf_cli_text(const json_t *object, const char *key, const char *none);
 json_int_t hf_cli_int(const json_t *object, const char *key);
 
+/* As JSON or, with -o yaml, as YAML; the exit code. */
 int hf_cli_print_json(struct hf_cli *cli, const json_t *object);
 
 int hf_cmd_status(struct hf_cli *cli);

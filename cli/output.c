@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include <yaml.h>
 
 enum { TABLE_COLUMNS_MAX = 16 };
 
@@ -143,8 +144,78 @@ json_int_t hf_cli_int(const json_t *object, const char *key)
     return json_integer_value(json_object_get(object, key));
 }
 
+static bool emit_scalar(yaml_emitter_t *emitter, const char *text, yaml_scalar_style_t style)
+{
+    yaml_event_t event;
+
+    return yaml_scalar_event_initialize(&event, NULL, NULL, (const yaml_char_t *)text,
+                                        (int)strlen(text), 1, 1, style) &&
+           yaml_emitter_emit(emitter, &event);
+}
+
+/* One value, with what is in it. False: no memory, or the output cannot be written. */
+static bool emit_yaml(yaml_emitter_t *emitter, const json_t *value)
+{
+    yaml_event_t event;
+    const char *key;
+    json_t *item;
+    size_t i;
+    bool fine = true;
+
+    if (json_is_object(value)) {
+        fine =
+            yaml_mapping_start_event_initialize(&event, NULL, NULL, 1, YAML_BLOCK_MAPPING_STYLE) &&
+            yaml_emitter_emit(emitter, &event);
+        json_object_foreach((json_t *)(uintptr_t)value, key, item)
+        {
+            fine = fine && emit_scalar(emitter, key, YAML_ANY_SCALAR_STYLE) &&
+                   emit_yaml(emitter, item);
+        }
+        return fine && yaml_mapping_end_event_initialize(&event) &&
+               yaml_emitter_emit(emitter, &event);
+    }
+    if (json_is_array(value)) {
+        fine = yaml_sequence_start_event_initialize(&event, NULL, NULL, 1,
+                                                    YAML_BLOCK_SEQUENCE_STYLE) &&
+               yaml_emitter_emit(emitter, &event);
+        json_array_foreach(value, i, item) fine = fine && emit_yaml(emitter, item);
+        return fine && yaml_sequence_end_event_initialize(&event) &&
+               yaml_emitter_emit(emitter, &event);
+    }
+    /* Text in quotes, always: `no`, `1e3` and the hex id of a job must stay texts. */
+    if (json_is_string(value))
+        return emit_scalar(emitter, json_string_value(value), YAML_DOUBLE_QUOTED_SCALAR_STYLE);
+    char *text = json_dumps(value, JSON_ENCODE_ANY);
+    fine = text != NULL && emit_scalar(emitter, text, YAML_PLAIN_SCALAR_STYLE);
+    hf_free(text);
+    return fine;
+}
+
+static bool print_yaml(FILE *out, const json_t *object)
+{
+    yaml_emitter_t emitter;
+    yaml_event_t event;
+
+    if (!yaml_emitter_initialize(&emitter))
+        return false;
+    yaml_emitter_set_output_file(&emitter, out);
+    yaml_emitter_set_unicode(&emitter, 1);
+    yaml_emitter_set_width(&emitter, -1);
+    bool fine = yaml_stream_start_event_initialize(&event, YAML_UTF8_ENCODING) &&
+                yaml_emitter_emit(&emitter, &event) &&
+                yaml_document_start_event_initialize(&event, NULL, NULL, NULL, 1) &&
+                yaml_emitter_emit(&emitter, &event) && emit_yaml(&emitter, object) &&
+                yaml_document_end_event_initialize(&event, 1) &&
+                yaml_emitter_emit(&emitter, &event) && yaml_stream_end_event_initialize(&event) &&
+                yaml_emitter_emit(&emitter, &event);
+    yaml_emitter_delete(&emitter);
+    return fine;
+}
+
 int hf_cli_print_json(struct hf_cli *cli, const json_t *object)
 {
+    if (cli->yaml)
+        return print_yaml(cli->out, object) ? 0 : hf_status_exit(HF_INTERNAL);
     if (json_dumpf(object, cli->out, JSON_INDENT(2)) != 0)
         return hf_status_exit(HF_INTERNAL);
     fputc('\n', cli->out);
