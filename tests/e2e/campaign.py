@@ -67,11 +67,7 @@ class Campaign:
 
     def start(self):
         cluster = self.rig.flink
-        cluster.start_jobmanager()
-        cluster.start_taskmanager()
-        cluster.start_jobmanager().wait_rest()
-        leader = cluster.wait_leader()
-        cluster.wait_slots(1)
+        leader = cluster.start()
         self.job = cluster.submit(maven.job_jar(), "--name", "campaign", "--state-bytes", 2_000_000, "--keys", 2000,
                                   "--rate", 1000)
         self.watcher = checkpoints.MetadataWatcher(cluster.checkpoint_folder(self.job), self.rig.work / "metadata")
@@ -88,21 +84,9 @@ class Campaign:
         time.sleep(self.random.uniform(0, 3 * self.args.interval_ms / 1000))
 
     def kill_jobmanager(self, number):
-        cluster = self.rig.flink
-        leader = cluster.wait_leader()
-        start = leader.lines.mark()
-        for standby in cluster.living():
-            standby.wait_rest()
-        self.rig.ha.wait_standby(cluster.cluster_id)
-        self.random_moment(leader, start)
-        takeover = Takeover(self.rig, self.job, leader)
-        takeover.kill()
+        takeover = Takeover.of_leader(self.rig, self.job, self.random_moment)
         self.result["kills"] += 1
-        takeover.follow_grant()
-        cluster.start_jobmanager()
-        takeover.follow_restore()
-        takeover.follow_tasks(self.tasks)
-        takeover.follow_checkpoint()
+        takeover.follow(self.tasks)
         self.result["recovered"] += 1
         wrong = not takeover.right_checkpoint()
         self.result["wrong_checkpoint"] += wrong
@@ -163,7 +147,7 @@ class Campaign:
         repeated = {number for number, times in triggered.items() if times > 1} | self.watcher.repeated
         if self.history:
             repeated |= self.history.changed
-        failures = cluster.history(r"switched from state \w+ to (RESTARTING|FAILING|FAILED)", self.job)
+        failures = cluster.history(flink.RESTARTED, self.job)
         # A process that was killed logs no loss; one that lives and lost its leadership was disturbed.
         losses = [line for jm in cluster.jobmanagers if jm.killed_at is None
                   for line, _ in jm.losses() if line.time < self.result["cancelled_at"]]

@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lib import flink, maven  # noqa: E402
 from lib.failover import wait_checkpoints  # noqa: E402
-from lib.failure import Failure  # noqa: E402
+from lib.failure import require  # noqa: E402
 from lib.paths import BUILD  # noqa: E402
 from lib.rig import Rig, main_guard, write_json  # noqa: E402
 
@@ -28,11 +28,6 @@ def arguments():
     parser.add_argument("--json", metavar="FILE", help="write the reports to FILE")
     parser.add_argument("--work", metavar="DIR", help="work in DIR and keep it; default: a temporary folder")
     return parser.parse_args()
-
-
-def require(holds, otherwise):
-    if not holds:
-        raise Failure(otherwise)
 
 
 def drill(rig, *options):
@@ -80,14 +75,7 @@ def run(args, result):
     options = {"execution.checkpointing.interval": "500 ms"}
     with Rig("drill", args.flink, "holdfast", args.work, options, {}) as rig:
         cluster = rig.flink
-        for _ in range(2):
-            cluster.start_jobmanager()
-        cluster.start_taskmanager()
-        leader = cluster.wait_leader()
-        for jm in cluster.living():
-            jm.wait_rest()
-        rig.ha.wait_standby(cluster.cluster_id)
-        cluster.wait_slots(1)
+        leader = cluster.start()
         job = cluster.submit(maven.job_jar(), "--name", "drill")
         cluster.wait_running(job)
         wait_checkpoints(leader, 2)

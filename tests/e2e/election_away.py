@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from lib.failure import Failure, wait_until  # noqa: E402
+from lib.failure import require, wait_until  # noqa: E402
 from lib.installation import ELECTIONS, STORES, Installation  # noqa: E402
 from lib.load import Connection, Job, Manager  # noqa: E402
 from lib.rig import main_guard, write_json  # noqa: E402
@@ -39,11 +39,6 @@ def arguments():
     parser.add_argument("--jobs", type=int, default=16)
     parser.add_argument("--json", metavar="FILE", help="write the figures to FILE")
     return parser.parse_args()
-
-
-def require(holds, otherwise):
-    if not holds:
-        raise Failure(otherwise)
 
 
 def service_of(installation):

@@ -81,11 +81,7 @@ class Leaks:
 
     def start(self):
         cluster = self.rig.flink
-        cluster.start_jobmanager()
-        cluster.start_taskmanager()
-        cluster.start_jobmanager().wait_rest()
-        leader = cluster.wait_leader()
-        cluster.wait_slots(1)
+        leader = cluster.start()
         self.job = cluster.submit(maven.job_jar(), "--name", "leaks", *MODES[self.args.mode][1])
         self.folders = gc.Folders(cluster.checkpoint_folder(self.job), self.side / "changelog" / self.job)
         cluster.wait_running(self.job)
@@ -100,21 +96,9 @@ class Leaks:
         time.sleep(self.random.uniform(0, 0.04))
 
     def kill_jobmanager(self):
-        cluster = self.rig.flink
-        leader = cluster.wait_leader()
-        start = leader.lines.mark()
-        for standby in cluster.living():
-            standby.wait_rest()
-        self.rig.ha.wait_standby(cluster.cluster_id)
-        self.deleting(leader, start)
-        takeover = Takeover(self.rig, self.job, leader)
-        takeover.kill()
+        takeover = Takeover.of_leader(self.rig, self.job, self.deleting)
         self.result["jobmanager_kills"] += 1
-        takeover.follow_grant()
-        cluster.start_jobmanager()
-        takeover.follow_restore()
-        takeover.follow_tasks(self.tasks)
-        takeover.follow_checkpoint()
+        takeover.follow(self.tasks)
 
     def kill_daemon(self):
         leader = self.rig.flink.wait_leader()

@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lib import flink, maven  # noqa: E402
 from lib.failover import wait_checkpoints  # noqa: E402
-from lib.failure import Failure, wait_until  # noqa: E402
+from lib.failure import Failure, require, wait_until  # noqa: E402
 from lib.rig import Rig, main_guard, write_json  # noqa: E402
 
 RETAINED = 3
@@ -35,11 +35,6 @@ def arguments():
     except Failure as failure:
         parser.error(str(failure))
     return args
-
-
-def require(holds, otherwise):
-    if not holds:
-        raise Failure(otherwise)
 
 
 class Session:
@@ -199,15 +194,8 @@ def run(args, result):
         applications = tuple(map(int, rig.version.split("."))) >= (2, 3)
         cluster = rig.flink
         unreadable = store_unreadable_results(rig)
-        for _ in range(2):
-            cluster.start_jobmanager()
-        cluster.start_taskmanager()
-        leader = cluster.wait_leader()
-        for jm in cluster.living():
-            jm.wait_rest()
-        rig.ha.wait_standby(cluster.cluster_id)
+        leader = cluster.start(slots=4)
         check_results(rig, unreadable, leader, applications)
-        cluster.wait_slots(4)
         cast = {who: cluster.submit(maven.job_jar(), "--name", who) for who in ("broken", "sound")}
         if applications:
             for who in ("broken application", "sound application"):

@@ -127,14 +127,7 @@ class Bystander:
     def __init__(self, rig):
         self.rig = rig
         cluster = rig.flink
-        for _ in range(2):
-            cluster.start_jobmanager()
-        cluster.start_taskmanager()
-        self.leader = cluster.wait_leader()
-        for jm in cluster.living():
-            jm.wait_rest()
-        rig.ha.wait_standby(cluster.cluster_id)
-        cluster.wait_slots(1)
+        self.leader = cluster.start()
         self.job = cluster.submit(maven.job_jar(), "--name", "bystander")
         cluster.wait_running(self.job)
         wait_checkpoints(self.leader, 2)
@@ -143,7 +136,7 @@ class Bystander:
     def end(self, result):
         """Checkpoints still complete; then counts what must not have happened."""
         wait_checkpoints(self.leader, 2, self.leader.lines.mark())
-        restarts = self.leader.lines.find(r"Job .* switched from state \w+ to (RESTARTING|FAILING|FAILED)", self.start)
+        restarts = self.leader.lines.find(flink.RESTARTED, self.start)
         lost = self.leader.lines.find(self.rig.ha.lost, self.start)
         result["flink_version"] = self.rig.version
         result["flink_checkpoints"] = len(self.leader.lines.find(flink.COMPLETED, self.start))

@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lib import checkpoints, flink, maven, places  # noqa: E402
 from lib.failover import Takeover, task_count, wait_checkpoints  # noqa: E402
-from lib.failure import Failure, wait_until  # noqa: E402
+from lib.failure import Failure, require, wait_until  # noqa: E402
 from lib.holdfastd import History  # noqa: E402
 from lib.installation import ELECTIONS, ReplicatedHoldfast  # noqa: E402
 from lib.paths import BUILD  # noqa: E402
@@ -63,14 +63,7 @@ def arguments():
 
 def start_cluster(rig):
     rig.say("starting two JobManagers and a TaskManager")
-    first = rig.flink.start_jobmanager()
-    second = rig.flink.start_jobmanager()
-    rig.flink.start_taskmanager()
-    leader = rig.flink.wait_leader()
-    first.wait_rest()
-    second.wait_rest()
-    rig.ha.wait_standby(rig.flink.cluster_id)
-    rig.flink.wait_slots(1)
+    leader = rig.flink.start()
     rig.say(f"{leader.name} leads (pid {leader.pid}); web page {leader.url}")
     return leader
 
@@ -144,7 +137,7 @@ def replicas_fail_over(rig, result):
         require(not replica.leads(), f"{replica.name} leads again")
         rig.say(f"the job made checkpoints under it; {replica.name} is back, as a standby of {other.name}")
     lost = leader.lines.find(rig.ha.lost, start)
-    restarts = leader.lines.find(r"Job .* switched from state \w+ to (RESTARTING|FAILING|FAILED)", start)
+    restarts = leader.lines.find(flink.RESTARTED, start)
     require(not lost, f"{leader.name} lost its leadership: {lost[:1]}")
     require(not restarts, f"the job was restarted: {restarts[:1]}")
     rig.say(f"{leader.name} led all the time, and the job was not restarted")
@@ -170,11 +163,6 @@ def finish(rig, job, watcher, history, result):
     require(result["leaked_files"] == 0, f"{result['leaked_files']} files leaked, the first: {result['leaked'][:1]}")
     require(not result["metadata_missed"], f"checkpoints {result['metadata_missed']} were not captured: no account")
     require(not result["state_errors"], f"the job lost state: {result['state_errors'][:1]}")
-
-
-def require(holds, otherwise):
-    if not holds:
-        raise Failure(otherwise)
 
 
 def stay(rig, job):

@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lib import checkpoints, flink, maven  # noqa: E402
 from lib.failover import completed, wait_checkpoints  # noqa: E402
-from lib.failure import Failure  # noqa: E402
+from lib.failure import Failure, require  # noqa: E402
 from lib.holdfastd import History  # noqa: E402
 from lib.rig import Rig, main_guard, write_json  # noqa: E402
 
@@ -113,7 +113,7 @@ def check_restarts(leader, start, stale, stale_start):
     under the same id. TaskManagers do not check who asks. No HA service can stop that message; its own log tells that it
     was sent, and the restart must do no harm.
     """
-    failures = leader.lines.find(r"Job .* switched from state \w+ to (RESTARTING|FAILING|FAILED)", start)
+    failures = leader.lines.find(flink.RESTARTED, start)
     freed = stale.lines.find(r"Releasing slot \[\w+\]|Disconnect TaskExecutor", stale_start)
     require(len(failures) <= (1 if freed else 0), f"the job was restarted {len(failures)} times")
     for line, match in leader.lines.find(flink.RESTORED, start):
@@ -144,24 +144,12 @@ def finish(rig, job, watcher, history, result):
     require(not watcher.repeated and not history.changed, "a checkpoint id was used twice")
 
 
-def require(holds, otherwise):
-    if not holds:
-        raise Failure(otherwise)
-
-
 def run(args, result):
     options = {"execution.checkpointing.interval": "200 ms", "execution.checkpointing.num-retained": str(RETAINED)}
     ha_options = {"flink_options": {"holdfast.session.timeout": f"{TTL_MS} ms"}}
     with Rig("stale-leader", args.flink, "holdfast", args.work, options, ha_options) as rig:
         cluster = rig.flink
-        for _ in range(2):
-            cluster.start_jobmanager()
-        cluster.start_taskmanager()
-        leader = cluster.wait_leader()
-        for jm in cluster.living():
-            jm.wait_rest()
-        rig.ha.wait_standby(cluster.cluster_id)
-        cluster.wait_slots(1)
+        leader = cluster.start()
         # State big enough that a checkpoint takes a moment, so that the leader can be stopped inside one.
         job = cluster.submit(maven.job_jar(), "--name", "stale", "--state-bytes", 5_000_000, "--rate", 200)
         watcher = checkpoints.MetadataWatcher(cluster.checkpoint_folder(job), rig.work / "metadata").start()

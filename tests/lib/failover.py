@@ -17,6 +17,27 @@ class Takeover:
         self.failover_ms = self.running_ms = self.first_checkpoint_ms = None
         self.logged = self.acknowledged = self.restored = self.first_checkpoint = None
 
+    @classmethod
+    def of_leader(cls, rig, job, moment):
+        """Kills the leader when a standby is there and moment(leader, number of its log line so far) has returned."""
+        leader = rig.flink.wait_leader()
+        start = leader.lines.mark()
+        for jobmanager in rig.flink.living():
+            jobmanager.wait_rest()
+        rig.ha.wait_standby(rig.flink.cluster_id)
+        moment(leader, start)
+        takeover = cls(rig, job, leader)
+        takeover.kill()
+        return takeover
+
+    def follow(self, tasks):
+        """To the first checkpoint, with a new standby started meanwhile."""
+        self.follow_grant()
+        self.rig.flink.start_jobmanager()
+        self.follow_restore()
+        self.follow_tasks(tasks)
+        self.follow_checkpoint()
+
     def kill(self):
         self.leader.kill()
         self.logged = max(completed(self.leader), default=0)

@@ -6,6 +6,11 @@ class Failure(Exception):
     """Something did not hold. The text is one line that a person can act on."""
 
 
+def require(holds, otherwise):
+    if not holds:
+        raise Failure(otherwise)
+
+
 def wait_until(predicate, timeout, what, poll=0.05):
     """The first true value of predicate(); a Failure naming `what` when none comes in time.
 

@@ -22,6 +22,7 @@ COMPLETED = r"Completed checkpoint (\d+) for job (\w+)"
 RESTORED = r"Restoring job (\w+) from Checkpoint (\d+) @"
 NOTHING_TO_RESTORE = r"No checkpoint found to restore|No master state to restore and no checkpoint"
 TASK_RUNNING = r"switched from INITIALIZING to RUNNING"
+RESTARTED = r"Job .* switched from state \w+ to (RESTARTING|FAILING|FAILED)"
 JOB_STATE = r"Job .*\((\w{32})\) switched from state (\w+) to (\w+)"
 
 _OPENS = ["java.lang", "java.net", "java.io", "java.nio", "sun.nio.ch", "java.lang.reflect", "java.text", "java.time",
@@ -142,6 +143,17 @@ class Flink:
         process = Process(name, argv, self.logs / f"{name}.log", self._environment())
         self.taskmanagers.append(process)
         return process.start()
+
+    def start(self, slots=1):
+        """Two JobManagers, the other one in line behind the one that leads, and a TaskManager; the one that leads."""
+        both = [self.start_jobmanager(), self.start_jobmanager()]
+        self.start_taskmanager()
+        leader = self.wait_leader()
+        for jobmanager in both:
+            jobmanager.wait_rest()
+        self.ha.wait_standby(self.cluster_id)
+        self.wait_slots(slots)
+        return leader
 
     def stop(self):
         """All processes at once, then wait: an orderly end one after the other takes ten seconds for each."""

@@ -1,9 +1,8 @@
 """Several holdfastd with what they stand on: an election service and a store; for Flink and without it."""
-import shutil
 from pathlib import Path
 
-from . import http, kube, maven, places, zookeeper
-from .failure import Failure, wait_until
+from . import http, kube, places, zookeeper
+from .failure import Failure
 from .holdfastd import Holdfastd
 from .replicas import Replicas
 
@@ -124,9 +123,6 @@ class ReplicatedHoldfast(Holdfastd):
     def stop(self):
         self.installation.stop()
 
-    def class_path(self):
-        return [shutil.copy(maven.plugin_jar(), self.work / "holdfast-flink.jar")]
-
     def get(self, path):
         """From whoever leads; None when nobody does at the moment, or the answer is not a 200."""
         for address in [self._leader, *self.replicas.endpoints]:
@@ -139,6 +135,6 @@ class ReplicatedHoldfast(Holdfastd):
         return None
 
     def wait_leader(self, besides=None):
-        leader = wait_until(lambda: self.replicas.wait_leader(besides=besides), 60, "a replica to lead")
+        leader = self.replicas.wait_leader(besides=besides)
         self._leader = leader.address
         return leader

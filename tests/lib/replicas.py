@@ -61,7 +61,7 @@ class Replicas:
         leading = [replica for replica in self.all if replica.process.alive() and replica.leads()]
         return random.choice(leading) if leading else None
 
-    def wait_leader(self, timeout=60, besides=None):
+    def wait_leader(self, timeout=120, besides=None):
         def found():
             for replica in self.all:
                 if replica is not besides and replica.process.alive() and replica.leads():
@@ -71,7 +71,7 @@ class Replicas:
             return None
         return wait_until(found, timeout, "a replica to lead", poll=0.005)
 
-    def wait_ready(self, timeout=60):
+    def wait_ready(self, timeout=120):
         """All serve, as leader or as a standby that knows the leader."""
         def ready():
             for replica in self.all:

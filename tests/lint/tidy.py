@@ -19,6 +19,8 @@ import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "tests"))
+from lib import paths  # noqa: E402
 
 # What each line does wrong must be reported under the name beside it.
 PLANTED = """
@@ -36,8 +38,7 @@ int planted(const char *a)
 """
 FINDS = ("bugprone-misplaced-operator-in-strlen-in-alloc", "clang-analyzer-unix.Malloc", "misc-redundant-expression")
 
-
-CACHE = os.path.join(os.environ.get("HOLDFAST_CACHE", os.path.expanduser("~/.cache/holdfast")), "clang-tidy")
+CACHE = paths.CACHE / "clang-tidy"
 
 
 def arguments():
