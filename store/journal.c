@@ -85,7 +85,7 @@ struct hf_journal {
     struct hf_id nonce; /* of this takeover attempt */
 
     /* takeover */
-    uint64_t call; /* the one list, load, seal or settle call awaited */
+    uint64_t call; /* the one list, load, settle or seal call awaited */
     uint64_t retry_at_ms;
     uint64_t backoff_ms;
     struct hf_position snaps[SNAPSHOTS_TRACKED]; /* newest first */
@@ -98,6 +98,8 @@ struct hf_journal {
     struct hf_hash seal_hash;
     bool seal_stands; /* our seal was read in slot `at` */
     bool settled;     /* what was read is durable */
+    /* Stands behind slot `at`, which was empty when it was read; (0,0): nothing was found there. */
+    struct hf_position behind;
     /* What was read cannot be; to be told once the newest snapshot is known not to have moved. */
     struct hf_error damage;
     char damaged[HF_LOG_NAME_SIZE];
@@ -145,9 +147,9 @@ static void replay(struct hf_journal *j, const struct hf_journal_event *ev,
 
 const char *hf_journal_state_name(enum hf_journal_state state)
 {
-    static const char *const names[] = {"follower", "listing", "loading",    "replaying",
-                                        "settling", "sealing", "rechecking", "opening",
-                                        "leading",  "halted"};
+    static const char *const names[] = {"follower", "listing", "loading", "replaying",
+                                        "settling", "looking", "sealing", "rechecking",
+                                        "opening",  "leading", "halted"};
 
     hf_assert((size_t)state < HF_COUNT_OF(names));
     return names[state];
@@ -301,6 +303,7 @@ static void reign_drop(struct hf_journal *j, struct hf_journal_effects *fx)
     j->seal_at = (struct hf_position){0, 0};
     j->seal_stands = false;
     j->settled = false;
+    j->behind = (struct hf_position){0, 0};
     j->damage.status = HF_OK;
     reads_drop(j);
     truncation_drop(j);
@@ -647,6 +650,7 @@ static enum hf_status replay_slot(struct hf_journal *j, const struct slot_read *
     if (status != HF_OK)
         return status;
     j->settled = false;
+    j->behind = (struct hf_position){0, 0};
     if (record.kind == HF_RECORD_DATA) {
         j->chain = record.hash;
         j->position = j->at;
@@ -676,6 +680,66 @@ static void suspect(struct hf_journal *j, struct hf_journal_effects *fx, const c
     list_snapshots(j, fx, HF_JOURNAL_RECHECKING);
 }
 
+/* ------------------------------------------------- what is behind the first free slot */
+
+/* A record is sent when the one before it is confirmed, and an epoch sealed when all of it was read. So
+ * what is behind an empty slot shows that the slot was filled once; but in the first slots of later
+ * epochs candidates with an old list of snapshots may have left their seals. */
+static bool shows_a_hole(struct hf_position at, struct hf_position behind)
+{
+    return behind.epoch == at.epoch || behind.index > 1 || HF_MUTANT(first_slot_shows_a_hole);
+}
+
+static void look_behind(struct hf_journal *j, struct hf_journal_effects *fx)
+{
+    char name[HF_LOG_NAME_SIZE];
+
+    j->state = HF_JOURNAL_LOOKING;
+    hf_log_name(j->at, name);
+    j->call = call_list(j, fx, "log/", name);
+}
+
+/* Slot `at` was filled once and is empty: it was cut off, then the newest snapshot has moved; or lost. */
+static void hole(struct hf_journal *j, struct hf_journal_effects *fx)
+{
+    char missing[HF_LOG_NAME_SIZE];
+    char behind[HF_LOG_NAME_SIZE];
+    struct hf_error error;
+
+    hf_log_name(j->at, missing);
+    hf_log_name(j->behind, behind);
+    hf_error_set(&error, HF_CORRUPT, "missing, and %s behind it is there: the store has lost it",
+                 behind);
+    suspect(j, fx, missing, &error);
+}
+
+static void looked_behind(struct hf_journal *j, const struct hf_journal_event *ev,
+                          struct hf_journal_effects *fx)
+{
+    struct hf_position behind;
+    bool ours = false; /* the last name */
+
+    if (ev->status != HF_OK) {
+        takeover_retry(j, ev);
+        return;
+    }
+    for (size_t i = 0; i < ev->entry_count; i++) {
+        ours = hf_log_name_parse(ev->entries[i].name, &behind);
+        if (!ours || !shows_a_hole(j->at, behind))
+            continue;
+        j->behind = behind;
+        if (HF_MUTANT(hole_not_read_again))
+            hole(j, fx);
+        else /* a leader may have filled it after it was read, and gone on */
+            replay_start(j, ev, fx);
+        return;
+    }
+    if (ev->more && ours)
+        j->call = call_list(j, fx, "log/", ev->entries[ev->entry_count - 1].name);
+    else
+        seal_create(j, ev, fx);
+}
+
 static void replay(struct hf_journal *j, const struct hf_journal_event *ev,
                    struct hf_journal_effects *fx)
 {
@@ -689,10 +753,14 @@ static void replay(struct hf_journal *j, const struct hf_journal_event *ev,
         hf_log_name(at, name);
         if (read->status == HF_NOT_FOUND) {
             reads_drop(j);
-            if (j->settled || HF_MUTANT(settle_dropped))
+            if (j->behind.index != 0)
+                hole(j, fx);
+            else if (!j->settled && !HF_MUTANT(settle_dropped))
+                settle(j, fx);
+            else if (HF_MUTANT(hole_is_the_end))
                 seal_create(j, ev, fx);
             else
-                settle(j, fx);
+                look_behind(j, fx);
             return;
         }
         enum hf_status status = read->status;
@@ -742,8 +810,10 @@ static void settled(struct hf_journal *j, const struct hf_journal_event *ev,
     j->settled = true;
     if (j->seal_stands)
         sealed(j, fx);
-    else
+    else if (HF_MUTANT(hole_is_the_end))
         seal_create(j, ev, fx);
+    else
+        look_behind(j, fx);
 }
 
 static void seal_created(struct hf_journal *j, const struct hf_journal_event *ev,
@@ -810,6 +880,9 @@ static void takeover_call_done(struct hf_journal *j, const struct hf_journal_eve
     case HF_JOURNAL_SETTLING:
         settled(j, ev, fx);
         break;
+    case HF_JOURNAL_LOOKING:
+        looked_behind(j, ev, fx);
+        break;
     default:
         hf_assert(!"no call is awaited in this state");
     }
@@ -836,6 +909,9 @@ static void takeover_again(struct hf_journal *j, const struct hf_journal_event *
         break;
     case HF_JOURNAL_SETTLING:
         settle(j, fx);
+        break;
+    case HF_JOURNAL_LOOKING:
+        look_behind(j, fx);
         break;
     default:
         break;

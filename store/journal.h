@@ -10,6 +10,7 @@
  *   loading    the newest snapshot F                            │
  *   replaying  slots after F, in order; a seal opens the next epoch
  *   settling   what was read is made durable (file stores)      │
+ *   looking    nothing stands behind the first free slot        │
  *   sealing    first free slot: put-if-absent of our seal       │
  *   rechecking list snap/ again; newest is not F ───────────────┘
  *   opening    the first record of our own epoch
@@ -18,7 +19,8 @@
  * A put that is not plainly "created" is resolved by reading the slot: own
  * bytes = written; nothing = the same bytes again; a seal or foreign bytes =
  * deposed. Seals are never deleted. Data is deleted only at or below the second
- * newest snapshot. Acknowledged in order.
+ * newest snapshot. Acknowledged in order. A free slot with something behind it is
+ * a hole, not the end: the object was lost by the store.
  */
 #ifndef HF_STORE_JOURNAL_H
 #define HF_STORE_JOURNAL_H
@@ -67,6 +69,7 @@ enum hf_journal_state {
     HF_JOURNAL_LOADING,
     HF_JOURNAL_REPLAYING,
     HF_JOURNAL_SETTLING,
+    HF_JOURNAL_LOOKING,
     HF_JOURNAL_SEALING,
     HF_JOURNAL_RECHECKING,
     HF_JOURNAL_OPENING,

@@ -682,9 +682,7 @@ static void observe(struct replica *r)
         r->crash = true; /* the process ends */
         sim->counters->halts++;
         sim->halted = true;
-        if (sim->fault_seen[FAULT_DAMAGE_BIT] + sim->fault_seen[FAULT_DAMAGE_CUT] +
-                sim->fault_seen[FAULT_DAMAGE_FOREIGN] ==
-            0)
+        if (!damage_seen())
             fail("halt without damage", "replica %d: %s", r->index, fx->error.text);
     }
 }

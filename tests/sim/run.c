@@ -33,6 +33,7 @@ static const uint32_t usual[FAULT_COUNT] = {
     [FAULT_DAMAGE_BIT] = 150,
     [FAULT_DAMAGE_CUT] = 150,
     [FAULT_DAMAGE_FOREIGN] = 200,
+    [FAULT_DAMAGE_GONE] = 200,
     [FAULT_POWER] = 400,
     [FAULT_CRASH] = 300,
     [FAULT_CRASH_AT_EFFECT] = 120,
@@ -83,8 +84,8 @@ static const uint64_t of_class[CLASS_COUNT] = {
                       KIND(CLIENT_CLOSES) | KIND(CLIENT_PAUSE) | KIND(ZOMBIE) | KIND(FORGED) |
                       KIND(PAUSE) | KIND(ELECTION_TAKEN) | KIND(ELECTION_FALSE_GRANT) |
                       KIND(WALL_JUMP) | KIND(CRASH),
-    [CLASS_DAMAGE] = KIND(DAMAGE_BIT) | KIND(DAMAGE_CUT) | KIND(DAMAGE_FOREIGN) | KIND(CRASH) |
-                     KIND(PAUSE) | KIND(ANSWER_LOST),
+    [CLASS_DAMAGE] = KIND(DAMAGE_BIT) | KIND(DAMAGE_CUT) | KIND(DAMAGE_FOREIGN) |
+                     KIND(DAMAGE_GONE) | KIND(CRASH) | KIND(PAUSE) | KIND(ANSWER_LOST),
     [CLASS_POWER] = KIND(CRASH_UNFLUSHED) | KIND(POWER) | KIND(CRASH) | KIND(CRASH_AT_EFFECT) |
                     KIND(PAUSE) | KIND(SLOW) | KIND(CALL_FAILED) | KIND(FULL) |
                     KIND(ELECTION_FALSE_GRANT),
@@ -122,7 +123,8 @@ static void profile_takeovers(struct profile *p)
 static void profile_draw(struct profile *p, uint64_t seed)
 {
     enum profile_class class = class_of(seed);
-    const uint64_t damage = KIND(DAMAGE_BIT) | KIND(DAMAGE_CUT) | KIND(DAMAGE_FOREIGN);
+    const uint64_t damage =
+        KIND(DAMAGE_BIT) | KIND(DAMAGE_CUT) | KIND(DAMAGE_FOREIGN) | KIND(DAMAGE_GONE);
     uint64_t allowed = class == CLASS_MIXED ? ~(damage | KIND(POWER)) : of_class[class];
 
     memset(p, 0, sizeof *p);
@@ -244,7 +246,7 @@ static void damage_mischief(void)
     bool ends = chance(70);
     bool damaged = false;
 
-    for (int kind = FAULT_DAMAGE_BIT; kind <= FAULT_DAMAGE_FOREIGN; kind++) {
+    for (int kind = FAULT_DAMAGE_BIT; kind <= FAULT_DAMAGE_GONE; kind++) {
         if (!fault((enum fault)kind))
             continue;
         storage_damage((enum fault)kind, ends);
@@ -318,9 +320,7 @@ static void heal(void)
         if (sim->procs[i].rate_ppm < 900000 || sim->procs[i].rate_ppm > 1100000)
             clock_set(i, 1000000, 0);
     }
-    heal_damaged = sim->fault_seen[FAULT_DAMAGE_BIT] + sim->fault_seen[FAULT_DAMAGE_CUT] +
-                       sim->fault_seen[FAULT_DAMAGE_FOREIGN] >
-                   0;
+    heal_damaged = damage_seen();
     for (int i = 0; i < REPLICAS; i++) {
         if (heal_damaged && sim->replicas[i] != NULL)
             replica_kill(i);

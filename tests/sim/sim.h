@@ -62,6 +62,7 @@ enum {
     X(DAMAGE_BIT, "a stored object has a bit flipped")                                   \
     X(DAMAGE_CUT, "a stored object is cut")                                              \
     X(DAMAGE_FOREIGN, "an object is replaced by a well-formed one that is not it")       \
+    X(DAMAGE_GONE, "an object vanishes from the middle of the log")                      \
     X(POWER, "the machine loses power: what was not flushed is gone")                    \
     X(CRASH, "a replica is killed")                                                      \
     X(CRASH_UNFLUSHED, "a replica is killed when its object is visible and not flushed") \
@@ -100,6 +101,8 @@ extern const char *const fault_names[FAULT_COUNT];
 
 /* Should this fault happen here? Counts, traces, and obeys the shrinker. */
 bool fault(enum fault kind);
+/* Of any kind. */
+bool damage_seen(void);
 
 /* -------------------------------------------------------------------------- options */
 
@@ -306,6 +309,7 @@ struct object {
     bool durable;
     bool lost; /* by the power cut that is happening */
     bool damaged;
+    bool gone; /* and so damaged: only the oracles see what is left of it */
     struct object *next;
 };
 

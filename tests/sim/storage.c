@@ -34,13 +34,31 @@ static struct object **bucket_of(const char *name)
     return &sim->storage->buckets[name_hash(name) % HF_COUNT_OF(sim->storage->buckets)];
 }
 
-struct object *storage_find(const char *name)
+static struct object *find_even_gone(const char *name)
 {
     for (struct object *o = *bucket_of(name); o != NULL; o = o->next) {
         if (strcmp(o->name, name) == 0)
             return o;
     }
     return NULL;
+}
+
+struct object *storage_find(const char *name)
+{
+    struct object *o = find_even_gone(name);
+
+    return o != NULL && !o->gone ? o : NULL;
+}
+
+static void unlink_object(const char *name)
+{
+    for (struct object **at = bucket_of(name); *at != NULL; at = &(*at)->next) {
+        if (strcmp((*at)->name, name) != 0)
+            continue;
+        *at = (*at)->next;
+        sim->storage->count--;
+        return;
+    }
 }
 
 /* A full store has some room left for what is vital. */
@@ -50,6 +68,7 @@ static enum hf_status object_create(const char *name, const uint8_t *data, size_
         return HF_FULL;
     if (storage_find(name) != NULL)
         return HF_EXISTS;
+    unlink_object(name); /* what is left of one that is gone */
     struct object *o = sim_alloc(sizeof *o);
     struct object **bucket = bucket_of(name);
     snprintf(o->name, sizeof o->name, "%s", name);
@@ -66,14 +85,10 @@ static enum hf_status object_create(const char *name, const uint8_t *data, size_
 
 static void object_remove(const char *name)
 {
-    for (struct object **at = bucket_of(name); *at != NULL; at = &(*at)->next) {
-        if (strcmp((*at)->name, name) != 0)
-            continue;
-        history_removing(name);
-        *at = (*at)->next;
-        sim->storage->count--;
+    if (find_even_gone(name) == NULL)
         return;
-    }
+    history_removing(name);
+    unlink_object(name);
 }
 
 /* The folder of `name` was flushed: all names in it, not those in others. */
@@ -175,7 +190,8 @@ static void do_list(struct call *call)
     call->entries = sim_alloc((sim->storage->count + 1) * sizeof *call->entries);
     for (size_t i = 0; i < HF_COUNT_OF(sim->storage->buckets); i++) {
         for (struct object *o = sim->storage->buckets[i]; o != NULL; o = o->next) {
-            if (strncmp(o->name, call->name, prefix) == 0 && strcmp(o->name, call->after) > 0)
+            if (!o->gone && strncmp(o->name, call->name, prefix) == 0 &&
+                strcmp(o->name, call->after) > 0)
                 call->entries[count++] = (struct hf_blob_entry){o->name, o->size, 0};
         }
     }
@@ -340,7 +356,7 @@ static size_t path_objects(struct object **out, size_t max)
     at.index++;
     while (count < max) {
         hf_log_name(at, name);
-        struct object *o = storage_find(name);
+        struct object *o = find_even_gone(name);
         size_t size;
         struct hf_record record;
         if (o == NULL)
@@ -445,6 +461,65 @@ static bool forge_snapshot(struct object *o)
     return true;
 }
 
+/* Whether something else may still be put there, by somebody who found the slot empty, or by an owner of
+ * the epoch whom only this object keeps out: that no takeover can notice. */
+static bool is_wanted(const struct object *o, bool ends)
+{
+    struct hf_record record;
+
+    for (size_t i = 0; i < sim->heap_size; i++) {
+        const struct call *call = sim->heap[i].data;
+        if (sim->heap[i].kind == EV_CALL_ARRIVES && call->kind == HF_CALL_CREATE &&
+            strcmp(call->name, o->name) == 0 &&
+            (call->body_size != o->size || memcmp(call->body, o->data, o->size) != 0))
+            return true;
+    }
+    if (ends)
+        return false;
+    for (int i = 0; i < REPLICAS; i++) {
+        enum hf_journal_state state =
+            sim->replicas[i] != NULL ? hf_journal_state(sim->replicas[i]->journal) : 0;
+        if (state == HF_JOURNAL_LOOKING || state == HF_JOURNAL_SEALING)
+            return true;
+    }
+    return hf_record_decode((struct hf_bytes){o->data, o->size}, &record, NULL) != HF_OK ||
+           record.kind == HF_RECORD_SEAL;
+}
+
+/* The first that is gone has something behind it, and not only first slots of later epochs. */
+static bool hole_can_be_seen(struct object **path, size_t count)
+{
+    struct hf_position hole = {0, 0};
+    struct hf_position at;
+
+    for (size_t i = 0; i < count; i++) {
+        if (!hf_log_name_parse(path[i]->name, &at))
+            continue;
+        if (hole.index == 0 && path[i]->gone)
+            hole = at;
+        else if (hole.index != 0 && !path[i]->gone && (at.epoch == hole.epoch || at.index > 1))
+            return true;
+    }
+    return false;
+}
+
+static void storage_lose(struct object **path, size_t count, bool ends)
+{
+    size_t first = roll(count - 1);
+    size_t end = chance(70) ? first + 1 : first + 1 + roll(4);
+
+    for (size_t i = first; i < end && i + 1 < count; i++) {
+        struct object *o = path[i];
+        if (o->damaged || strncmp(o->name, "log/", 4) != 0 || is_wanted(o, ends))
+            continue;
+        o->gone = o->damaged = true;
+        if (!hole_can_be_seen(path, count))
+            o->gone = o->damaged = false;
+        else
+            trace("store: %s is gone", o->name);
+    }
+}
+
 void storage_damage(enum fault kind, bool ends)
 {
     static struct object *path[PATH_MAX_OBJECTS];
@@ -453,6 +528,10 @@ void storage_damage(enum fault kind, bool ends)
 
     if (count < 3)
         return;
+    if (kind == FAULT_DAMAGE_GONE) {
+        storage_lose(path, count, ends);
+        return;
+    }
     /* What is after the last one is judged by it, so there each check stands alone. While somebody
      * leads it may still change hands; damage is for what has settled. */
     if (ends && chance(40))

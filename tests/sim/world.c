@@ -78,6 +78,15 @@ bool fault(enum fault kind)
     return true;
 }
 
+bool damage_seen(void)
+{
+    for (int kind = FAULT_DAMAGE_BIT; kind <= FAULT_DAMAGE_GONE; kind++) {
+        if (sim->fault_seen[kind] > 0)
+            return true;
+    }
+    return false;
+}
+
 /* ----------------------------------------------------------------------------- queue */
 
 static bool event_before(const struct event *a, const struct event *b)

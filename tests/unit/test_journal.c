@@ -637,32 +637,69 @@ static void lead_alone(int r)
     }
 }
 
-/* Two candidates look at the list of snapshots and then sleep, while the log is cut short and its
- * epoch ends. One wakes, finds an emptied slot and seals it; the other follows that seal. */
-HF_TEST(journal, a_stale_candidate_that_follows_another_starts_anew_and_cries_no_damage)
+static void land_read(int r, struct hf_position at)
 {
-    char first[HF_LOG_NAME_SIZE];
+    char name[HF_LOG_NAME_SIZE];
 
-    hf_log_name((struct hf_position){1, 1}, first);
-    world_start(6, 0);
+    hf_log_name(at, name);
+    for (size_t i = 0; i < world->flight_count; i++) {
+        struct flight *flight = &world->flights[i];
+        if (flight->replica != r || flight->call.kind != HF_CALL_READ ||
+            strcmp(flight->call.name, name) != 0)
+            continue;
+        flight_land(i);
+        return;
+    }
+    cr_assert_fail("replica %d does not read %s", r, name);
+}
+
+static const struct hf_position emptied = {1, 2};
+
+/* Replica 0 leads. Two candidates fall asleep: 1 when it has found the end of the log, with nothing behind
+ * it, and has sent its seal; 2 just before it reads that slot. Then the log goes on there, and is cut. */
+static void two_look_and_the_log_is_cut(void)
+{
+    char name[HF_LOG_NAME_SIZE];
+
     lead_alone(0);
     for (int r = 1; r < REPLICAS; r++) {
         elect(r, true);
-        while (land_one_of(r, HF_CALL_LIST, false))
-            ;
+        cr_assert(land_one_of(r, HF_CALL_LIST, false));
         cr_assert_eq(hf_journal_state(world->replicas[r]), HF_JOURNAL_REPLAYING);
     }
+    while (hf_journal_state(world->replicas[1]) != HF_JOURNAL_SEALING)
+        cr_assert(land_one_of(1, HF_CALL_READ, false) || land_one_of(1, HF_CALL_SETTLE, false) ||
+                  land_one_of(1, HF_CALL_LIST, false));
+    land_read(2, (struct hf_position){0, 1});
+    land_read(2, (struct hf_position){1, 1});
     for (int i = 0; i < 100; i++) {
         submit(0);
         while (land_one_of(0, HF_CALL_LIST, true))
             ;
     }
-    cr_assert_null(object_find(first), "the log was not cut");
+    hf_log_name(emptied, name);
+    cr_assert_null(object_find(name), "the log was not cut");
+}
+
+static void seal_the_emptied_slot(void)
+{
+    char name[HF_LOG_NAME_SIZE];
+
+    hf_log_name(emptied, name);
+    cr_assert(land_one_of(1, HF_CALL_CREATE, false));
+    cr_assert_not_null(object_find(name));
+    elect(1, false);
+}
+
+/* Two candidates look at the log and then sleep, while it is cut short and its epoch ends. The seal of
+ * one arrives in an emptied slot; the other follows that seal. */
+HF_TEST(journal, a_stale_candidate_that_follows_another_starts_anew_and_cries_no_damage)
+{
+    world_start(6, 0);
+    two_look_and_the_log_is_cut();
     elect(0, false);
     lead_alone(0);
-    for (int i = 0; i < 1000 && object_find(first) == NULL; i++)
-        cr_assert(land_one_of(1, HF_CALL_LIST, true));
-    elect(1, false);
+    seal_the_emptied_slot();
     elect(0, false);
     lead_alone(2);
     cr_assert_not(world->halted, "%s", world->why.text);
@@ -676,27 +713,12 @@ HF_TEST(journal, a_stale_candidate_that_follows_another_starts_anew_and_cries_no
  * epoch, of which it thinks otherwise than those who come there later. */
 HF_TEST(journal, a_seal_by_one_who_saw_a_cut_log_ends_an_epoch_and_nothing_else)
 {
-    char first[HF_LOG_NAME_SIZE];
     char next[HF_LOG_NAME_SIZE];
 
-    hf_log_name((struct hf_position){1, 1}, first);
     hf_log_name((struct hf_position){2, 1}, next);
     world_start(7, 0);
-    lead_alone(0);
-    for (int r = 1; r < REPLICAS; r++) {
-        elect(r, true);
-        while (land_one_of(r, HF_CALL_LIST, false))
-            ;
-    }
-    for (int i = 0; i < 100; i++) {
-        submit(0);
-        while (land_one_of(0, HF_CALL_LIST, true))
-            ;
-    }
-    cr_assert_null(object_find(first), "the log was not cut");
-    for (int i = 0; i < 1000 && object_find(first) == NULL; i++)
-        cr_assert(land_one_of(1, HF_CALL_LIST, true));
-    elect(1, false);
+    two_look_and_the_log_is_cut();
+    seal_the_emptied_slot();
     for (int i = 0; i < 1000 && object_find(next) == NULL; i++)
         cr_assert(land_one_of(2, HF_CALL_LIST, true));
     elect(2, false);
@@ -710,6 +732,99 @@ HF_TEST(journal, a_seal_by_one_who_saw_a_cut_log_ends_an_epoch_and_nothing_else)
     cr_assert_eq(hf_journal_state(world->replicas[1]), HF_JOURNAL_LEADING);
     drain();
     check_history(7);
+    world_end();
+}
+
+/* A candidate that found the end of a log which its leader goes on with, and then looks behind it. */
+HF_TEST(journal, records_that_came_since_the_end_was_read_are_no_hole)
+{
+    world_start(8, 0);
+    lead_alone(0);
+    elect(1, true);
+    cr_assert(land_one_of(1, HF_CALL_LIST, false));
+    while (hf_journal_state(world->replicas[1]) != HF_JOURNAL_LOOKING)
+        cr_assert(land_one_of(1, HF_CALL_READ, false) || land_one_of(1, HF_CALL_SETTLE, false));
+    for (int i = 0; i < 3; i++) {
+        submit(0);
+        while (land_one_of(0, HF_CALL_LIST, true))
+            ;
+    }
+    lead_alone(1);
+    cr_assert_not(world->halted, "%s", world->why.text);
+    cr_assert_eq(hf_journal_state(world->replicas[1]), HF_JOURNAL_LEADING);
+    drain();
+    check_history(8);
+    world_end();
+}
+
+/* As before, but they were cut off since. */
+HF_TEST(journal, a_slot_that_was_cut_off_since_it_was_read_is_no_hole)
+{
+    struct hf_journal_stats stats;
+
+    world_start(9, 0);
+    lead_alone(0);
+    elect(1, true);
+    cr_assert(land_one_of(1, HF_CALL_LIST, false));
+    while (hf_journal_state(world->replicas[1]) != HF_JOURNAL_LOOKING)
+        cr_assert(land_one_of(1, HF_CALL_READ, false) || land_one_of(1, HF_CALL_SETTLE, false));
+    for (int i = 0; i < 100; i++) {
+        submit(0);
+        while (land_one_of(0, HF_CALL_LIST, true))
+            ;
+    }
+    lead_alone(1);
+    cr_assert_not(world->halted, "%s", world->why.text);
+    cr_assert_eq(hf_journal_state(world->replicas[1]), HF_JOURNAL_LEADING);
+    hf_journal_stats(world->replicas[1], &stats);
+    cr_assert_eq(stats.takeovers, 2, "it started anew");
+    drain();
+    check_history(9);
+    world_end();
+}
+
+/* Of what is after the newest snapshot, each object in turn is taken away: with something behind it that
+ * is no first slot of an epoch, nobody leads and nothing is changed, and with the object back all is well. */
+HF_TEST(journal, an_object_that_is_missing_in_the_middle_stops_the_start)
+{
+    unsigned stops = 0;
+
+    world_start(10, 0);
+    for (int i = 0; i < 3; i++) {
+        lead(i % 2);
+        for (int k = 0; k < 2; k++) {
+            submit(i % 2);
+            drain();
+        }
+        elect(i % 2, false);
+    }
+    elect(0, false);
+    size_t count = world->object_count;
+    for (size_t i = 0; i < count; i++) {
+        struct object taken = world->objects[i];
+        struct hf_position at;
+        cr_assert(hf_log_name_parse(taken.name, &at)); /* there is no snapshot yet */
+        if (at.epoch == 3 && at.index == 3)
+            continue; /* the last one */
+        world->objects[i] = world->objects[--world->object_count];
+        world->halted = false;
+        lead(2);
+        cr_assert(world->halted, "without %s it leads", taken.name);
+        cr_assert_eq(world->why.status, HF_CORRUPT);
+        cr_assert_not_null(strstr(world->why.text, taken.name));
+        cr_assert_not_null(strstr(world->why.text, "behind it"));
+        cr_assert_not_null(strstr(world->why.text, "backup"));
+        cr_assert_eq(world->object_count, count - 1, "something was written");
+        world->objects[world->object_count++] = world->objects[i];
+        world->objects[i] = taken;
+        replica_stop(2);
+        replica_start(2);
+        drain();
+        stops++;
+    }
+    cr_assert_eq(stops, count - 1);
+    world->halted = false;
+    check_history(10);
     world_end();
 }
 

@@ -585,6 +585,123 @@ HF_TEST(journal_edges, truncation_leaves_what_is_not_ours)
     stop();
 }
 
+/* Goes on until the end of the log was found, and leaves the look behind it unanswered. */
+static void run_to_the_look(void)
+{
+    struct hf_journal_event elected = {.kind = HF_JOURNAL_ELECTED};
+
+    step(&elected);
+    while (hf_journal_state(journal) != HF_JOURNAL_LOOKING)
+        answer();
+    while (pending[0].kind != HF_CALL_LIST)
+        answer(); /* reads nobody waits for any more */
+    cr_assert_eq(pending_count, 1);
+}
+
+static void answer_list(const char *const *names, size_t count, bool more)
+{
+    struct hf_blob_entry entries[4];
+    char copies[4][HF_LOG_NAME_SIZE];
+    struct hf_error error = {0};
+    struct hf_buf data = {0};
+    struct hf_journal_event listed = {.kind = HF_JOURNAL_CALL_DONE,
+                                      .call = pending[0].id,
+                                      .error = &error,
+                                      .data = &data,
+                                      .entries = entries,
+                                      .entry_count = count,
+                                      .more = more};
+
+    for (size_t i = 0; i < count; i++) {
+        snprintf(copies[i], sizeof copies[i], "%s", names[i]);
+        entries[i].name = copies[i];
+    }
+    pending_count = 0;
+    step(&listed);
+}
+
+HF_TEST(journal_edges, what_is_behind_the_end_is_looked_at_until_the_storage_answers)
+{
+    start();
+    odd(HF_CALL_LIST, "log/", HF_UNAVAILABLE);
+    event(HF_JOURNAL_ELECTED);
+    cr_assert_eq(hf_journal_state(journal), HF_JOURNAL_LOOKING);
+    cr_assert_eq(object_count, 0, "nothing is sealed unseen");
+    odd_name = NULL;
+    now = hf_journal_deadline(journal);
+    event(HF_JOURNAL_TICK);
+    cr_assert(became_leader);
+    stop();
+}
+
+HF_TEST(journal_edges, first_slots_of_later_epochs_are_no_hole_and_a_foreign_name_ends_the_look)
+{
+    static const char *const first[] = {"log/0000000000000001/0000000000000001",
+                                        "log/0000000000000002/0000000000000001"};
+    static const char *const foreign[] = {"log/0000000000000003/0000000000000001", "log/notes"};
+
+    start();
+    run_to_the_look();
+    cr_assert_str_eq(pending[0].name, "log/");
+    cr_assert_str_eq(pending[0].after, "log/0000000000000000/0000000000000001");
+    answer_list(first, 2, true);
+    cr_assert_eq(hf_journal_state(journal), HF_JOURNAL_LOOKING);
+    cr_assert_eq(pending_count, 1);
+    cr_assert_eq(pending[0].kind, HF_CALL_LIST);
+    cr_assert_str_eq(pending[0].after, first[1]);
+    answer_list(foreign, 2, true);
+    cr_assert_eq(hf_journal_state(journal), HF_JOURNAL_SEALING);
+    run();
+    cr_assert(became_leader);
+    stop();
+}
+
+HF_TEST(journal_edges, a_second_slot_of_a_later_epoch_shows_a_hole)
+{
+    static const char *const names[] = {"log/0000000000000002/0000000000000001",
+                                        "log/0000000000000002/0000000000000002"};
+
+    start();
+    run_to_the_look();
+    answer_list(names, 2, false);
+    cr_assert_eq(hf_journal_state(journal), HF_JOURNAL_REPLAYING, "the slot is read once more");
+    odd(HF_CALL_READ, "log/", HF_UNAVAILABLE);
+    run();
+    cr_assert_not(halted);
+    odd_name = NULL;
+    now = hf_journal_deadline(journal);
+    event(HF_JOURNAL_TICK);
+    cr_assert(halted);
+    cr_assert_eq(why.status, HF_CORRUPT);
+    cr_assert_not_null(strstr(why.text, "log/0000000000000000/0000000000000001: missing"));
+    cr_assert_not_null(strstr(why.text, names[1]));
+    cr_assert_eq(object_count, 0);
+    stop();
+}
+
+/* The log is cut up to the second newest snapshot, so without either it does not begin where it should. */
+HF_TEST(journal_edges, a_cut_log_without_its_snapshots_is_not_taken_for_a_short_one)
+{
+    start();
+    restart(1);
+    event(HF_JOURNAL_ELECTED);
+    for (int i = 0; i < 4; i++)
+        commit("/a");
+    cr_assert_null(find("log/0000000000000001/0000000000000001"), "it was not cut");
+    for (size_t i = 0; i < object_count;) {
+        if (strncmp(objects[i].name, "snap/", 5) == 0)
+            drop(objects[i].name);
+        else
+            i++;
+    }
+    restart(1);
+    event(HF_JOURNAL_ELECTED);
+    cr_assert(halted);
+    cr_assert_not_null(strstr(why.text, "log/0000000000000001/0000000000000001: missing"));
+    hf_txn_release(&txn);
+    stop();
+}
+
 HF_TEST(journal_edges, without_memory_there_is_no_journal)
 {
     hf_journal_options_default(&options);
