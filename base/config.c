@@ -406,6 +406,16 @@ enum hf_status hf_config_check(const struct hf_config *config, struct hf_error *
     if (config->session_close_grace >= config->session_ttl_min && config->session_close_grace > 0)
         return hf_error_set(err, HF_INVALID,
                             "session.close-grace must be less than session.ttl-min");
+    if ((config->tls_certificate[0] == '\0') != (config->tls_key[0] == '\0'))
+        return hf_error_set(err, HF_INVALID,
+                            "listen.tls.certificate-file and listen.tls.key-file go together");
+    if (config->tls_client_ca[0] != '\0' && config->tls_certificate[0] == '\0')
+        return hf_error_set(err, HF_INVALID,
+                            "listen.tls.client-ca-file needs listen.tls.certificate-file");
+    if (config->tls_client_required && config->tls_client_ca[0] == '\0')
+        return hf_error_set(err, HF_INVALID,
+                            "listen.tls.client-certificate-required needs "
+                            "listen.tls.client-ca-file");
     return HF_OK;
 }
 

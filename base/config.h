@@ -36,6 +36,13 @@ enum {
       "file to write the port in use to")                                                          \
     X(STRING, advertise, "advertise", "", 0, 255,                                                  \
       "host:port told to others; empty: the one listened on")                                      \
+    X(STRING, tls_certificate, "listen.tls.certificate-file", "", 0, 1023,                         \
+      "TLS: PEM of our certificate and those above it; read again when it changes; empty: no TLS") \
+    X(STRING, tls_key, "listen.tls.key-file", "", 0, 1023, "PEM of its key")                       \
+    X(STRING, tls_client_ca, "listen.tls.client-ca-file", "", 0, 1023,                             \
+      "PEM of who signs clients' certificates; empty: clients are asked for none")                 \
+    X(BOOL, tls_client_required, "listen.tls.client-certificate-required", false, 0, 1,            \
+      "who shows none is turned away in the handshake, /healthz included")                         \
     X(STRING, replica_name, "replica.name", "holdfast", 1, 63, "name of this replica, for people") \
     X(STRING, store, "store", "file:///var/lib/holdfast", 1, 1023,                                 \
       "where everything that must survive is kept")                                                \

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPT_ENDPOINT = 256, OPT_TIMEOUT, OPT_OF_VERB };
+enum { OPT_ENDPOINT = 256, OPT_TIMEOUT, OPT_CA, OPT_CERT, OPT_KEY, OPT_TOKEN, OPT_OF_VERB };
 
 const struct hf_cli_verb hf_cli_verbs[] = {
     {"status", "", "what this installation is and how it does", hf_cmd_status, NULL},
@@ -46,6 +46,11 @@ static void usage(FILE *out)
         "  -A, --all-namespaces all of them, in lists\n"
         "  -o table|wide|json|yaml|name; also tree for `metadata show`\n"
         "  --timeout SECONDS    for each call (default 10)\n"
+        "  --ca-file FILE       PEM of who signed the daemon's certificate ($HOLDFAST_CA_FILE)\n"
+        "  --cert-file FILE, --key-file FILE\n"
+        "                       PEM of our own certificate ($HOLDFAST_CERT_FILE, "
+        "$HOLDFAST_KEY_FILE)\n"
+        "  --token-file FILE    our bearer token ($HOLDFAST_TOKEN_FILE)\n"
         "  -y, --yes            do not ask before something is changed\n"
         "  -h, --help\n\n"
         "Exit codes: 0 fine, 1 a drill or check found something, 2 bad usage or request, 4 no such "
@@ -108,6 +113,10 @@ static int parse(struct hf_cli *cli, int argc, char **argv, bool *out_help)
         {"all-namespaces", no_argument, NULL, 'A'},
         {"output", required_argument, NULL, 'o'},
         {"timeout", required_argument, NULL, OPT_TIMEOUT},
+        {"ca-file", required_argument, NULL, OPT_CA},
+        {"cert-file", required_argument, NULL, OPT_CERT},
+        {"key-file", required_argument, NULL, OPT_KEY},
+        {"token-file", required_argument, NULL, OPT_TOKEN},
         {"yes", no_argument, NULL, 'y'},
         {"help", no_argument, NULL, 'h'},
         {"job-folder", required_argument, NULL, OPT_OF_VERB},
@@ -143,6 +152,18 @@ static int parse(struct hf_cli *cli, int argc, char **argv, bool *out_help)
             cli->timeout_ms = strtol(value, &end, 10) * 1000;
             if (*end != '\0' || cli->timeout_ms <= 0 || cli->timeout_ms > 3600000)
                 return bad_usage("--timeout '%s' is not a number of seconds from 1 to 3600", value);
+            break;
+        case OPT_CA:
+            cli->access.ca_file = value;
+            break;
+        case OPT_CERT:
+            cli->access.cert_file = value;
+            break;
+        case OPT_KEY:
+            cli->access.key_file = value;
+            break;
+        case OPT_TOKEN:
+            cli->access.token_file = value;
             break;
         case 'n':
             cli->namespace_ = value;
@@ -229,6 +250,13 @@ static int run_verb(struct hf_cli *cli, int argc, char **argv)
     return bad_usage("unknown verb '%s'", name);
 }
 
+static const char *environment_file(const char *name)
+{
+    const char *value = getenv(name);
+
+    return value != NULL && value[0] != '\0' ? value : NULL;
+}
+
 int hf_cli_main(int argc, char **argv)
 {
     const char *environment = getenv("HOLDFAST_ENDPOINT");
@@ -238,6 +266,12 @@ int hf_cli_main(int argc, char **argv)
     int code;
 
     json_set_alloc_funcs(hf_malloc, hf_free);
+    cli.access = (struct hf_cli_access){
+        .ca_file = environment_file("HOLDFAST_CA_FILE"),
+        .cert_file = environment_file("HOLDFAST_CERT_FILE"),
+        .key_file = environment_file("HOLDFAST_KEY_FILE"),
+        .token_file = environment_file("HOLDFAST_TOKEN_FILE"),
+    };
     if (!parse_endpoints(&cli, environment != NULL ? environment : "http://127.0.0.1:7070")) {
         code = bad_usage("$HOLDFAST_ENDPOINT '%s' is not a list of http://host:port", environment);
     } else {

@@ -25,7 +25,16 @@ struct hf_cli_option {
     const char *value; /* "" for those that have none */
 };
 
+/* Whom to trust and who we are; files, or NULL. */
+struct hf_cli_access {
+    const char *ca_file;
+    const char *cert_file;
+    const char *key_file;
+    const char *token_file; /* read for each call: it may be replaced */
+};
+
 struct hf_cli {
+    struct hf_cli_access access;
     const char *endpoints[HF_CLI_ENDPOINTS_MAX]; /* "http://host:port" */
     size_t endpoint_count;
     const char *namespace_;
@@ -74,6 +83,11 @@ HF_MUST_USE enum hf_status hf_cli_get_from(struct hf_cli *cli, const char *endpo
  * is there as well. */
 HF_MUST_USE enum hf_status hf_cli_answer(const char *endpoint, const struct hf_buf *body, long code,
                                          json_t **out_object, struct hf_error *err);
+/* Gives the easy handle of libcurl certificates and token. HF_INVALID: the token's file cannot be read. */
+HF_MUST_USE enum hf_status hf_cli_access_set(const struct hf_cli_access *access, void *curl,
+                                             struct hf_error *err);
+/* The URL of the leader that the daemon at `endpoint` names: the same scheme. */
+void hf_cli_leader_url(const char *endpoint, const char *leader, char *out, size_t size);
 /* CURLOPT_WRITEFUNCTION that appends to a struct hf_buf. */
 size_t hf_cli_body(char *data, size_t size, size_t count, void *arg);
 

@@ -5,13 +5,61 @@
 #include "base/bytes.h"
 
 #include <curl/curl.h>
+#include <errno.h>
 #include <string.h>
 
-enum { ANSWER_MAX = 64 * 1024 * 1024, FOLLOW_MAX = 4 };
+enum { ANSWER_MAX = 64 * 1024 * 1024, FOLLOW_MAX = 4, TOKEN_MAX = 16 * 1024 };
 
 size_t hf_cli_body(char *data, size_t size, size_t count, void *arg)
 {
     return hf_buf_append(arg, data, size * count) ? size * count : 0;
+}
+
+static enum hf_status token_read(const char *path, char *out, size_t size, struct hf_error *err)
+{
+    FILE *file = fopen(path, "re");
+
+    if (file == NULL)
+        return hf_error_set(err, HF_INVALID, "--token-file %s: %s", path, strerror(errno));
+    size_t n = fread(out, 1, size - 1, file);
+    fclose(file);
+    while (n > 0 && strchr(" \t\r\n", out[n - 1]) != NULL)
+        n--;
+    out[n] = '\0';
+    if (n == 0 || n == size - 1 || strcspn(out, " \t\r\n") != n)
+        return hf_error_set(err, HF_INVALID, "--token-file %s: holds no token, or more than one",
+                            path);
+    return HF_OK;
+}
+
+enum hf_status hf_cli_access_set(const struct hf_cli_access *access, void *curl,
+                                 struct hf_error *err)
+{
+    char token[TOKEN_MAX];
+
+    curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    if (access->ca_file != NULL) {
+        curl_easy_setopt(curl, CURLOPT_CAINFO, access->ca_file);
+        curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
+    }
+    if (access->cert_file != NULL)
+        curl_easy_setopt(curl, CURLOPT_SSLCERT, access->cert_file);
+    if (access->key_file != NULL)
+        curl_easy_setopt(curl, CURLOPT_SSLKEY, access->key_file);
+    if (access->token_file == NULL)
+        return HF_OK;
+    enum hf_status status = token_read(access->token_file, token, sizeof token, err);
+    if (status == HF_OK) {
+        curl_easy_setopt(curl, CURLOPT_HTTPAUTH, (long)CURLAUTH_BEARER);
+        curl_easy_setopt(curl, CURLOPT_XOAUTH2_BEARER, token);
+    }
+    return status;
+}
+
+void hf_cli_leader_url(const char *endpoint, const char *leader, char *out, size_t size)
+{
+    snprintf(out, size, "%s://%.255s", strncmp(endpoint, "https:", 6) == 0 ? "https" : "http",
+             leader);
 }
 
 /* One request to one endpoint: HF_OK with the body read, whatever its code. */
@@ -26,6 +74,11 @@ static enum hf_status client_call(struct hf_cli *cli, const char *endpoint,
 
     if (curl == NULL)
         return hf_error_set(err, HF_NO_MEMORY, "no memory for a connection");
+    enum hf_status status = hf_cli_access_set(&cli->access, curl, err);
+    if (status != HF_OK) {
+        curl_easy_cleanup(curl);
+        return status;
+    }
     snprintf(url, sizeof url, "%s%s", endpoint, request->path);
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
@@ -107,7 +160,7 @@ enum hf_status hf_cli_send(struct hf_cli *cli, const struct hf_cli_request *requ
             const char *to = hf_cli_text(object, "leader", "");
             if (to[0] == '\0')
                 break;
-            snprintf(leader, sizeof leader, "http://%s", to);
+            hf_cli_leader_url(cli->endpoints[i], to, leader, sizeof leader);
             json_decref(object);
             status = client_one(cli, leader, request, &object, err);
         }

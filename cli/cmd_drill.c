@@ -42,7 +42,7 @@ static enum hf_status status_of_leader(struct hf_cli *cli, const char *endpoint,
         return status;
     const char *leader = hf_cli_text(*out, "leader", "");
     if (leader[0] != '\0')
-        snprintf(out_leader, HF_CLI_PATH_MAX, "http://%.255s", leader);
+        hf_cli_leader_url(endpoint, leader, out_leader, HF_CLI_PATH_MAX);
     json_decref(*out);
     *out = NULL;
     return hf_error_set(err, HF_UNAVAILABLE, "%s: no replica leads", endpoint);

@@ -19,6 +19,7 @@ enum {
 };
 
 struct hf_probe {
+    struct hf_cli_access access;
     CURLM *multi;
     CURL *call;
     CURL *stream;
@@ -78,7 +79,8 @@ static CURLcode transfer(struct hf_probe *p, CURL *easy)
     }
 }
 
-static void common(CURL *easy, const char *url, struct hf_buf *body)
+static enum hf_status common(struct hf_probe *p, CURL *easy, const char *url, struct hf_buf *body,
+                             struct hf_error *err)
 {
     curl_easy_setopt(easy, CURLOPT_URL, url);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
@@ -86,6 +88,7 @@ static void common(CURL *easy, const char *url, struct hf_buf *body)
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, hf_cli_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, body);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)ATTEMPT_MS);
+    return hf_cli_access_set(&p->access, easy, err);
 }
 
 /* One attempt at the present endpoint. Moves to the leader, or to the next one, where it should. */
@@ -99,7 +102,9 @@ static enum hf_status attempt(struct hf_probe *p, const char *method, const char
 
     snprintf(url, sizeof url, "%s%s", p->endpoint, path);
     hf_buf_init(&answer, 1024 * 1024);
-    common(p->call, url, &answer);
+    enum hf_status status = common(p, p->call, url, &answer, err);
+    if (status != HF_OK)
+        return status;
     curl_easy_setopt(p->call, CURLOPT_TIMEOUT_MS, (long)ATTEMPT_MS);
     if (body != NULL)
         curl_easy_setopt(p->call, CURLOPT_POSTFIELDS, body);
@@ -108,7 +113,6 @@ static enum hf_status attempt(struct hf_probe *p, const char *method, const char
     curl_easy_setopt(p->call, CURLOPT_CUSTOMREQUEST, method);
     curl_easy_setopt(p->call, CURLOPT_HTTPHEADER, p->fenced != NULL ? p->fenced : p->plain);
     CURLcode result = transfer(p, p->call);
-    enum hf_status status;
     if (result == CURLE_OK) {
         curl_easy_getinfo(p->call, CURLINFO_RESPONSE_CODE, &code);
         status = hf_cli_answer(p->endpoint, &answer, code, &object, err);
@@ -117,7 +121,7 @@ static enum hf_status attempt(struct hf_probe *p, const char *method, const char
     }
     const char *leader = hf_cli_text(object, "leader", "");
     if (status == HF_NOT_LEADER && leader[0] != '\0')
-        snprintf(p->endpoint, sizeof p->endpoint, "http://%.255s", leader);
+        hf_cli_leader_url(p->endpoints[0], leader, p->endpoint, sizeof p->endpoint);
     else if (status == HF_NOT_LEADER || result != CURLE_OK)
         next_endpoint(p);
     json_decref(object);
@@ -183,7 +187,9 @@ static enum hf_status lead(struct hf_probe *p, struct hf_error *err)
     if (p->stream == NULL)
         return hf_error_set(err, HF_NO_MEMORY, "no memory for a connection");
     snprintf(url, sizeof url, "%s%s/sessions/%s/events?contend=true", p->endpoint, p->path, p->sid);
-    common(p->stream, url, &p->events);
+    enum hf_status status = common(p, p->stream, url, &p->events, err);
+    if (status != HF_OK)
+        return status;
     if (curl_multi_add_handle(p->multi, p->stream) != CURLM_OK)
         return hf_error_set(err, HF_NO_MEMORY, "no memory for a connection");
     while (!granted(p)) {
@@ -259,6 +265,7 @@ enum hf_status hf_probe_open(struct hf_probe **out, struct hf_cli *cli, struct h
     hf_buf_init(&p->events, EVENTS_MAX);
     memcpy(p->endpoints, cli->endpoints, sizeof p->endpoints);
     p->endpoint_count = cli->endpoint_count;
+    p->access = cli->access;
     snprintf(p->endpoint, sizeof p->endpoint, "%s", p->endpoints[0]);
     enum hf_status status = probe_start(p, err);
     if (status != HF_OK) {

@@ -14,6 +14,7 @@
 #include "base/memory.h"
 #include "daemon/candidate.h"
 #include "daemon/replica.h"
+#include "daemon/security.h"
 #include "loop/clock.h"
 #include "rpc/rpc.h"
 
@@ -34,6 +35,7 @@ struct daemon {
     struct hf_replica *replica;
     struct hf_candidate *candidate;
     struct hf_rpc *rpc;
+    struct hf_security *security;
     struct hf_id store_id;
     char address[300];
     uint64_t started_wall_ms;
@@ -345,6 +347,7 @@ static void housekeeping_cb(uv_timer_t *timer)
         daemon_stop(d, hf_status_exit(HF_UNKNOWN));
         return;
     }
+    hf_security_refresh(d->security);
     if (!d->leads)
         return;
     deletions_kick(d);
@@ -688,6 +691,7 @@ static void start_serving(struct daemon *d)
     http.body_timeout_ms = config->body_timeout;
     http.idle_timeout_ms = config->idle_timeout;
     http.stall_timeout_ms = config->stall_timeout;
+    http.tls = hf_security_tls(d->security);
     d->rpc = hf_rpc_new(&d->loop, &d->service, &http);
     if (d->rpc == NULL) {
         start_failed(d, HF_NO_MEMORY, "start", "no memory");
@@ -979,7 +983,9 @@ int hf_daemon_run(const struct hf_config *config)
     hf_assert(d->candidate != NULL);
     hf_log_info("daemon.starting", "version=%s store=%s", HF_VERSION,
                 hf_log_quote(config->store).text);
-    enum hf_status status = hf_registry_blob_open(&d->blob, &d->loop, config->store, &store, &err);
+    enum hf_status status = hf_security_new(&d->security, config, &err);
+    if (status == HF_OK)
+        status = hf_registry_blob_open(&d->blob, &d->loop, config->store, &store, &err);
     if (status != HF_OK)
         start_failed(d, status, "start", err.text);
     else {
@@ -992,6 +998,7 @@ int hf_daemon_run(const struct hf_config *config)
     hf_assert(closed == 0);
     int code = d->exit_code;
     hf_log_info("daemon.stopped", "exit=%d", code);
+    hf_security_free(d->security);
     hf_sessions_free(d->service.sessions);
     hf_blob_req_release(&d->req);
     hf_blob_req_release(&d->deleting_req);

@@ -13,6 +13,7 @@
  */
 #include "rpc/http_server.h"
 
+#include "base/log.h"
 #include "base/memory.h"
 
 #include <llhttp.h>
@@ -25,6 +26,8 @@
 
 enum {
     READ_SIZE = 64 * 1024,
+    RECORD_SIZE = 17 * 1024, /* of TLS; the part of one that has come waits for the rest */
+    TLS_HANDSHAKE = 0x16,    /* the first byte of a connection that speaks it */
     SWEEP_MS = 250,
     LINGER_MS = 1000,
     LINGER_BYTES = 1024 * 1024,
@@ -73,6 +76,7 @@ struct conn {
     struct conn *next;
     struct conn **prev;
     struct hf_http_request *req;
+    struct hf_tls *tls; /* NULL: plain */
     uv_shutdown_t shutdown;
     struct hf_buf tail;   /* bytes after the message being answered */
     uint64_t deadline_ms; /* 0: none */
@@ -88,10 +92,12 @@ struct conn {
     bool eof;
     bool lingering;
     bool closing;
+    bool greeted;    /* the first byte has been seen */
     bool refused;    /* answered with an error of our own; ends after it */
     bool value_last; /* the last header callback was a value */
     int refuse_code; /* set in a callback, answered after it */
     const char *refuse_why;
+    char address[HF_HTTP_ADDRESS_SIZE];
 };
 
 struct hf_http_server {
@@ -113,6 +119,7 @@ struct hf_http_server {
     void (*closed)(void *arg);
     void *closed_arg;
     char read_buffer[READ_SIZE];
+    char plain_buffer[READ_SIZE]; /* what was in it, of TLS */
 };
 
 struct write {
@@ -124,6 +131,7 @@ struct write {
 
 static void conn_run(struct conn *conn, const char *data, size_t size);
 static void conn_close(struct conn *conn, enum hf_http_end end);
+static void conn_linger(struct conn *conn);
 
 void hf_http_options_default(struct hf_http_options *options)
 {
@@ -207,6 +215,16 @@ bool hf_http_has_body(const struct hf_http_request *req)
            ((parser->flags & F_CONTENT_LENGTH) != 0 && parser->content_length > 0);
 }
 
+const char *hf_http_address(const struct hf_http_request *req)
+{
+    return req->conn->address;
+}
+
+const struct hf_tls *hf_http_tls(const struct hf_http_request *req)
+{
+    return req->conn->tls;
+}
+
 void hf_http_set_arg(struct hf_http_request *req, void *arg)
 {
     req->arg = arg;
@@ -285,7 +303,7 @@ static void write_cb(uv_write_t *uv, int status)
 }
 
 /* True when all went out at once or is queued. False: the connection is being closed. */
-static bool conn_write(struct conn *conn, struct hf_bytes bytes)
+static bool conn_send(struct conn *conn, struct hf_bytes bytes)
 {
     if (conn->closing)
         return false;
@@ -324,6 +342,32 @@ static bool conn_write(struct conn *conn, struct hf_bytes bytes)
     return true;
 }
 
+/* Sends what TLS has to say. */
+static bool conn_flush(struct conn *conn)
+{
+    struct hf_buf *out = hf_tls_out(conn->tls);
+
+    bool sent = out->failed == HF_OK;
+    if (!sent)
+        conn_close(conn, HF_HTTP_SERVER_CLOSED);
+    else if (out->size > 0)
+        sent = conn_send(conn, hf_buf_bytes(out));
+    hf_buf_release(out); /* most connections are idle most of the time */
+    return sent;
+}
+
+/* As conn_send, of what the peer is to read. */
+static bool conn_write(struct conn *conn, struct hf_bytes bytes)
+{
+    if (conn->tls == NULL || conn->closing)
+        return conn_send(conn, bytes);
+    if (!hf_tls_write(conn->tls, bytes)) {
+        conn_close(conn, HF_HTTP_SERVER_CLOSED);
+        return false;
+    }
+    return conn_flush(conn);
+}
+
 /* RFC 9110 section 15, RFC 6585. Of the codes in base/status.h and those that the server gives. */
 static const char *reason_of(int code)
 {
@@ -333,6 +377,8 @@ static const char *reason_of(int code)
     } reasons[] = {
         {200, "OK"},
         {400, "Bad Request"},
+        {401, "Unauthorized"},
+        {403, "Forbidden"},
         {404, "Not Found"},
         {405, "Method Not Allowed"},
         {408, "Request Timeout"},
@@ -553,6 +599,7 @@ static void conn_closed_cb(uv_handle_t *handle)
     if (conn->req != NULL)
         request_free(conn->req);
     hf_buf_release(&conn->tail);
+    hf_tls_free(conn->tls);
     hf_free(conn);
     server_maybe_closed(server);
 }
@@ -582,6 +629,11 @@ static void conn_linger(struct conn *conn)
 {
     conn->lingering = true;
     hf_buf_release(&conn->tail);
+    if (conn->tls != NULL) {
+        hf_tls_end(conn->tls);
+        if (!conn_flush(conn))
+            return;
+    }
     if (conn->eof || uv_shutdown(&conn->shutdown, (uv_stream_t *)&conn->tcp, shutdown_cb) != 0) {
         conn_close(conn, HF_HTTP_SERVER_CLOSED);
         return;
@@ -1000,7 +1052,8 @@ static void alloc_cb(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
     struct conn *conn = handle->data;
 
     (void)suggested;
-    *buf = uv_buf_init(conn->server->read_buffer, READ_SIZE);
+    *buf = uv_buf_init(conn->server->read_buffer,
+                       conn->tls != NULL ? READ_SIZE - RECORD_SIZE : READ_SIZE);
 }
 
 static void conn_eof(struct conn *conn)
@@ -1017,6 +1070,56 @@ static void conn_eof(struct conn *conn)
         conn_close(conn, HF_HTTP_PEER_CLOSED);
 }
 
+static void conn_received(struct conn *conn, const char *data, size_t size)
+{
+    if (size > 0 && conn->req == NULL && conn->tail.size == 0)
+        deadline_set(conn, conn->server->options.header_timeout_ms);
+    conn_run(conn, data, size);
+}
+
+static void conn_received_tls(struct conn *conn, const char *data, size_t size)
+{
+    struct hf_http_server *server = conn->server;
+    size_t plain_size = 0;
+
+    enum hf_tls_state state =
+        hf_tls_read(conn->tls, (struct hf_bytes){(const uint8_t *)data, size},
+                    (uint8_t *)server->plain_buffer, sizeof server->plain_buffer, &plain_size);
+    if (!conn_flush(conn))
+        return;
+    if (conn->queued > server->options.stream_bytes_max) { /* it asks for keys, and reads nothing */
+        conn_close(conn, HF_HTTP_SERVER_CLOSED);
+        return;
+    }
+    if (plain_size > 0)
+        conn_received(conn, server->plain_buffer, plain_size);
+    if (conn->closing || conn->lingering || state == HF_TLS_OPEN)
+        return;
+    if (state == HF_TLS_ENDED) {
+        conn_eof(conn);
+        return;
+    }
+    server->stats.handshakes_failed += conn->req == NULL;
+    hf_log_debug("rpc.tls_failed", "address=%s error=%s", conn->address,
+                 hf_log_quote(hf_tls_why(conn->tls)).text);
+    if (conn->req != NULL)
+        conn_close(conn, HF_HTTP_PEER_CLOSED);
+    else
+        conn_linger(conn); /* so that the alert arrives */
+}
+
+/* Somebody speaks plain HTTP to a port of TLS: said in a way that he understands. */
+static bool conn_greet(struct conn *conn, const char *data)
+{
+    conn->greeted = true;
+    if (conn->tls == NULL || data[0] == TLS_HANDSHAKE)
+        return true;
+    hf_tls_free(conn->tls);
+    conn->tls = NULL;
+    conn_refuse(conn, 400, "this port speaks TLS: use https://");
+    return false;
+}
+
 static void read_cb(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct conn *conn = stream->data;
@@ -1031,10 +1134,11 @@ static void read_cb(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         conn->lingered += (size_t)n;
         if (conn->lingered > LINGER_BYTES)
             conn_close(conn, HF_HTTP_SERVER_CLOSED);
-    } else {
-        if (conn->req == NULL && conn->tail.size == 0)
-            deadline_set(conn, conn->server->options.header_timeout_ms);
-        conn_run(conn, buf->base, (size_t)n);
+    } else if (conn->greeted || conn_greet(conn, buf->base)) {
+        if (conn->tls != NULL)
+            conn_received_tls(conn, buf->base, (size_t)n);
+        else
+            conn_received(conn, buf->base, (size_t)n);
     }
 }
 
@@ -1076,6 +1180,21 @@ static void turn_away(struct hf_http_server *server)
     uv_close((uv_handle_t *)&server->turned_away, turned_away_cb);
 }
 
+static void address_read(struct conn *conn)
+{
+    struct sockaddr_storage from;
+    int size = sizeof from;
+
+    if (uv_tcp_getpeername(&conn->tcp, (struct sockaddr *)&from, &size) != 0)
+        return; /* it is gone again */
+    if (from.ss_family == AF_INET6)
+        uv_ip6_name((const struct sockaddr_in6 *)(const void *)&from, conn->address,
+                    sizeof conn->address);
+    else
+        uv_ip4_name((const struct sockaddr_in *)(const void *)&from, conn->address,
+                    sizeof conn->address);
+}
+
 static void connection_cb(uv_stream_t *listener, int status)
 {
     struct hf_http_server *server = listener->data;
@@ -1083,6 +1202,13 @@ static void connection_cb(uv_stream_t *listener, int status)
     if (status < 0 || server->closing)
         return;
     struct conn *conn = hf_calloc(1, sizeof *conn);
+    if (conn != NULL && server->options.tls != NULL) {
+        conn->tls = hf_tls_new(server->options.tls);
+        if (conn->tls == NULL) {
+            hf_free(conn);
+            conn = NULL;
+        }
+    }
     if (conn == NULL) {
         turn_away(server);
         return;
@@ -1107,6 +1233,7 @@ static void connection_cb(uv_stream_t *listener, int status)
         conn_close(conn, HF_HTTP_SERVER_CLOSED);
         return;
     }
+    address_read(conn);
     uv_tcp_nodelay(&conn->tcp, 1);
     deadline_set(conn, server->options.header_timeout_ms);
     read_start(conn);

@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "rpc/tls.h"
 
 #include <uv.h>
 
@@ -21,17 +22,20 @@ enum hf_http_end {
     HF_HTTP_SERVER_CLOSED, /* we closed: shutdown, limit, slow reader */
 };
 
+enum { HF_HTTP_ADDRESS_SIZE = 48 };
+
 /* Limits; each has the default in its comment. */
 struct hf_http_options {
-    unsigned connections_max;   /* 20,000; more are closed at once */
-    size_t head_bytes_max;      /* 16 KiB, 431 beyond */
-    unsigned headers_max;       /* 100, 431 beyond */
-    size_t target_bytes_max;    /* 4 KiB, 414 beyond */
-    uint64_t header_timeout_ms; /* 10 s from the first byte, 408 */
-    uint64_t body_timeout_ms;   /* 20 s without a byte, 408 */
-    uint64_t idle_timeout_ms;   /* 75 s between requests, closed */
-    uint64_t stall_timeout_ms;  /* 30 s without the reader taking a byte, closed */
-    size_t stream_bytes_max;    /* 256 KiB queued for one slow reader, closed */
+    const struct hf_tls_context *tls; /* the caller's, until the server is closed; NULL: none */
+    unsigned connections_max;         /* 20,000; more are closed at once */
+    size_t head_bytes_max;            /* 16 KiB, 431 beyond */
+    unsigned headers_max;             /* 100, 431 beyond */
+    size_t target_bytes_max;          /* 4 KiB, 414 beyond */
+    uint64_t header_timeout_ms;       /* 10 s from the first byte, 408 */
+    uint64_t body_timeout_ms;         /* 20 s without a byte, 408 */
+    uint64_t idle_timeout_ms;         /* 75 s between requests, closed */
+    uint64_t stall_timeout_ms;        /* 30 s without the reader taking a byte, closed */
+    size_t stream_bytes_max;          /* 256 KiB queued for one slow reader, closed */
 };
 void hf_http_options_default(struct hf_http_options *options);
 
@@ -59,6 +63,7 @@ struct hf_http_stats {
     uint64_t requests;
     uint64_t bad_requests;
     uint64_t timeouts;
+    uint64_t handshakes_failed;
     uint64_t queued_bytes_peak; /* of one connection */
 };
 void hf_http_server_stats(const struct hf_http_server *server, struct hf_http_stats *out_stats);
@@ -69,6 +74,10 @@ const char *hf_http_path(const struct hf_http_request *req);  /* without the que
 const char *hf_http_query(const struct hf_http_request *req); /* "" when there is none */
 const char *hf_http_header(const struct hf_http_request *req, const char *lower_case_name);
 bool hf_http_has_body(const struct hf_http_request *req);
+/* The client's IP address, without the port. Always there, like what follows. */
+const char *hf_http_address(const struct hf_http_request *req);
+/* The connection's TLS; NULL: it is a plain one. */
+const struct hf_tls *hf_http_tls(const struct hf_http_request *req);
 /* The handler's own, kept for it. */
 void hf_http_set_arg(struct hf_http_request *req, void *arg);
 void *hf_http_arg(const struct hf_http_request *req);

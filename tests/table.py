@@ -91,6 +91,9 @@ SUITES = [
     Suite("bad-input", "bad input", "quick", "release", "unittest", 300,
           script("tests/rpc/test_bad_input.py"), ["tests/rpc/test_bad_input.py"],
           "wrong settings, foreign and damaged stores, a full disk, hostile connections: a clear error, nothing lost"),
+    Suite("tls", "TLS", "full", "release", "unittest", 600,  # when Flink's jars are not there yet
+          script("tests/security/test_tls.py"), ["tests/security/test_tls.py", "rpc/tls.c"],
+          "versions, ciphers, certificates that are replaced, wrong or a client's, slow and broken handshakes; CLI and plugin; a scanner"),
     Suite("openapi", "openapi", "quick", "release", "unittest", 300,
           script("tests/rpc/test_openapi.py"), ["tests/rpc/test_openapi.py", "docs/openapi.yaml"],
           "docs/openapi.yaml describes the routes and the answers of the running daemon"),

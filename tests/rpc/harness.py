@@ -24,6 +24,9 @@ def request(method, path, body=None, headers=None):
 
 
 class Daemon:
+    tls = None  # an ssl.SSLContext: how its clients here connect
+    headers = {}  # what they send with every request
+
     def __init__(self, store=None, **settings):
         self.folder = tempfile.mkdtemp(prefix="holdfast-rpc-")
         self.store = store or os.path.join(self.folder, "store")
@@ -57,12 +60,15 @@ class Daemon:
             try:
                 with open(port_file) as file:
                     self.port = int(file.read())
-                if self.call("GET", "/readyz")[0] == 200:
+                if self.is_ready():
                     return self
             except (OSError, ValueError, http.client.HTTPException):
                 pass
             time.sleep(0.02)
         raise AssertionError("holdfastd is not ready: " + self.log_text())
+
+    def is_ready(self):
+        return self.call("GET", "/readyz")[0] == 200
 
     def log_text(self):
         with open(os.path.join(self.folder, "log"), errors="replace") as log:
@@ -92,8 +98,8 @@ class Daemon:
 
     def call(self, method, path, body=None, headers=None, timeout=BOUND_S):
         """-> (status code, decoded body, headers)"""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
-        headers = dict(headers or {})
+        connection = self.connect(timeout)
+        headers = {**self.headers, **(headers or {})}
         if isinstance(body, (dict, list)):
             body = json.dumps(body)
             headers.setdefault("Content-Type", "application/json")
@@ -106,6 +112,11 @@ class Daemon:
         if answer.getheader("Content-Type") == "application/json":
             data = json.loads(data)
         return answer.status, data, dict(answer.getheaders())
+
+    def connect(self, timeout):
+        if self.tls:
+            return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=timeout, context=self.tls)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
 
     def link(self):
         """A bare connection."""
@@ -136,8 +147,8 @@ class Stream:
     """A session's events or a watch: one JSON object a line."""
 
     def __init__(self, daemon, path):
-        self.connection = self.answer = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=BOUND_S)
-        self.connection.request("GET", path)
+        self.connection = self.answer = daemon.connect(BOUND_S)
+        self.connection.request("GET", path, headers=daemon.headers)
         self.answer = self.connection.getresponse()
         if self.answer.status != 200:
             raise AssertionError(f"{path}: {self.answer.status} {self.answer.read()}")

@@ -4,6 +4,8 @@ import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.JsonNode;
 import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.ObjectMapper;
 import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.node.ObjectNode;
 
+import javax.net.ssl.SSLContext;
+
 import java.io.IOException;
 import java.io.InputStream;
 import java.net.URI;
@@ -28,33 +30,52 @@ final class Client {
 
     private final List<String> endpoints;
     private final Duration requestTimeout;
-    private volatile HttpClient http;
+    private final Security security;
+    private volatile Made http;
     private volatile String current;
     private int next;
 
-    Client(List<String> endpoints, Duration requestTimeout) {
+    Client(List<String> endpoints, Duration requestTimeout, Security security) {
+        this.security = security;
         this.endpoints = endpoints;
         this.requestTimeout = requestTimeout;
         this.current = endpoints.get(0);
     }
 
-    /** Made when first needed: it has threads of its own. */
-    private HttpClient http() {
-        HttpClient made = http;
-        if (made == null) {
-            synchronized (this) {
-                made = http;
-                if (made == null) {
-                    made = HttpClient.newBuilder()
+    /** A client of the JDK's keeps its certificates for life. */
+    private static final class Made {
+        final HttpClient client;
+        final SSLContext context;
+
+        Made(SSLContext context) {
+            HttpClient.Builder builder =
+                    HttpClient.newBuilder()
                             .version(HttpClient.Version.HTTP_1_1)
                             .connectTimeout(Duration.ofSeconds(2))
-                            .followRedirects(HttpClient.Redirect.NEVER)
-                            .build();
+                            .followRedirects(HttpClient.Redirect.NEVER);
+            if (context != null) {
+                builder.sslContext(context);
+            }
+            this.client = builder.build();
+            this.context = context;
+        }
+    }
+
+    /** Made when first needed, since it has threads of its own, and again when the certificates were replaced. */
+    private HttpClient http() {
+        security.refresh(false);
+        SSLContext context = security.context();
+        Made made = http;
+        if (made == null || made.context != context) {
+            synchronized (this) {
+                made = http;
+                if (made == null || made.context != context) {
+                    made = new Made(context);
                     http = made;
                 }
             }
         }
-        return made;
+        return made.client;
     }
 
     /** A request before it is sent: what the retries repeat. */
@@ -128,6 +149,7 @@ final class Client {
         if (call.body != null) {
             builder.header("Content-Type", call.contentType);
         }
+        authorize(builder);
         if (call.fence != null) {
             builder.header("Holdfast-Session", call.fence.session);
             builder.header("Holdfast-Fence", Long.toString(call.fence.fence));
@@ -136,6 +158,18 @@ final class Client {
             builder.headers(call.headers);
         }
         return builder.build();
+    }
+
+    private void authorize(HttpRequest.Builder builder) {
+        String authorization = security.authorization();
+        if (authorization != null) {
+            builder.header("Authorization", authorization);
+        }
+    }
+
+    /** The replica that another one names: by the same scheme. */
+    private void follow(String endpoint, JsonNode error) {
+        current = URI.create(endpoint).getScheme() + "://" + error.get("leader").asText();
     }
 
     /** Tries until `timeout` is over. Throws {@link HoldfastException} with the last status. */
@@ -149,10 +183,11 @@ final class Client {
         Throwable cause = null;
         for (int attempt = 0; ; attempt++) {
             String endpoint = current;
+            HttpClient client = http(); /* which looks for a new token, too */
             Duration left = Duration.ofNanos(Math.max(SHORTEST.toNanos(), deadline - System.nanoTime()));
             try {
                 HttpResponse<byte[]> response =
-                        http().send(
+                        client.send(
                                 request(endpoint, call, left.compareTo(requestTimeout) < 0 ? left : requestTimeout),
                                 HttpResponse.BodyHandlers.ofByteArray());
                 if (response.statusCode() / 100 == 2) {
@@ -163,7 +198,9 @@ final class Client {
                 message = error.path("message").asText("HTTP " + response.statusCode());
                 ambiguous |= mutates && status.equals("UNKNOWN");
                 if (status.equals("NOT_LEADER") && error.hasNonNull("leader")) {
-                    current = "http://" + error.get("leader").asText();
+                    follow(endpoint, error);
+                } else if (status.equals("UNAUTHENTICATED") && security.refresh(true)) {
+                    message = "the token was replaced";
                 } else if (RETRY.contains(status)) {
                     rotate(endpoint);
                 } else {
@@ -207,10 +244,12 @@ final class Client {
     /** An endless answer. One try at one endpoint. */
     InputStream stream(String path) throws IOException, InterruptedException {
         String endpoint = current;
-        HttpRequest request = HttpRequest.newBuilder(URI.create(endpoint + path)).GET().build();
+        HttpClient client = http();
+        HttpRequest.Builder builder = HttpRequest.newBuilder(URI.create(endpoint + path)).GET();
+        authorize(builder);
         HttpResponse<InputStream> response;
         java.util.concurrent.CompletableFuture<HttpResponse<InputStream>> pending =
-                http().sendAsync(request, HttpResponse.BodyHandlers.ofInputStream());
+                client.sendAsync(builder.build(), HttpResponse.BodyHandlers.ofInputStream());
         try {
             /* The time for the header is bounded here, since a timeout of the request would bound the body too. */
             response = pending.get(requestTimeout.toMillis(), java.util.concurrent.TimeUnit.MILLISECONDS);
@@ -230,7 +269,7 @@ final class Client {
             JsonNode error = errorOf(in.readAllBytes());
             String status = error.path("status").asText("INTERNAL");
             if (status.equals("NOT_LEADER") && error.hasNonNull("leader")) {
-                current = "http://" + error.get("leader").asText();
+                follow(endpoint, error);
             } else if (RETRY.contains(status)) {
                 rotate(endpoint);
             }

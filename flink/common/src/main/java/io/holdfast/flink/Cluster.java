@@ -51,8 +51,9 @@ public final class Cluster {
                     "holdfast.endpoints is not set: name at least one http://host:port where holdfastd answers");
         }
         for (String endpoint : endpoints) {
-            if (!endpoint.startsWith("http://")) {
-                throw new IllegalConfigurationException("holdfast.endpoints: '" + endpoint + "' is no http://host:port");
+            if (!endpoint.startsWith("http://") && !endpoint.startsWith("https://")) {
+                throw new IllegalConfigurationException(
+                        "holdfast.endpoints: '" + endpoint + "' is no http://host:port and no https://host:port");
             }
         }
         String id = configuration.get(HighAvailabilityOptions.HA_CLUSTER_ID);
@@ -61,7 +62,8 @@ public final class Cluster {
             throw new IllegalConfigurationException(
                     "high-availability.cluster-id: '" + id + "' must be one name without '/' (one leading '/' is fine)");
         }
-        this.client = new Client(endpoints, configuration.get(HoldfastOptions.REQUEST_TIMEOUT));
+        this.client = new Client(
+                        endpoints, configuration.get(HoldfastOptions.REQUEST_TIMEOUT), new Security(configuration));
         this.path = "/v1/clusters/" + encode(configuration.get(HoldfastOptions.NAMESPACE)) + "/" + encode(name);
         this.sessionTimeout = configuration.get(HoldfastOptions.SESSION_TIMEOUT);
         this.commitTimeout = configuration.get(HoldfastOptions.COMMIT_TIMEOUT);

@@ -10,7 +10,7 @@ import java.util.List;
 public final class HoldfastOptions {
     public static final ConfigOption<List<String>> ENDPOINTS =
             ConfigOptions.key("holdfast.endpoints").stringType().asList().noDefaultValue()
-                    .withDescription("Where holdfastd answers: http://host:port, several separated by ';' or ','.");
+                    .withDescription("Where holdfastd answers: http://host:port or https://host:port, several separated by ';' or ','.");
     public static final ConfigOption<String> NAMESPACE =
             ConfigOptions.key("holdfast.namespace").stringType().defaultValue("default")
                     .withDescription("Namespace of the cluster in Holdfast.");
@@ -29,6 +29,19 @@ public final class HoldfastOptions {
                     .withDescription(
                             "Whether a job whose newest checkpoint cannot be read goes on from the next older one. That repeats work "
                                     + "whose results may have been seen, so it is not done unless this says so.");
+
+    public static final ConfigOption<String> CA_FILE =
+            ConfigOptions.key("holdfast.security.ca-file").stringType().noDefaultValue()
+                    .withDescription("PEM of who signed holdfastd's certificate; without it, whom the JDK trusts.");
+    public static final ConfigOption<String> CERTIFICATE_FILE =
+            ConfigOptions.key("holdfast.security.certificate-file").stringType().noDefaultValue()
+                    .withDescription("PEM of our own certificate; read again when it changes, like the other files.");
+    public static final ConfigOption<String> KEY_FILE =
+            ConfigOptions.key("holdfast.security.key-file").stringType().noDefaultValue()
+                    .withDescription("PEM of its key, without a password.");
+    public static final ConfigOption<String> TOKEN_FILE =
+            ConfigOptions.key("holdfast.security.token-file").stringType().noDefaultValue()
+                    .withDescription("File with our bearer token, such as a projected service account token.");
 
     private HoldfastOptions() {}
 }
