@@ -6,6 +6,7 @@
 With the client library that scripts/zookeeper-client builds. Those without the right credentials must say what is wrong.
 """
 import argparse
+import os
 import re
 import statistics
 import subprocess
@@ -27,11 +28,14 @@ from lib.rig import write_json  # noqa: E402
 TICK_MS = 500
 PATIENCE_S = 90
 
-world = argparse.Namespace(rounds=3, holdfastd=None, figures={})
+world = argparse.Namespace(rounds=3, figures={})
 
 
 def setUpModule():
-    world.holdfastd = secure.holdfastd()
+    world.image = secure.image()
+    world.holdfastd = world.image / "usr" / "local" / "bin" / "holdfastd"
+    # What ldconfig does in the image.
+    world.environment = {"LD_LIBRARY_PATH": str(world.image / "usr" / "local" / "lib")}
 
 
 class Secure(unittest.TestCase):
@@ -44,7 +48,7 @@ class Secure(unittest.TestCase):
         temporary = tempfile.TemporaryDirectory(prefix="holdfast-secure-")
         cls.addClassCleanup(temporary.cleanup)
         cls.work = Path(temporary.name)
-        cls.environment = None
+        cls.environment = dict(world.environment)
         cls.start_servers()
         cls.settings = {"election": "zookeeper", "log.level": "info",
                         "election.zookeeper.session-timeout": f"{cls.session_ms}ms",
@@ -103,6 +107,31 @@ class Secure(unittest.TestCase):
         self.assertRegex(self.log(replica), pattern)
 
 
+class Image(unittest.TestCase):
+    """What the container file puts together."""
+
+    def test_what_the_programs_are_linked_with_is_in_it(self):
+        programs = sorted((world.image / "usr" / "local" / "bin").iterdir())
+        self.assertEqual([program.name for program in programs], ["holdfast", "holdfastd"])
+        own = {path.name for path in (world.image / "usr" / "local" / "lib").iterdir()}
+        self.assertIn("libzookeeper_mt.so.2", own)
+        known = {*secure.runtime_packages(), "libc6"}
+        for program in [*programs, world.image / "usr" / "local" / "lib" / "libzookeeper_mt.so.2"]:
+            shown = subprocess.run(["readelf", "-d", program], capture_output=True, text=True, check=True).stdout
+            needed = set(re.findall(r"\(NEEDED\).*\[(.*)\]", shown)) - own
+            self.assertGreater(len(needed), 0)
+            self.assertNotRegex(shown, "RPATH|RUNPATH")
+            for name in needed:
+                owners = subprocess.run(["dpkg-query", "-S", f"*/{name}"], capture_output=True, text=True, check=True).stdout
+                self.assertTrue({line.split(":")[0] for line in owners.splitlines()} & known, f"{program.name}: {owners}")
+
+    def test_the_programs_start(self):
+        for name in ("holdfastd", "holdfast"):
+            done = subprocess.run([world.image / "usr" / "local" / "bin" / name, "--help"], capture_output=True, text=True,
+                                  env={**os.environ, **world.environment})
+            self.assertEqual(done.returncode, 0, done.stderr)
+
+
 class Kerberos(Secure):
     @classmethod
     def start_servers(cls):
@@ -112,14 +141,18 @@ class Kerberos(Secure):
         cls.ensemble = secure.kerberos_ensemble(cls.work, cls.kdc, TICK_MS)
         cls.addClassCleanup(cls.ensemble.stop)
         cls.ensemble.start()
-        cls.environment = cls.kdc.environment("holdfast")
+        cls.environment = cls.user("holdfast")
         cls.good = {"election.zookeeper.quorum": cls.ensemble.quorum, "election.zookeeper.sasl.service-name": secure.SERVICE}
+
+    @classmethod
+    def user(cls, name):
+        return {**world.environment, **cls.kdc.environment(name)}
 
     def test_elects_and_fails_over(self):
         replicas = self.replicas()
         self.fail_over("kerberos", replicas)
         # What they have made is closed to everybody else.
-        stranger = self.stranger("other-user", {}, self.kdc.environment("stranger"))
+        stranger = self.stranger("other-user", {}, self.user("stranger"))
         self.assert_says(stranger, 'event=election.step_failed .* error="not authenticated"')
 
     def test_every_server_restarted_they_log_in_again(self):
@@ -149,7 +182,7 @@ class Kerberos(Secure):
         for replica, pattern in cases:
             with self.subTest(replica.name):
                 self.assert_says(replica, pattern)
-        packaged = self.stranger("packaged", root, binary=BUILD / "daemon" / "holdfastd")
+        packaged = self.stranger("packaged", root, {"LD_LIBRARY_PATH": ""}, BUILD / "daemon" / "holdfastd")
         self.assert_refuses_to_start(packaged, "the ZooKeeper library of this build has no SASL")
 
     def test_a_kdc_that_is_away_for_a_while_is_waited_for(self):
@@ -228,7 +261,7 @@ class Tls(Secure):
         for replica, pattern in cases:
             with self.subTest(replica.name):
                 self.assert_says(replica, pattern)
-        packaged = self.stranger("packaged", root, binary=BUILD / "daemon" / "holdfastd")
+        packaged = self.stranger("packaged", root, {"LD_LIBRARY_PATH": ""}, BUILD / "daemon" / "holdfastd")
         self.assert_refuses_to_start(packaged, "the ZooKeeper library of this build has no TLS")
 
 
@@ -239,7 +272,7 @@ def main():
     parser.add_argument("tests", nargs="*", metavar="TEST", help="a class, or Class.test_name; default: all")
     args = parser.parse_args()
     world.rounds = args.rounds
-    done = unittest.main(argv=["zookeeper-secure", *(args.tests or ["Kerberos", "Tls"])], verbosity=2, exit=False)
+    done = unittest.main(argv=["zookeeper-secure", *(args.tests or ["Image", "Kerberos", "Tls"])], verbosity=2, exit=False)
     if args.json:
         write_json(args.json, world.figures)
     sys.exit(0 if done.result.wasSuccessful() else 1)

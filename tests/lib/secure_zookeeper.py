@@ -1,6 +1,6 @@
-"""ZooKeeper servers that want TLS or Kerberos, and a holdfastd whose client library can do both."""
+"""ZooKeeper servers that want TLS or Kerberos, and the container image's holdfastd, whose client library can do both."""
 import hashlib
-import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -40,17 +40,23 @@ def client_library():
     return target
 
 
-def holdfastd():
-    """The path of a holdfastd with that library, in a folder beside the other builds."""
+def image():
+    """A folder with what deploy/Containerfile puts into the image, built as it is built there."""
     prefix, folder = client_library(), BUILD.parent / "secure"
-    log = BUILD.parent / "secure.log"
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "build.log"
     with open(log, "wb") as out:
-        for command in (["cmake", "-S", ROOT, "-B", folder, "-DCMAKE_BUILD_TYPE=RelWithDebInfo", "-DHF_TESTS=OFF",
-                         f"-DCMAKE_PREFIX_PATH={prefix}"],
-                        ["cmake", "--build", folder, "--parallel", str(os.cpu_count() or 1), "--target", "holdfastd"]):
-            if subprocess.run(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT).returncode:
-                raise Failure(f"holdfastd cannot be built with {prefix}: see {log}")
-    return folder / "daemon" / "holdfastd"
+        if subprocess.run([ROOT / "deploy" / "build", prefix, folder / "image", folder / "cmake"], stdin=subprocess.DEVNULL,
+                          stdout=out, stderr=subprocess.STDOUT).returncode:
+            raise Failure(f"deploy/build failed: see {log}")
+    return folder / "image"
+
+
+def runtime_packages():
+    """What the container file installs into the last of its stages."""
+    stage = (ROOT / "deploy" / "Containerfile").read_text("utf-8").rsplit("\nFROM ", 1)[1]
+    names = re.search(r"apt-get install -y --no-install-recommends([^&]*)&&", stage)
+    return names[1].replace("\\", " ").split()
 
 
 def kerberos_ensemble(work, kdc, tick_ms):
@@ -84,6 +90,3 @@ def tls_ensemble(work, authority, tick_ms):
 def tls_settings(authority, certificate, key):
     return {"election.zookeeper.tls.ca-file": authority.certificate, "election.zookeeper.tls.certificate-file": certificate,
             "election.zookeeper.tls.key-file": key}
-
-
-__all__ = ["Authority", "client_library", "holdfastd", "kerberos_ensemble", "tls_ensemble", "tls_settings"]
