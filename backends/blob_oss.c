@@ -43,6 +43,8 @@ static void oss_headers(struct hf_object_try *attempt, const struct hf_s3_keys *
         /* Else a range that goes past the end gets the whole object. */
         header_add(attempt, "x-oss-range-behavior", "standard");
     }
+    if (attempt->source[0] != '\0')
+        header_add(attempt, "x-oss-copy-source", attempt->source);
     if (keys->session_token[0] != '\0')
         header_add(attempt, "x-oss-security-token", keys->session_token);
 }
@@ -134,12 +136,13 @@ static const struct hf_object_advice oss_advice[] = {
     {NULL, 0, NULL},
 };
 
-#define OSS_DIALECT(signer)                                                                \
-    {                                                                                      \
-        .name = "oss", .request_id_field = "x-oss-request-id",                             \
-        .version_field = "x-oss-version-id", .region_field = "x-oss-bucket-region",        \
-        .is_unfit_with_versions = true, .hash_body = oss_hash_body, .query = hf_oss_query, \
-        .sign = signer, .is_taken = oss_is_taken, .advice = oss_advice,                    \
+#define OSS_DIALECT(signer)                                                         \
+    {                                                                               \
+        .name = "oss", .request_id_field = "x-oss-request-id",                      \
+        .version_field = "x-oss-version-id", .region_field = "x-oss-bucket-region", \
+        .copy_max = 1024ull * 1024 * 1024, .is_unfit_with_versions = true,          \
+        .hash_body = oss_hash_body, .query = hf_oss_query, .sign = signer,          \
+        .is_taken = oss_is_taken, .advice = oss_advice,                             \
     }
 
 static const struct hf_object_dialect oss_dialect_v4 = OSS_DIALECT(oss_sign_v4);

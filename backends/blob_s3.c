@@ -32,6 +32,8 @@ static bool s3_sign(struct hf_object_try *attempt, const struct hf_s3_keys *keys
         header_add(attempt, "if-none-match", "*");
     if (attempt->range[0] != '\0')
         header_add(attempt, "range", attempt->range);
+    if (attempt->source[0] != '\0')
+        header_add(attempt, "x-amz-copy-source", attempt->source);
     if (attempt->body_md5[0] != '\0')
         header_add(attempt, "content-md5", attempt->body_md5);
     if (attempt->call == HF_OBJECT_CREATE || attempt->call == HF_OBJECT_INITIATE)
@@ -100,6 +102,7 @@ static const struct hf_object_dialect s3_dialect = {
     .request_id_field = "x-amz-request-id",
     .version_field = "x-amz-version-id",
     .region_field = "x-amz-bucket-region",
+    .copy_max = 5ull * 1024 * 1024 * 1024,
     .hash_body = s3_hash_body,
     .query = hf_s3_query,
     .sign = s3_sign,

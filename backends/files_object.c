@@ -1,5 +1,6 @@
 #include "backends/files_object.h"
 
+#include "backends/object_store.h"
 #include "backends/registry.h"
 #include "base/memory.h"
 #include "loop/wait.h"
@@ -312,6 +313,151 @@ static enum hf_status object_remove(struct hf_gc_files *files, const char *path,
     return object_remove_many(files, &path, 1, &each, err);
 }
 
+/* ---------------------------------------------------------------------------- moving */
+
+/* Something is at `to`. HF_OK: it is the same as at `from`, since an earlier move was cut off after its copy.
+ * HF_NOT_FOUND: nothing is at `from`. */
+static enum hf_status compare(struct hf_gc_files *files, const struct hf_gc_move *move,
+                              struct hf_error *err)
+{
+    struct hf_gc_stream *one = NULL;
+    struct hf_gc_stream *other = NULL;
+    uint8_t a[4096];
+    uint8_t b[4096];
+    size_t n = 1;
+    size_t got = 0;
+
+    enum hf_status status = object_open(files, move->from, &one, err);
+    if (status == HF_OK)
+        status = object_open(files, move->to, &other, err);
+    bool same = status == HF_OK && one->size == other->size;
+    /* The pieces of both are cut at the same places. */
+    while (same && n > 0) {
+        status = object_read(one, a, sizeof a, &n, err);
+        if (status == HF_OK)
+            status = object_read(other, b, sizeof b, &got, err);
+        same = status == HF_OK && got == n && memcmp(a, b, n) == 0;
+    }
+    if (one != NULL)
+        object_close(one);
+    if (other != NULL)
+        object_close(other);
+    if (status == HF_OK && !same)
+        return hf_error_set(err, HF_EXISTS, "%s: is there, with other content", move->to);
+    return status;
+}
+
+struct moving {
+    struct removal copy;
+    bool is_copied;
+};
+
+static enum hf_status copy_wait(struct object_files *of, struct moving *m,
+                                const struct hf_gc_move *move, struct hf_error *err)
+{
+    enum hf_status status = wait_for(of, &m->copy.req, &m->copy.call, err);
+
+    hf_blob_req_release(&m->copy.req);
+    if (status == HF_EXISTS)
+        status = compare(&of->files, move, err);
+    m->is_copied = status == HF_OK;
+    return status;
+}
+
+static void copy_start(struct object_files *of, struct moving *m, const struct hf_gc_move *move)
+{
+    char from[HF_BLOB_NAME_MAX + 1];
+    char to[HF_BLOB_NAME_MAX + 1];
+
+    m->copy.req.arg = &m->copy.call;
+    if (!name_of(move->from, from) || !name_of(move->to, to)) {
+        m->copy.call = (struct call){true, HF_INVALID};
+        hf_error_set(&m->copy.req.error, HF_INVALID, "%s: too long a key for the trash, or odd",
+                     move->from);
+    } else if (move->size > hf_object_store_copy_max(of->blob)) {
+        m->copy.call = (struct call){true, HF_TOO_LARGE};
+        hf_error_set(&m->copy.req.error, HF_TOO_LARGE, "%s: too large to be moved", move->from);
+    } else {
+        hf_object_store_copy(of->blob, &m->copy.req, from, to, move->size, true, call_cb);
+    }
+}
+
+/* Servers that do not know conditional copies would write over what is there. */
+static void look_before(struct object_files *of, struct moving *m, const struct hf_gc_move *move,
+                        struct hf_error *err)
+{
+    struct hf_gc_entry entry;
+
+    enum hf_status status = object_stat(&of->files, move->to, &entry, err);
+    if (status == HF_NOT_FOUND)
+        return;
+    m->copy.req.error = *err;
+    if (status == HF_OK)
+        status = hf_error_set(&m->copy.req.error, HF_EXISTS, "%s: is there", move->to);
+    m->copy.call = (struct call){true, status};
+}
+
+static enum hf_status remove_copied(struct object_files *of, struct moving *movings,
+                                    const struct hf_gc_move *moves, size_t count,
+                                    enum hf_status *out_each, struct hf_error *err)
+{
+    enum hf_status worst = HF_OK;
+
+    /* All in one turn of the loop: the store makes few requests of it. */
+    for (size_t i = 0; i < count; i++) {
+        char name[HF_BLOB_NAME_MAX + 1];
+        struct moving *m = &movings[i];
+        if (!m->is_copied || !name_of(moves[i].from, name))
+            continue;
+        m->copy = (struct removal){.req.arg = &m->copy.call};
+        hf_blob_remove(of->blob, &m->copy.req, name, call_cb);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (movings[i].is_copied) {
+            out_each[i] = wait_for(of, &movings[i].copy.req, &movings[i].copy.call, err);
+            hf_blob_req_release(&movings[i].copy.req);
+            if (out_each[i] != HF_OK)
+                worst = out_each[i];
+        }
+    }
+    return worst;
+}
+
+static enum hf_status object_move_many(struct hf_gc_files *files, const struct hf_gc_move *moves,
+                                       size_t count, bool fresh, enum hf_status *out_each,
+                                       struct hf_error *err)
+{
+    struct object_files *of = HF_CONTAINER_OF(files, struct object_files, files);
+    struct moving *movings = hf_calloc(count + 1, sizeof *movings);
+    enum hf_status worst = HF_OK;
+
+    if (movings == NULL)
+        return hf_error_set(err, HF_NO_MEMORY, "no memory for a move");
+    for (size_t i = 0; !fresh && i < count; i++)
+        look_before(of, &movings[i], &moves[i], err);
+    for (size_t i = 0; i < count; i++) {
+        if (!movings[i].copy.call.done)
+            copy_start(of, &movings[i], &moves[i]);
+    }
+    for (size_t i = 0; i < count; i++) {
+        out_each[i] = copy_wait(of, &movings[i], &moves[i], err);
+        if (out_each[i] != HF_OK)
+            worst = out_each[i];
+    }
+    enum hf_status removed = remove_copied(of, movings, moves, count, out_each, err);
+    hf_free(movings);
+    return removed != HF_OK ? removed : worst;
+}
+
+static enum hf_status object_move(struct hf_gc_files *files, const char *from, const char *to,
+                                  struct hf_error *err)
+{
+    const struct hf_gc_move move = {from, to, 0};
+    enum hf_status each = HF_OK;
+
+    return object_move_many(files, &move, 1, false, &each, err);
+}
+
 static enum hf_status object_remove_folder(struct hf_gc_files *files, const char *path,
                                            struct hf_error *err)
 {
@@ -329,6 +475,8 @@ static const struct hf_gc_files_ops object_ops = {
     .read = object_read,
     .close = object_close,
     .create = object_create,
+    .move = object_move,
+    .move_many = object_move_many,
     .remove = object_remove,
     .remove_folder = object_remove_folder,
     .remove_many = object_remove_many,

@@ -1,5 +1,5 @@
 /* backends/files_object.h: gc/files.h on a bucket, for programs that may wait. Keys are paths with a '/' in front; there are
- * no folders, and nothing is ever moved. Keys with bytes outside of [A-Za-z0-9._-] between the slashes are not seen,
+ * no folders, and a move is a copy by the server and a removal, many at a time. Keys with bytes outside of [A-Za-z0-9._-] between the slashes are not seen,
  * so they stay.
  */
 #ifndef HF_BACKENDS_FILES_OBJECT_H

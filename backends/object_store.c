@@ -95,6 +95,8 @@ struct op {
     size_t key_at; /* in path */
     struct hf_buf query_text;
     struct hf_buf url;
+    struct hf_buf source; /* of a copy, as sent; empty: none */
+    bool if_absent;       /* of a copy */
     char range[64];
     /* the answer */
     struct hf_http_field fields[6];
@@ -167,7 +169,7 @@ struct writer {
 
 static const char *const call_names[HF_OBJECT_CALLS] = {
     "create",     "read",     "size", "list",     "remove", "remove-many",
-    "versioning", "initiate", "part", "complete", "abort"};
+    "versioning", "initiate", "part", "complete", "abort",  "copy"};
 
 static void op_try(struct op *op);
 static void removals_start(struct store *store);
@@ -240,6 +242,7 @@ static void op_free(struct op *op)
     hf_buf_release(&op->path);
     hf_buf_release(&op->query_text);
     hf_buf_release(&op->url);
+    hf_buf_release(&op->source);
     hf_buf_release(&op->attempt.authorization);
     hf_buf_release(&op->form);
     hf_free(op->prefix);
@@ -340,7 +343,7 @@ static struct op *op_new(struct store *store, enum hf_object_call call, struct h
         [HF_OBJECT_REMOVE] = "DELETE",  [HF_OBJECT_REMOVE_MANY] = "POST",
         [HF_OBJECT_VERSIONING] = "GET", [HF_OBJECT_INITIATE] = "POST",
         [HF_OBJECT_PART] = "PUT",       [HF_OBJECT_COMPLETE] = "POST",
-        [HF_OBJECT_ABORT] = "DELETE"};
+        [HF_OBJECT_ABORT] = "DELETE",   [HF_OBJECT_COPY] = "PUT"};
     struct op *op = hf_calloc(1, sizeof *op);
 
     if (op == NULL)
@@ -354,6 +357,7 @@ static struct op *op_new(struct store *store, enum hf_object_call call, struct h
     hf_buf_init(&op->path, HF_HTTP_URL_MAX);
     hf_buf_init(&op->query_text, HF_HTTP_URL_MAX);
     hf_buf_init(&op->url, HF_HTTP_URL_MAX);
+    hf_buf_init(&op->source, HF_HTTP_URL_MAX);
     hf_buf_init(&op->attempt.authorization, HF_S3_AUTHORIZATION_MAX);
     hf_buf_init(&op->form, BATCH_MAX * (HF_OBJECT_PREFIX_MAX + HF_BLOB_NAME_MAX + 64));
     hf_buf_init(&op->http.response, ANSWER_MAX);
@@ -417,7 +421,8 @@ static bool op_sign(struct op *op, const struct hf_s3_keys *keys)
     attempt->pairs = op->query;
     attempt->pair_count = op->query_count;
     attempt->range = op->range;
-    attempt->is_conditional = op_is_write(op);
+    attempt->source = op->source.size > 0 ? (char *)op->source.data : "";
+    attempt->is_conditional = op_is_write(op) || op->if_absent;
     attempt->now_s = hf_clock_wall_ms() / 1000;
     attempt->header_count = 0;
     return store->dialect->sign(attempt, keys);
@@ -931,6 +936,30 @@ static void complete_judge(struct op *op)
     op_failed(op, HF_UNKNOWN, false);
 }
 
+static bool copy_take_cb(void *arg, const char *path, const char *text, struct hf_error *err)
+{
+    (void)text;
+    (void)err;
+    if (strncmp(path, "CopyObjectResult/", 17) == 0)
+        *(bool *)arg = true;
+    return true;
+}
+
+/* As with a completion, an error may come behind a 200. */
+static void copy_judge(struct op *op)
+{
+    struct hf_bytes document = hf_buf_bytes(&op->http.response);
+    bool is_result = false;
+
+    if (hf_s3_xml_parse(document, copy_take_cb, &is_result, NULL) == HF_OK && is_result) {
+        op_good(op);
+        return;
+    }
+    hf_s3_error_parse(document, &op->said);
+    op_set_refusal(op, HF_UNAVAILABLE);
+    op_failed(op, HF_UNAVAILABLE, true);
+}
+
 static void list_take(struct op *op);
 static void batch_take(struct op *op);
 
@@ -987,6 +1016,23 @@ static void op_judge(struct op *op)
     case HF_OBJECT_REMOVE_MANY:
         if (is_good) {
             batch_take(op);
+            return;
+        }
+        break;
+    case HF_OBJECT_COPY:
+        if (is_good) {
+            copy_judge(op);
+            return;
+        }
+        if (op->if_absent && op->store->dialect->is_taken(code, op->said.code)) {
+            hf_error_set(&op->error, HF_EXISTS, "%s: '%s' exists", op->store->dialect->name,
+                         op->name);
+            op_failed(op, HF_EXISTS, false);
+            return;
+        }
+        if (code == 404 && said_is(op, "NoSuchKey")) {
+            op_set_refusal(op, HF_NOT_FOUND);
+            op_failed(op, HF_NOT_FOUND, false);
             return;
         }
         break;
@@ -1404,6 +1450,45 @@ static void removals_start(struct store *store)
         else
             removal_start_alone(one);
     }
+}
+
+uint64_t hf_object_store_copy_max(const struct hf_blob *blob)
+{
+    return HF_CONTAINER_OF((uintptr_t)blob, const struct store, base)->dialect->copy_max;
+}
+
+void hf_object_store_copy(struct hf_blob *blob, struct hf_blob_req *req, const char *from,
+                          const char *to, uint64_t size, bool absent, hf_blob_cb cb)
+{
+    struct store *store = store_of(blob);
+    struct op *op = op_new(store, HF_OBJECT_COPY, req, to);
+
+    hf_assert(!store->closing && hf_blob_name_is_valid(from) && hf_blob_name_is_valid(to));
+    void *arg = req->arg;
+    hf_blob_req_release(req);
+    *req = (struct hf_blob_req){.arg = arg, .cb = cb, .blob = blob, .call = HF_BLOB_CREATE};
+    if (blob->observer != NULL)
+        blob->observer->begun(blob->observer, req);
+    if (op == NULL) {
+        store_answer_no_memory(store, req);
+        return;
+    }
+    op->done = op_answer;
+    op->if_absent = absent;
+    op->want = size / 8; /* servers copy quicker than we would */
+    hf_buf_append_u8(&op->source, '/');
+    hf_s3_encode(&op->source, store->bucket, true);
+    hf_buf_append_u8(&op->source, '/');
+    hf_s3_encode(&op->source, store->prefix, true);
+    hf_s3_encode(&op->source, from, true);
+    hf_buf_append_u8(&op->source, 0);
+    if (op->source.failed != HF_OK) {
+        hf_error_set(&op->error, HF_NO_MEMORY, "%s: no memory for a request", store->dialect->name);
+        op_set_end(op, HF_NO_MEMORY);
+        store_want_timer(store);
+        return;
+    }
+    op_start(op, (struct hf_bytes){0});
 }
 
 /* What is shown is durable. */

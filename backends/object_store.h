@@ -47,6 +47,7 @@ enum hf_object_call {
     HF_OBJECT_PART,
     HF_OBJECT_COMPLETE,
     HF_OBJECT_ABORT,
+    HF_OBJECT_COPY, /* within the bucket, by the server */
     HF_OBJECT_CALLS,
 };
 
@@ -62,7 +63,8 @@ struct hf_object_try {
     const char *query; /* as sent */
     const struct hf_s3_pair *pairs; /* what query was made from */
     size_t pair_count;
-    const char *range; /* "" for none */
+    const char *range;  /* "" for none */
+    const char *source; /* COPY: "/bucket/key" as sent; "" for none */
     struct hf_bytes body;
     bool is_conditional; /* to be refused when the object exists */
     uint64_t now_s;      /* since 1970 */
@@ -91,6 +93,8 @@ struct hf_object_dialect {
 
     /* In a bucket with versions, or that had them, the condition is not looked at: it is refused. */
     bool is_unfit_with_versions;
+
+    uint64_t copy_max; /* bytes of an object that the server copies in one go */
 
     /* Sets body_hash and body_md5 as needed: once for each body. */
     void (*hash_body)(struct hf_object_try *attempt);
@@ -132,6 +136,14 @@ struct hf_object_options {
 HF_MUST_USE enum hf_status hf_object_store_open(struct hf_blob **out_blob, uv_loop_t *loop,
                                                 const struct hf_object_options *options,
                                                 struct hf_error *err);
+
+/* Copies an object of this bucket to another name, without its bytes coming here. Beyond the port: trash of garbage
+ * collection needs it. `size`, as far as it is known, gives it time. absent: HF_EXISTS when something has that name, as far as
+ * the server looks (S3 itself does since 2025); look before. Else it is written over. HF_NOT_FOUND: no `from`. */
+void hf_object_store_copy(struct hf_blob *blob, struct hf_blob_req *req, const char *from,
+                          const char *to, uint64_t size, bool absent, hf_blob_cb cb);
+/* Of a larger object no copy can be made that way. */
+uint64_t hf_object_store_copy_max(const struct hf_blob *blob);
 
 /* Since the store was opened. */
 struct hf_object_metrics {

@@ -1,5 +1,6 @@
 /* holdfast gc: plan, run, status, undo, purge. */
 #include "cli/gc.h"
+#include "collect/batch.h"
 #include "collect/planning.h"
 
 #include "base/memory.h"
@@ -123,6 +124,14 @@ static void show_summary(struct planning *p)
                     hf_cli_bytes((json_int_t)p->plan.bytes[r], bytes), p->plan.count[r],
                     hf_gc_reason_text((enum hf_gc_reason)r));
     }
+    uint64_t going = p->plan.count[HF_GC_EMPTY];
+    going = hf_gc_planning_sum(p->plan.count, HF_GC_DELETE) - going;
+    if (going > 0 && p->plan.target->sweep.files->ops->move_many != NULL)
+        fprintf(out,
+                "requests: %" PRIu64 " to delete; to move to the trash %" PRIu64
+                " copies within the bucket as well, and what it holds is paid for until it is "
+                "purged\n",
+                (going + HF_GC_BATCH_MAX - 1) / HF_GC_BATCH_MAX, going);
     if (p->plan.target->sweep.unreadable.text[0] != '\0')
         fprintf(out, "NOTHING IS DELETED: %s\n", p->plan.target->sweep.unreadable.text);
 }
@@ -136,6 +145,7 @@ static struct hf_gc_target *ask_again(void *arg, struct hf_error *err)
     if (target == NULL)
         return NULL;
     target->store = p->plan.target->store;
+    target->store.files = target->sweep.files;
     p->plan.target->store.lock = -1;
     p->plan.target->store.audit = NULL;
     hf_gc_target_free(p->plan.target);
@@ -215,6 +225,10 @@ static int tell_run(struct planning *p, const char *id, const struct hf_gc_done 
     }
     fprintf(out, "%" PRIu64 " file(s), %s, %s\n", done->files,
             hf_cli_bytes((json_int_t)done->bytes, bytes), trash ? "moved to the trash" : "deleted");
+    if (done->large > 0)
+        fprintf(out,
+                "%" PRIu64 " file(s) are more than the storage copies in one go: say --delete\n",
+                done->large);
     if (done->changed > 0)
         fprintf(out, "%" PRIu64 " file(s) had changed since the plan and were left alone\n",
                 done->changed);

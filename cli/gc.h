@@ -10,6 +10,10 @@
 /* From `CLUSTER JOB` at args[first], or --job-folder. A heap object; NULL when it failed. */
 struct hf_gc_target *hf_gc_find(struct hf_cli *cli, size_t first, struct hf_error *err);
 
+/* A folder of the job; for the first one --config and --state-dir count. */
+HF_MUST_USE enum hf_status hf_gc_add_root(struct hf_cli *cli, struct hf_gc_target *target,
+                                          const char *uri, struct hf_error *err);
+
 uint64_t hf_gc_now_ms(void);
 /* "90s", "24h", "7d" … in milliseconds. */
 bool hf_gc_parse_time(const char *text, uint64_t *out_ms);
@@ -17,11 +21,6 @@ bool hf_gc_parse_time(const char *text, uint64_t *out_ms);
 /* Plans and runs the deletion of one checkpoint of a job's folder, with the files that it alone owns. What it
  * shared is found by the next `gc run`. */
 int hf_gc_delete_checkpoint(struct hf_cli *cli, const char *folder, uint64_t id);
-
-/* The job's folder as a local path, beside which the store is: itself, or for a bucket a folder below --state-dir.
- * out holds HF_GC_FILES_PATH_MAX bytes. */
-HF_MUST_USE enum hf_status hf_gc_store_place(struct hf_cli *cli, const char *uri, char *out,
-                                             struct hf_error *err);
 
 int hf_gc_undo(struct hf_cli *cli);
 int hf_gc_status(struct hf_cli *cli);

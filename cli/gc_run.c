@@ -5,46 +5,61 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* The store that --folder or --job-folder names. */
-static enum hf_status store_of(struct hf_cli *cli, struct hf_gc_store *store, struct hf_error *err)
+/* The target whose store --folder, --ha-folder or --job-folder names; NULL: it failed. */
+static struct hf_gc_target *store_of(struct hf_cli *cli, struct hf_error *err)
 {
-    const char *folder = hf_cli_option(cli, "folder");
     const char *job = hf_cli_option(cli, "job-folder");
-    char path[HF_GC_FILES_PATH_MAX];
+    const char *ha = hf_cli_option(cli, "ha-folder");
+    const char *folder = ha != NULL ? ha : hf_cli_option(cli, "folder");
+    char uri[HF_GC_FILES_PATH_MAX];
+    struct hf_gc_target *target = hf_gc_target_new();
+    enum hf_status status = HF_OK;
 
-    store->lock = -1;
+    if (target == NULL) {
+        hf_error_set(err, HF_NO_MEMORY, "no memory");
+        return NULL;
+    }
     if ((folder == NULL) == (job == NULL))
-        return hf_error_set(err, HF_INVALID,
-                            "give --job-folder, or --folder with the folder that the jobs' are in");
-    enum hf_status status = hf_gc_store_place(cli, folder != NULL ? folder : job, path, err);
-    if (status != HF_OK)
-        return status;
-    if (strlen(path) + 4 > sizeof path)
-        return hf_error_set(err, HF_INVALID, "'%s' is too long", path);
-    if (folder != NULL)
-        strncat(path, "/x", 3);
-    hf_gc_store_init(store, path);
-    return HF_OK;
+        status = hf_error_set(err, HF_INVALID,
+                              "give --job-folder, or --folder with the folder that the jobs' are "
+                              "in, or --ha-folder");
+    /* The store is beside the folder that is named, or in it. */
+    int n = snprintf(uri, sizeof uri, "%s%s", folder != NULL ? folder : job,
+                     folder != NULL ? "/x" : "");
+    if (status == HF_OK && (n < 0 || (size_t)n >= sizeof uri))
+        status = hf_error_set(err, HF_INVALID, "%.200s…: the path is too long", uri);
+    if (status == HF_OK)
+        status = hf_gc_add_root(cli, target, uri, err);
+    if (status == HF_OK)
+        status = hf_gc_target_ready(target, err);
+    if (status == HF_OK)
+        return target;
+    hf_gc_target_free(target);
+    err->status = status;
+    return NULL;
 }
 
 int hf_gc_undo(struct hf_cli *cli)
 {
-    struct hf_gc_store store;
     struct hf_error err = {0};
     const char *id = cli->arg_count == 2 ? cli->args[1] : "";
     uint64_t back = 0;
     uint64_t taken = 0;
+    enum hf_status status = HF_OK;
+    struct hf_gc_target *target = store_of(cli, &err);
 
-    enum hf_status status = store_of(cli, &store, &err);
-    if (status == HF_OK && !hf_gc_store_id_is_valid(id))
+    if (target == NULL)
+        return hf_cli_fail(&err);
+    struct hf_gc_store *store = &target->store;
+    if (!hf_gc_store_id_is_valid(id))
         status = hf_error_set(&err, HF_INVALID, "gc undo ID: `holdfast gc status` tells the ids");
     if (status == HF_OK)
-        status = hf_gc_history_check(&store, id, &err);
+        status = hf_gc_history_check(store, id, &err);
     if (status == HF_OK)
-        status = hf_gc_store_open(&store, &err);
+        status = hf_gc_store_open(store, &err);
     if (status == HF_OK)
-        status = hf_gc_history_undo(&store, id, &back, &taken, &err);
-    hf_gc_store_close(&store);
+        status = hf_gc_history_undo(store, id, &back, &taken, &err);
+    hf_gc_target_free(target);
     if (status != HF_OK) {
         err.status = status;
         return hf_cli_fail(&err);
@@ -88,17 +103,17 @@ int hf_gc_status(struct hf_cli *cli)
 {
     static const char *const headers[] = {"ID",    "STATE", "CREATED", "FILES",
                                           "BYTES", "HOW",   "FOLDER"};
-    struct hf_gc_store store;
     struct hf_error err = {0};
     struct showing showing;
     int code = 0;
+    struct hf_gc_target *target = store_of(cli, &err);
 
-    enum hf_status status = store_of(cli, &store, &err);
-    if (status != HF_OK)
+    if (target == NULL)
         return hf_cli_fail(&err);
     showing.table = hf_cli_table_new(headers, HF_COUNT_OF(headers));
     showing.list = json_array();
-    status = hf_gc_history_list(&store, on_status, &showing, &err);
+    enum hf_status status = hf_gc_history_list(&target->store, on_status, &showing, &err);
+    hf_gc_target_free(target);
     json_t *answer = json_pack("{s:O}", "plans", showing.list);
     if (status != HF_OK)
         code = hf_cli_fail(&err);
@@ -114,22 +129,24 @@ int hf_gc_status(struct hf_cli *cli)
 
 int hf_gc_purge(struct hf_cli *cli)
 {
-    struct hf_gc_store store;
     struct hf_error err = {0};
     struct hf_gc_purge purge = {.now_ms = hf_gc_now_ms()};
     const char *older = hf_cli_option(cli, "older-than");
+    enum hf_status status = HF_OK;
 
-    enum hf_status status = store_of(cli, &store, &err);
-    if (status == HF_OK && !hf_gc_parse_time(older != NULL ? older : "7d", &purge.older_ms))
+    if (!hf_gc_parse_time(older != NULL ? older : "7d", &purge.older_ms))
         status = hf_error_set(&err, HF_INVALID, "--older-than '%s' is no time like 7d", older);
     if (status != HF_OK)
         return hf_cli_fail(&err);
     if (!hf_cli_confirm(cli, "Empty the trash for good?"))
         return hf_status_exit(HF_CANCELED);
-    status = hf_gc_store_open(&store, &err);
+    struct hf_gc_target *target = store_of(cli, &err);
+    if (target == NULL)
+        return hf_cli_fail(&err);
+    status = hf_gc_store_open(&target->store, &err);
     if (status == HF_OK)
-        status = hf_gc_history_purge(&store, &purge, &err);
-    hf_gc_store_close(&store);
+        status = hf_gc_history_purge(&target->store, &purge, &err);
+    hf_gc_target_free(target);
     if (status != HF_OK) {
         err.status = status;
         return hf_cli_fail(&err);

@@ -73,19 +73,8 @@ static enum hf_status state_dir(struct hf_cli *cli, char *out, struct hf_error *
     return HF_OK;
 }
 
-enum hf_status hf_gc_store_place(struct hf_cli *cli, const char *uri, char *out,
-                                 struct hf_error *err)
-{
-    char local[HF_GC_FILES_PATH_MAX] = "";
-    enum hf_status status = HF_OK;
-
-    if (hf_gc_target_is_bucket(uri))
-        status = state_dir(cli, local, err);
-    return status == HF_OK ? hf_gc_target_place(uri, local, out, err) : status;
-}
-
-static enum hf_status add_root(struct hf_cli *cli, struct hf_gc_target *target, const char *uri,
-                               struct hf_error *err)
+enum hf_status hf_gc_add_root(struct hf_cli *cli, struct hf_gc_target *target, const char *uri,
+                              struct hf_error *err)
 {
     char local[HF_GC_FILES_PATH_MAX] = "";
     struct hf_config *config = NULL;
@@ -175,7 +164,7 @@ static enum hf_status ask_daemon(struct hf_cli *cli, struct hf_gc_target *target
                      ? hf_error_set(err, HF_NOT_FOUND,
                                     "the cluster has not told where its checkpoints are; give "
                                     "--job-folder")
-                     : add_root(cli, target, full, err);
+                     : hf_gc_add_root(cli, target, full, err);
     }
     json_decref(answer);
     if (status == HF_OK)
@@ -210,7 +199,7 @@ static enum hf_status take_options(struct hf_cli *cli, struct hf_gc_target *targ
         if (strcmp(option->name, "job-folder") == 0)
             status = target->sweep.root_count > 0
                          ? hf_error_set(err, HF_INVALID, "--job-folder is given twice")
-                         : add_root(cli, target, option->value, err);
+                         : hf_gc_add_root(cli, target, option->value, err);
         else if (strcmp(option->name, "also") == 0)
             status = hf_gc_target_also(target, option->value, err);
     }
@@ -296,7 +285,7 @@ struct hf_gc_target *hf_gc_find(struct hf_cli *cli, size_t first, struct hf_erro
         status = target->sweep.files->ops->stat(target->sweep.files, target->roots[0], &entry, err);
     for (size_t i = 0; status == HF_OK && i < cli->option_count; i++) {
         if (strcmp(cli->options[i].name, "changelog-folder") == 0)
-            status = add_root(cli, target, cli->options[i].value, err);
+            status = hf_gc_add_root(cli, target, cli->options[i].value, err);
     }
     if (status == HF_OK)
         status = take_times(cli, target, err);

@@ -1,19 +1,12 @@
 #include "collect/apply.h"
 
 #include "base/memory.h"
+#include "collect/batch.h"
 
 #include <string.h>
 #include <time.h>
 
 /* A checkpoint's `_metadata` goes after its files: while it is there, what is left can be named. */
-enum { BATCH_MAX = 1000 };
-
-struct batched {
-    char *path;
-    uint64_t size;
-    char reason[24];
-};
-
 enum pass { PASS_FILES, PASS_METADATA, PASS_FOLDERS, PASS_COUNT };
 
 struct applying {
@@ -23,11 +16,7 @@ struct applying {
     enum pass pass;
     struct timespec begin;
     uint64_t paced;
-    /* What goes in one call, where the storage can do that. */
-    struct batched batch[BATCH_MAX];
-    size_t batch_count;
-    const char *paths[BATCH_MAX]; /* of the call */
-    enum hf_status each[BATCH_MAX];
+    struct hf_gc_batch *batch;
 };
 
 enum hf_status hf_gc_plan_line(FILE *file, size_t root, const struct hf_gc_entry *entry,
@@ -74,82 +63,71 @@ static void pace(struct applying *a)
 }
 
 /* The folder of a file that went, when it is a checkpoint's or nobody writes to the job any more. */
-static enum hf_status remove_parent(struct applying *a, const char *root, const char *path)
+static void remove_parent(struct applying *a, const struct hf_gc_batched *item)
 {
     char folder[HF_GC_FILES_PATH_MAX];
     struct hf_error ignored;
+    const char *path = item->from + item->below;
     const char *slash = strrchr(path, '/');
     uint64_t id;
 
     if (slash == NULL)
-        return HF_OK;
+        return;
     struct hf_bytes parent = {(const uint8_t *)path, (size_t)(slash - path)};
     if (!hf_gc_chk_parse(parent, &id) && !a->apply->ended)
-        return HF_OK;
-    snprintf(folder, sizeof folder, "%s/%.*s", root, (int)parent.size, path);
+        return;
+    snprintf(folder, sizeof folder, "%.*s", (int)(slash - item->from), item->from);
     if (a->apply->files->ops->remove_folder(a->apply->files, folder, &ignored) == HF_OK)
         a->done->folders++;
-    return HF_OK;
 }
 
-static enum hf_status tell_audit(struct applying *a, const char *full, uint64_t size,
-                                 const char *reason)
+static enum hf_status on_gone(void *arg, const struct hf_gc_batched *item, enum hf_status status,
+                              struct hf_error *err)
 {
+    struct applying *a = arg;
+
+    if (status == HF_NOT_FOUND)
+        return HF_OK; /* somebody else was quicker */
+    if (status == HF_TOO_LARGE) {
+        a->done->large++;
+        return HF_OK;
+    }
+    if (status != HF_OK)
+        return status;
     a->done->files++;
-    a->done->bytes += size;
-    return hf_gc_store_audit(
+    a->done->bytes += item->size;
+    status = hf_gc_store_audit(
         a->apply->store,
         json_pack("{s:s, s:s, s:s, s:I, s:s}", "action", a->apply->trash ? "trash" : "delete",
-                  "plan", a->apply->id, "path", full, "size", (json_int_t)size, "reason", reason),
-        a->err);
-}
-
-static enum hf_status flush(struct applying *a)
-{
-    struct hf_gc_files *files = a->apply->files;
-
-    if (a->batch_count == 0)
-        return HF_OK;
-    for (size_t i = 0; i < a->batch_count; i++)
-        a->paths[i] = a->batch[i].path;
-    enum hf_status status =
-        files->ops->remove_many(files, a->paths, a->batch_count, a->each, a->err);
-    for (size_t i = 0; i < a->batch_count; i++) {
-        if (a->each[i] == HF_OK) {
-            enum hf_status told =
-                tell_audit(a, a->batch[i].path, a->batch[i].size, a->batch[i].reason);
-            status = status == HF_OK ? told : status;
-        }
-        hf_free(a->batch[i].path);
-    }
-    a->batch_count = 0;
+                  "plan", a->apply->id, "path", item->from, "size", (json_int_t)item->size,
+                  "reason", item->reason),
+        err);
+    /* Where many go at a time there are no folders. */
+    if (!hf_gc_batch_is_many(a->batch))
+        remove_parent(a, item);
     return status;
 }
 
-static enum hf_status batch_add(struct applying *a, const char *full, const json_t *line)
-{
-    char *copy = hf_strdup(full);
-
-    if (copy == NULL)
-        return hf_error_set(a->err, HF_NO_MEMORY, "no memory");
-    pace(a);
-    a->batch[a->batch_count].path = copy;
-    a->batch[a->batch_count].size = hf_gc_line_number(line, "size");
-    snprintf(a->batch[a->batch_count].reason, sizeof a->batch[0].reason, "%s",
-             hf_gc_line_text(line, "reason", ""));
-    a->batch_count++;
-    return a->batch_count == BATCH_MAX ? flush(a) : HF_OK;
-}
-
-static enum hf_status go(struct applying *a, size_t root, const char *path, const char *full)
+static enum hf_status go(struct applying *a, size_t root, const char *path, char *full,
+                         const json_t *line)
 {
     const struct hf_gc_apply *apply = a->apply;
     char trash[HF_GC_FILES_PATH_MAX];
+    struct hf_gc_batched item = {
+        .from = full,
+        .below = strlen(full) - strlen(path),
+        .size = hf_gc_line_number(line, "size"),
+    };
+    enum hf_status status = HF_OK;
 
-    if (!apply->trash)
-        return apply->files->ops->remove(apply->files, full, a->err);
-    enum hf_status status = hf_gc_store_trash(apply->roots[root], apply->id, path, trash, a->err);
-    return status == HF_OK ? apply->files->ops->move(apply->files, full, trash, a->err) : status;
+    snprintf(item.reason, sizeof item.reason, "%s", hf_gc_line_text(line, "reason", ""));
+    if (apply->trash) {
+        item.to = trash;
+        status =
+            hf_gc_store_trash(apply->roots[root], apply->inside, apply->id, path, trash, a->err);
+    }
+    pace(a);
+    return status == HF_OK ? hf_gc_batch_add(a->batch, &item, a->err) : status;
 }
 
 static enum hf_status on_apply(void *arg, const json_t *line)
@@ -182,8 +160,8 @@ static enum hf_status on_apply(void *arg, const json_t *line)
         return status == HF_CONFLICT ? HF_OK : status;
     }
     /* Objects are never written twice, and asking for each would cost more than to delete it. */
-    if (files->ops->remove_many != NULL && !a->apply->trash)
-        return batch_add(a, full, line);
+    if (hf_gc_batch_is_many(a->batch))
+        return go(a, root, path, full, line);
     status = files->ops->stat(files, full, &now, a->err);
     if (status == HF_NOT_FOUND)
         return HF_OK; /* somebody else was quicker */
@@ -194,14 +172,7 @@ static enum hf_status on_apply(void *arg, const json_t *line)
         a->done->changed++;
         return HF_OK;
     }
-    pace(a);
-    status = go(a, root, path, full);
-    if (status == HF_NOT_FOUND)
-        return HF_OK;
-    if (status != HF_OK)
-        return status;
-    status = tell_audit(a, full, now.size, hf_gc_line_text(line, "reason", ""));
-    return status == HF_OK ? remove_parent(a, a->apply->roots[root], path) : status;
+    return go(a, root, path, full, line);
 }
 
 /* What is left of an ended job of which nothing is kept. */
@@ -232,16 +203,21 @@ enum hf_status hf_gc_apply(const struct hf_gc_apply *apply, struct hf_gc_done *d
     a->apply = apply;
     a->done = done;
     a->err = err;
+    a->batch = hf_gc_batch_new(apply->files, apply->trash, true, on_gone, a);
+    if (a->batch == NULL) {
+        hf_free(a);
+        return hf_error_set(err, HF_NO_MEMORY, "no memory");
+    }
+    hf_gc_batch_limit(a->batch, apply->rate); /* a second's worth at a time */
     clock_gettime(CLOCK_MONOTONIC, &a->begin);
     enum hf_status status = hf_gc_store_path(apply->store, "plans", apply->id, "plan", path, err);
     for (int pass = PASS_FILES; status == HF_OK && pass < PASS_COUNT; pass++) {
         a->pass = (enum pass)pass;
         status = hf_gc_store_read(path, on_apply, a, err);
         if (status == HF_OK)
-            status = flush(a);
+            status = hf_gc_batch_flush(a->batch, err);
     }
-    for (size_t i = 0; i < a->batch_count; i++)
-        hf_free(a->batch[i].path);
+    hf_gc_batch_free(a->batch);
     if (status == HF_OK)
         remove_job(a);
     hf_free(a);

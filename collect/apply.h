@@ -12,6 +12,7 @@ struct hf_gc_done {
     uint64_t bytes;
     uint64_t folders;
     uint64_t changed; /* not as they were when the plan was made: left alone */
+    uint64_t large;   /* more than the storage moves: left alone */
 };
 
 /* Carries out the plan `id` of an open store, whose job's folders are `roots`. */
@@ -22,6 +23,7 @@ struct hf_gc_apply {
     size_t root_count;
     const char *id;
     bool trash;    /* else they are deleted for good */
+    bool inside;   /* the trash is within the folder, see hf_gc_store_trash */
     bool ended;    /* folders of the job that are left empty go too */
     uint64_t rate; /* files a second; 0: as fast as it goes */
     /* Told before each file what was done; false ends the run with HF_CANCELED. May be NULL. */

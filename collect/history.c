@@ -2,6 +2,7 @@
 
 #include "backends/files_folder.h"
 #include "base/memory.h"
+#include "collect/batch.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,7 @@ static enum hf_status on_head(void *arg, const json_t *line)
     }
     snprintf(head->created, sizeof head->created, "%s", hf_gc_line_text(line, "created", "-"));
     head->trash = json_is_true(json_object_get(line, "trash"));
+    head->inside = json_is_true(json_object_get(line, "inside"));
     return HF_OK;
 }
 
@@ -41,48 +43,60 @@ struct undoing {
     uint64_t back;
     uint64_t taken; /* something else is at its place by now */
     bool purge;     /* instead: gone for good */
+    struct hf_gc_batch *batch;
 };
 
-static enum hf_status on_undo(void *arg, const json_t *line)
+static enum hf_status on_moved(void *arg, const struct hf_gc_batched *item, enum hf_status status,
+                               struct hf_error *err)
 {
     struct undoing *u = arg;
-    struct hf_gc_files *files = hf_files_folder();
-    const char *path = hf_gc_line_text(line, "path", NULL);
-    size_t root = (size_t)hf_gc_line_number(line, "root");
-    char from[HF_GC_FILES_PATH_MAX];
-    char to[HF_GC_FILES_PATH_MAX];
-    struct hf_gc_entry entry;
 
-    if (path == NULL || strcmp(hf_gc_line_text(line, "kind", ""), "file") != 0)
-        return HF_OK;
-    if (root >= u->head->root_count || strstr(path, "..") != NULL)
-        return hf_error_set(u->err, HF_CORRUPT, "the plan names '%s', which is no file of the job",
-                            path);
-    enum hf_status status = hf_gc_store_trash(u->head->roots[root], u->id, path, from, u->err);
-    if (status != HF_OK)
-        return status;
-    int n = snprintf(to, sizeof to, "%s/%s", u->head->roots[root], path);
-    if (n < 0 || (size_t)n >= sizeof to)
-        return hf_error_set(u->err, HF_INVALID, "%.200s…: the path is too long", to);
-    if (u->purge) {
-        if (files->ops->stat(files, from, &entry, u->err) != HF_OK)
-            return HF_OK;
-        u->back++;
-        return files->ops->remove(files, from, u->err);
-    }
-    status = files->ops->move(files, from, to, u->err);
     if (status == HF_NOT_FOUND)
         return HF_OK; /* never went, or is back already */
     if (status == HF_EXISTS) {
         u->taken++;
         return HF_OK;
     }
+    u->back += status == HF_OK;
+    if (status != HF_OK || u->purge)
+        return status;
+    return hf_gc_store_audit(
+        u->store, json_pack("{s:s, s:s, s:s}", "action", "undo", "plan", u->id, "path", item->to),
+        err);
+}
+
+static enum hf_status on_undo(void *arg, const json_t *line)
+{
+    struct undoing *u = arg;
+    struct hf_gc_files *files = u->store->files;
+    const char *path = hf_gc_line_text(line, "path", NULL);
+    size_t root = (size_t)hf_gc_line_number(line, "root");
+    char from[HF_GC_FILES_PATH_MAX];
+    char to[HF_GC_FILES_PATH_MAX];
+    struct hf_gc_entry entry;
+
+    if (path == NULL || !u->head->trash || strcmp(hf_gc_line_text(line, "kind", ""), "file") != 0)
+        return HF_OK;
+    if (root >= u->head->root_count || strstr(path, "..") != NULL)
+        return hf_error_set(u->err, HF_CORRUPT, "the plan names '%s', which is no file of the job",
+                            path);
+    enum hf_status status =
+        hf_gc_store_trash(u->head->roots[root], u->head->inside, u->id, path, from, u->err);
     if (status != HF_OK)
         return status;
-    u->back++;
-    return hf_gc_store_audit(
-        u->store, json_pack("{s:s, s:s, s:s}", "action", "undo", "plan", u->id, "path", to),
-        u->err);
+    int n = snprintf(to, sizeof to, "%s/%s", u->head->roots[root], path);
+    if (n < 0 || (size_t)n >= sizeof to)
+        return hf_error_set(u->err, HF_INVALID, "%.200s…: the path is too long", to);
+    const struct hf_gc_batched item = {
+        .from = from,
+        .to = u->purge ? NULL : to,
+        .size = hf_gc_line_number(line, "size"),
+    };
+    /* One by one, those count that are there; of many, those that are not cost nothing. */
+    if (u->purge && !hf_gc_batch_is_many(u->batch) &&
+        files->ops->stat(files, from, &entry, u->err) != HF_OK)
+        return HF_OK;
+    return hf_gc_batch_add(u->batch, &item, u->err);
 }
 
 static bool is_there(const struct hf_gc_store *store, const char *id, const char *file)
@@ -125,11 +139,16 @@ static enum hf_status walk_plan(struct hf_gc_store *store, const char *id, struc
     u->store = store;
     u->head = head;
     u->id = id;
-    enum hf_status status = read_plan(store, id, head, u->err);
+    u->batch = hf_gc_batch_new(store->files, !u->purge, false, on_moved, u);
+    enum hf_status status = u->batch != NULL ? read_plan(store, id, head, u->err)
+                                             : hf_error_set(u->err, HF_NO_MEMORY, "no memory");
     if (status == HF_OK)
         status = hf_gc_store_path(store, "plans", id, "plan", path, u->err);
     if (status == HF_OK)
         status = hf_gc_store_read(path, on_undo, u, u->err);
+    if (status == HF_OK)
+        status = hf_gc_batch_flush(u->batch, u->err);
+    hf_gc_batch_free(u->batch);
     if (status == HF_OK)
         status = hf_gc_store_path(store, "plans", id, mark, path, u->err);
     if (status == HF_OK)

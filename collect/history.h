@@ -1,4 +1,6 @@
-/* collect/history.h: the plans of a store: what was run, bringing it back, and emptying the trash. */
+/* collect/history.h: the plans of a store: what was run, bringing it back, and emptying the trash, which is where
+ * store->files is.
+ */
 #ifndef HF_COLLECT_HISTORY_H
 #define HF_COLLECT_HISTORY_H
 
@@ -12,6 +14,7 @@ struct hf_gc_history {
     char created[32];
     const char *state; /* "done", "undone", "purged" or "interrupted" */
     bool trash;
+    bool inside; /* the trash is within the folder, see hf_gc_store_trash */
     uint64_t files;
     uint64_t bytes;
 };

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,7 @@ void hf_gc_store_init(struct hf_gc_store *store, const char *job_folder)
 {
     store->lock = -1;
     store->audit = NULL;
+    store->files = hf_files_folder();
     snprintf(store->folder, sizeof store->folder, "%.*s/.holdfast", (int)parent_size(job_folder),
              job_folder);
 }
@@ -124,12 +126,23 @@ enum hf_status hf_gc_store_path(const struct hf_gc_store *store, const char *kin
     return HF_OK;
 }
 
-enum hf_status hf_gc_store_trash(const char *job_folder, const char *id, const char *path,
+enum hf_status hf_gc_store_trash(const char *root, bool inside, const char *id, const char *path,
                                  char *out, struct hf_error *err)
 {
+    size_t size = inside ? strlen(root) : parent_size(root);
+    int n = snprintf(out, HF_GC_FILES_PATH_MAX, "%.*s/.holdfast/trash/%s%s/%s", (int)size, root, id,
+                     root + size, path);
+
+    if (n < 0 || n >= HF_GC_FILES_PATH_MAX)
+        return hf_error_set(err, HF_INVALID, "%.200s…: the path is too long", root);
+    return HF_OK;
+}
+
+enum hf_status hf_gc_store_pin(const char *job_folder, uint64_t id, char *out, struct hf_error *err)
+{
     size_t size = parent_size(job_folder);
-    int n = snprintf(out, HF_GC_FILES_PATH_MAX, "%.*s/.holdfast/trash/%s%s/%s", (int)size,
-                     job_folder, id, job_folder + size, path);
+    int n = snprintf(out, HF_GC_FILES_PATH_MAX, "%.*s/.holdfast/pins%s.chk-%" PRIu64, (int)size,
+                     job_folder, job_folder + size, id);
 
     if (n < 0 || n >= HF_GC_FILES_PATH_MAX)
         return hf_error_set(err, HF_INVALID, "%.200s…: the path is too long", job_folder);

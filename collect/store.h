@@ -3,8 +3,8 @@
  *   plans/<id>/plan     what is to go, one JSON object a line, the first one about the plan itself.
  *                       Durable before the first file goes.
  *   plans/<id>/done     the run came to its end; or `undone`
- *   trash/<id>/<job>/…  what went, under its path below the job's folder
- *   pins/<job>.chk-N    a checkpoint that is not to be deleted
+ *   trash/<id>/<job>/…  what went, under its path below the job's folder; of a bucket, in the bucket
+ *   pins/<job>.chk-N    a checkpoint that is not to be deleted; of a bucket, in the bucket
  *   audit               one JSON object a line for each file that went or came back
  *   lock                held by who changes something
  */
@@ -20,7 +20,8 @@
 
 struct hf_gc_store {
     char folder[HF_GC_FILES_PATH_MAX]; /* …/.holdfast */
-    int lock;                          /* descriptor, -1: none */
+    struct hf_gc_files *files; /* where the trash is; borrowed. By default what is mounted */
+    int lock;                  /* descriptor, -1: none */
     FILE *audit;
 };
 
@@ -44,9 +45,13 @@ bool hf_gc_store_id_is_valid(const char *id);
 HF_MUST_USE enum hf_status hf_gc_store_path(const struct hf_gc_store *store, const char *kind,
                                             const char *name, const char *file, char *out,
                                             struct hf_error *err);
-/* Where a file of a job goes: beside its own folder, so that it stays on its file system. */
-HF_MUST_USE enum hf_status hf_gc_store_trash(const char *job_folder, const char *id,
+/* Where a file goes that is at `path` below `root`, a job's folder: beside that folder, so that it stays on its file system
+ * or in its bucket. inside: within it, for a root that is not one of many. */
+HF_MUST_USE enum hf_status hf_gc_store_trash(const char *root, bool inside, const char *id,
                                              const char *path, char *out, struct hf_error *err);
+/* Where the pin of a job's checkpoint is, on the storage of the job's folder, so that all who look there see it. */
+HF_MUST_USE enum hf_status hf_gc_store_pin(const char *job_folder, uint64_t id, char *out,
+                                           struct hf_error *err);
 /* Makes an empty file, durable. */
 HF_MUST_USE enum hf_status hf_gc_store_touch(const char *path, struct hf_error *err);
 /* fflush and fsync of a plan and its folder. */

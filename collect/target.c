@@ -201,14 +201,11 @@ static enum hf_status heed_pins(struct hf_gc_target *target, struct hf_error *er
     size_t kept = 0;
 
     for (size_t i = 0; i < target->discard_count; i++) {
-        char name[96];
         char path[HF_GC_FILES_PATH_MAX];
         struct hf_gc_entry entry;
-        snprintf(name, sizeof name, "%.32s.chk-%" PRIu64, strrchr(target->roots[0], '/') + 1,
-                 target->discards[i]);
-        enum hf_status status = hf_gc_store_path(&target->store, "pins", name, "", path, err);
+        enum hf_status status = hf_gc_store_pin(target->roots[0], target->discards[i], path, err);
         if (status == HF_OK)
-            status = hf_files_folder()->ops->stat(hf_files_folder(), path, &entry, err);
+            status = target->sweep.files->ops->stat(target->sweep.files, path, &entry, err);
         if (status != HF_OK && status != HF_NOT_FOUND)
             return status;
         if (status == HF_NOT_FOUND)
@@ -221,6 +218,7 @@ static enum hf_status heed_pins(struct hf_gc_target *target, struct hf_error *er
 enum hf_status hf_gc_target_ready(struct hf_gc_target *target, struct hf_error *err)
 {
     hf_gc_store_init(&target->store, target->store_place);
+    target->store.files = target->sweep.files;
     enum hf_status status = heed_pins(target, err);
     target->sweep.listed = target->inside;
     target->sweep.listed_count = target->inside_count;

@@ -24,6 +24,12 @@ typedef enum hf_status (*hf_gc_visit)(void *arg, const struct hf_gc_entry *entry
 struct hf_gc_files;
 struct hf_gc_stream;
 
+struct hf_gc_move {
+    const char *from;
+    const char *to;
+    uint64_t size; /* of the file, as far as it is known */
+};
+
 struct hf_gc_files_ops {
     const char *scheme;
 
@@ -52,6 +58,12 @@ struct hf_gc_files_ops {
      * `from`; HF_EXISTS: something is at `to`, and all is as it was. NULL where there is no cheap way. */
     enum hf_status (*move)(struct hf_gc_files *files, const char *from, const char *to,
                            struct hf_error *err);
+    /* Many at a time, each with its own status, the worst of them as answer. NULL: one by one. Where a move is a copy
+     * and a removal, a crash leaves files at both places: to move them again, there or back, ends that. fresh: nobody
+     * else can have made `to`. HF_TOO_LARGE: to be moved; it is where it was. */
+    enum hf_status (*move_many)(struct hf_gc_files *files, const struct hf_gc_move *moves,
+                                size_t count, bool fresh, enum hf_status *out_each,
+                                struct hf_error *err);
     /* Many at a time, each with its own status, the worst of them as answer. NULL: one by one. */
     enum hf_status (*remove_many)(struct hf_gc_files *files, const char *const *paths, size_t count,
                                   enum hf_status *out_each, struct hf_error *err);

@@ -345,7 +345,23 @@ class Calls:
         return headers
 
     def run_put(self, request, bucket):
+        source = request.header("x-oss-copy-source")
+        if source:
+            return self.run_copy(request, bucket, source)
         return Answer(200, headers=self.store(request, bucket, request.body))
+
+    def run_copy(self, request, bucket, source):
+        """Of one object that is in a bucket of this server, and of at most 1 GB in one go."""
+        name, _, key = unquote(source).lstrip("/").partition("/")
+        if request.body or not source.startswith("/") or not key:
+            raise Refusal(400, "InvalidArgument", "Copy Source must mention the source bucket and key.", "0017-00000105")
+        found = self.server.buckets[name].objects.get(key) if name in self.server.buckets else None
+        if found is None:
+            raise Refusal(404, "NoSuchKey", "The specified key does not exist.", "0026-00000001", Key=key)
+        headers = self.store(request, bucket, found.body)
+        return Answer(200, headers=headers, document=element(
+            "CopyObjectResult", text("ETag", headers["ETag"]),
+            text("LastModified", time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime()))))
 
     def run_get(self, request, bucket):
         found = self.find(request, bucket)

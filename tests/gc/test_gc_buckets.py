@@ -1,0 +1,247 @@
+"""`holdfast gc` on buckets: of a real S3 server, whose objects are files that can be given their age here, and of the OSS
+server of the tests."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from lib import oss, s3  # noqa: E402
+from lib.failure import wait_until  # noqa: E402
+from test_gc_cli import BOUND_S, CLI, DAYS, JOB, OTHER, Base  # noqa: E402
+
+
+class InBucket(Base):
+    """`store`: the bucket as a folder; `key` of a path: below it."""
+    scheme = alias = server = None
+
+    def setUp(self):
+        super().setUp()
+        self.dir = self.store / self.id().split(".")[-1]
+        self.job = self.dir / JOB
+        self.job.mkdir(parents=True)
+        self.settings = Path(self.scratch.name) / "holdfast.yaml"
+        self.settings.write_text("".join(f"{key}: {value}\n" for key, value in self.server.settings().items()))
+
+    def key(self, path):
+        return str(path.relative_to(self.store))
+
+    def uri(self, path, scheme=None):
+        return f"{scheme or self.scheme}://{self.server.bucket}/{self.key(path)}"
+
+    def options(self):
+        return "--config", self.settings, "--state-dir", self.scratch.name
+
+    def gc(self, verb, *arguments, code=0):
+        return self.cli("gc", verb, "--job-folder", self.uri(self.job), *self.options(), *arguments, code=code)
+
+    def checkpoint(self, number, job=None, age=30 * DAYS, **files):
+        """References are URIs of Flink's file system."""
+        folder = super().checkpoint(number, job, age, **files)
+        path = folder / "_metadata"
+        text = path.read_bytes()
+        for paths in files.values():
+            for each in paths:
+                old, new = f"file:{each}".encode(), self.uri(each, self.alias).encode()
+                text = text.replace(len(old).to_bytes(2, "big") + old, len(new).to_bytes(2, "big") + new)
+        times = path.stat()
+        path.write_bytes(text)
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        self.put(path)
+        return folder
+
+    def file(self, *place, **more):
+        path = super().file(*place, **more)
+        self.put(path)
+        return path
+
+    def put(self, path):
+        """The file is an object with its age."""
+
+    def objects(self):
+        """{key below the test's folder: body}"""
+        raise NotImplementedError
+
+    def tree(self):
+        return {key: body for key, body in self.objects().items() if not key.startswith(".holdfast/")}
+
+    def trash(self):
+        return [key for key in self.objects() if key.startswith(".holdfast/trash/")]
+
+    def has(self, *paths):
+        return [str(path.relative_to(self.dir)) in self.objects() for path in paths]
+
+
+class Tests:
+    def test_what_goes_and_what_stays(self):
+        named, theirs, own = self.file("shared"), self.file("shared"), self.file("chk-7")
+        self.checkpoint(7, shared=[named], private=[own])
+        self.checkpoint(2, job=self.dir / OTHER, shared=[theirs])
+        garbage, aborted, young, pending = (self.file("shared"), self.file("chk-3"), self.file("shared", age=60),
+                                            self.file("chk-9"))
+        reasons, summary = self.plan()
+        self.assertEqual(reasons, {self.relative(path): reason for path, reason in {
+            named: "NAMED", theirs: "NAMED", own: "NAMED", self.job / "chk-7" / "_metadata": "METADATA", garbage: "UNNAMED",
+            aborted: "ABORTED", young: "YOUNG", pending: "PENDING"}.items()})
+        self.assertEqual(summary["checkpoints"], {"kept": 1, "discarded": 0, "elsewhere": 1, "unreadable": 0})
+        self.assertEqual(self.run_gc("--delete")["files"], 2)
+        self.assertEqual(self.has(garbage, aborted, named, theirs, own, young, pending), [False] * 2 + [True] * 5)
+        self.assertEqual(self.trash(), [])
+        state, = json.loads(self.gc("status", "-o", "json"))["plans"]
+        self.assertEqual((state["state"], state["files"]), ("done", 2))
+
+    def test_many_objects_go_in_few_requests(self):
+        self.checkpoint(7)
+        for _ in range(1100):
+            self.file("shared", size=0)
+        self.assertEqual(self.run_gc("--delete")["files"], 1100)
+        self.assertEqual(list(self.tree()), [f"{JOB}/chk-7/_metadata"])
+
+    def test_a_damaged_metadata_keeps_everything(self):
+        self.file("shared")
+        path = self.checkpoint(7) / "_metadata"
+        path.write_bytes(path.read_bytes()[:-1])
+        self.put(path)
+        self.assertEqual(set(self.plan("--ended")[0].values()), {"UNREADABLE"})
+
+    def test_a_server_that_refuses_makes_no_plan(self):
+        self.checkpoint(7)
+        self.settings.write_text(self.settings.read_text().replace(self.server.secret_key, "another"))
+        self.assertIn(self.scheme, self.gc("plan", code=8))
+
+
+    def test_what_went_can_be_brought_back_as_it_was(self):
+        named = self.file("shared")
+        self.checkpoint(7, shared=[named])
+        garbage = [self.file("shared") for _ in range(30)]
+        before = self.tree()
+        self.assertIn("30 copies", self.gc("plan"))
+        run = self.run_gc()
+        self.assertEqual((run["trash"], run["files"]), (True, 30))
+        self.assertEqual(self.has(named, *garbage), [True] + [False] * 30)
+        self.assertEqual(len(self.trash()), 30)
+        self.assertEqual(self.run_gc()["planned"], 0)  # the trash is not swept
+        self.assertIn("30 file(s) are back", self.gc("undo", run["plan"]))
+        self.assertEqual(self.tree(), before)
+        self.assertEqual(self.trash(), [])
+        state, = json.loads(self.gc("status", "-o", "json"))["plans"]
+        self.assertEqual(state["state"], "undone")
+
+    def test_undo_writes_over_nothing(self):
+        self.checkpoint(7)
+        garbage = self.file("shared")
+        plan = self.run_gc()["plan"]
+        self.file("shared", name=garbage.name, size=11)
+        other = self.tree()
+        self.assertIn("something else has their name", self.gc("undo", plan, code=5))
+        self.assertEqual(self.tree(), other)
+        self.assertEqual(len(self.trash()), 1)
+
+    def test_purge_empties_the_trash(self):
+        self.checkpoint(7)
+        self.file("shared")
+        run = self.run_gc()
+        folder = "--folder", self.uri(self.dir), *self.options()
+        self.assertIn("0 file(s)", self.cli("gc", "purge", "--yes", *folder))
+        self.assertIn("1 file(s) of 1 plan(s)", self.cli("gc", "purge", "--yes", "--older-than", "0s", *folder))
+        self.assertEqual(self.trash(), [])
+        self.gc("undo", run["plan"], code=5)
+
+    def test_a_run_that_was_killed_is_undone_whole(self):
+        self.checkpoint(7)
+        garbage = [self.file("shared") for _ in range(400)]
+        before = self.tree()
+        run = subprocess.Popen([CLI, "gc", "run", "--job-folder", self.uri(self.job), *map(str, self.options()), "--yes",
+                                "--rate", "20"], stdout=subprocess.DEVNULL)
+        try:
+            wait_until(self.trash, BOUND_S, "the first object in the trash")
+        finally:
+            run.send_signal(signal.SIGKILL)
+            run.wait()
+        gone = len(self.trash())
+        self.assertTrue(0 < gone < 400, gone)
+        state, = json.loads(self.gc("status", "-o", "json"))["plans"]
+        self.assertEqual(state["state"], "interrupted")
+        # As when it is killed between a copy and the removal.
+        first = next(path for path in garbage if self.has(path)[0])
+        self.twin(first, self.dir / ".holdfast" / "trash" / state["id"] / first.relative_to(self.dir))
+        self.assertIn("are back", self.gc("undo", state["id"]))
+        self.assertEqual(self.tree(), before)
+        self.assertEqual(self.trash(), [])
+        self.assertEqual(self.run_gc()["files"], 400)
+
+
+class OnS3(Tests, InBucket):
+    scheme, alias = "s3", "s3a"
+
+    @classmethod
+    def setUpClass(cls):
+        cls.work = tempfile.TemporaryDirectory(prefix="holdfast-gc-s3-")
+        cls.server = s3.S3(cls.work.name).start()
+        cls.store = cls.server.work / "store" / cls.server.bucket
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.stop()
+        cls.work.cleanup()
+
+    def objects(self):
+        found = {}
+        for path in self.dir.rglob("*"):
+            try:
+                if path.is_file():
+                    found[str(path.relative_to(self.dir))] = path.read_bytes()
+            except FileNotFoundError:
+                pass
+        return found
+
+    def twin(self, path, to):
+        to.parent.mkdir(parents=True, exist_ok=True)
+        to.write_bytes(path.read_bytes())
+
+    def lose(self, path):
+        path.unlink()
+
+
+class OnOss(Tests, InBucket):
+    scheme = alias = "oss"
+
+    @classmethod
+    def setUpClass(cls):
+        cls.work = tempfile.TemporaryDirectory(prefix="holdfast-gc-oss-")
+        cls.server = oss.OssServer().start()
+        cls.store = Path(cls.work.name) / "store"
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.stop()
+        cls.work.cleanup()
+
+    @property
+    def bucket(self):
+        return self.server.buckets[self.server.bucket]
+
+    def put(self, path):
+        self.bucket.put(self.key(path), path.read_bytes())
+        self.bucket.objects[self.key(path)].written = path.stat().st_mtime
+
+    def objects(self):
+        prefix = self.key(self.dir) + "/"
+        return {key[len(prefix):]: found.body for key, found in list(self.bucket.objects.items()) if key.startswith(prefix)}
+
+    def twin(self, path, to):
+        self.bucket.put(self.key(to), self.bucket.objects[self.key(path)].body)
+
+    def lose(self, path):
+        self.bucket.remove(self.key(path))
+
+
+del Base
+
+if __name__ == "__main__":
+    unittest.main(warnings="ignore")
