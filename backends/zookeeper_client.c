@@ -250,6 +250,7 @@ enum hf_status hf_zk_client_read(struct hf_zk_client *client, const char *path,
         .children = client->call.children,
         .owner = client->call.owner,
         .created_zxid = client->call.created_zxid,
+        .changed_zxid = client->call.changed_zxid,
         .modified_ms = client->call.modified_ms,
     };
     return HF_OK;

@@ -23,6 +23,7 @@ struct hf_zk_node {
     int32_t children;
     int64_t owner; /* of an ephemeral node; 0: it is none */
     int64_t created_zxid;
+    int64_t changed_zxid;
     int64_t modified_ms;
 };
 HF_MUST_USE enum hf_status hf_zk_client_read(struct hf_zk_client *client, const char *path,

@@ -321,6 +321,7 @@ static void call_read_cb(int rc, const char *value, int length, const struct Sta
         call->version = stat->version;
         call->children = stat->numChildren;
         call->created_zxid = stat->czxid;
+        call->changed_zxid = stat->mzxid;
         call->modified_ms = stat->mtime;
     }
     call_answer(call, rc);

@@ -80,6 +80,7 @@ struct hf_zk_call {
     int32_t version;      /* read: of its data */
     int32_t children;     /* read: how many */
     int64_t created_zxid; /* read: no other node ever has it */
+    int64_t changed_zxid; /* read: of its data */
     int64_t modified_ms;  /* read: by the servers' clock */
     /* private */
     struct hf_zk_session *session;
