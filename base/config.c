@@ -477,3 +477,61 @@ void hf_config_markdown(FILE *out)
     for (size_t i = 0; i < HF_COUNT_OF(aliases); i++)
         fprintf(out, "| `%s` | `%s` |\n", aliases[i].alias, aliases[i].key);
 }
+
+/* Text for groff: hyphens stay hyphens. */
+static void roff(FILE *out, const char *text)
+{
+    for (; *text != '\0'; text++) {
+        if (*text == '-')
+            fputs("\\-", out);
+        else if (*text == '\\')
+            fputs("\\e", out);
+        else
+            fputc(*text, out);
+    }
+}
+
+void hf_config_manual(FILE *out)
+{
+    fprintf(
+        out,
+        ".TH HOLDFASTD.YAML 5 \"\" \"holdfast %s\"\n.SH NAME\n"
+        "holdfastd.yaml \\- settings of holdfastd\n.SH DESCRIPTION\n"
+        "A YAML file of lines\n.IR \"key\" : \" value\" .\n"
+        "What\n.B holdfastd \\-D\n.IR key = value\nsays wins. Times: 300ms, 15s, 10min, 2h, 7d. "
+        "Sizes: 4KiB, 64MiB.\n.SH SETTINGS\n",
+        HF_VERSION);
+    for (size_t i = 0; i < HF_COUNT_OF(rows); i++) {
+        const struct row *row = &rows[i];
+        char fallback[32];
+        char low[32];
+        char high[32];
+        fputs(".TP\n.B ", out);
+        roff(out, row->key);
+        fputs("\n\\&", out);
+        roff(out, row->text);
+        if (is_text(row)) {
+            if (row->fallback_text[0] != '\0') {
+                fputs(" (default ", out);
+                roff(out, row->fallback_text);
+                fputc(')', out);
+            }
+        } else {
+            number_text(row->kind, row->fallback, fallback, sizeof fallback);
+            number_text(row->kind, row->low, low, sizeof low);
+            number_text(row->kind, row->high, high, sizeof high);
+            fprintf(out, row->kind == KIND_BOOL ? " (default %s)" : " (default %s; %s to %s)",
+                    fallback, low, high);
+        }
+        fputc('\n', out);
+    }
+    fputs(".SH FLINK'S NAMES\nAccepted as well:\n", out);
+    for (size_t i = 0; i < HF_COUNT_OF(aliases); i++) {
+        fputs(".TP\n.B ", out);
+        roff(out, aliases[i].alias);
+        fputs("\nis\n.B ", out);
+        roff(out, aliases[i].key);
+        fputc('\n', out);
+    }
+    fputs(".SH SEE ALSO\n.BR holdfastd (8)\n", out);
+}

@@ -243,5 +243,7 @@ HF_MUST_USE enum hf_status hf_config_check(const struct hf_config *config, struc
 /* As a file that hf_config_load reads back, but with secrets as "***". */
 void hf_config_print(const struct hf_config *config, FILE *out);
 void hf_config_markdown(FILE *out);
+/* The same as a manual page, for groff. */
+void hf_config_manual(FILE *out);
 
 #endif

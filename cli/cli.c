@@ -26,37 +26,51 @@ const struct hf_cli_verb hf_cli_verbs[] = {
      hf_cmd_drill, NULL},
     {"metadata", "show FILE", "what a checkpoint's _metadata holds (no daemon needed)",
      hf_cmd_metadata, "summary"},
+    {"completion", "bash", "a script that completes what is typed; for /etc/bash_completion.d",
+     hf_cmd_completion, NULL},
+    {"manual", "", "the manual page", hf_cmd_manual, NULL},
     {"version", "", "version of this program and of the daemon", hf_cmd_version, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
-static void usage(FILE *out)
-{
-    fprintf(out,
-            "holdfast: look at and run a Holdfast installation\n\n"
-            "  holdfast [options] VERB [ARGUMENTS]\n\n");
-    for (const struct hf_cli_verb *verb = hf_cli_verbs; verb->name != NULL; verb++)
-        fprintf(out, strlen(verb->args) > 14 ? "  %-12s %s\n%30s%s\n" : "  %-12s %-14s%.0s %s\n",
-                verb->name, verb->args, "", verb->help);
-    fprintf(
-        out,
-        "\n  --endpoint URLS      where the daemon answers, comma-separated (default\n"
-        "                       $HOLDFAST_ENDPOINT or http://127.0.0.1:7070)\n"
-        "  -n, --namespace NS   namespace of the cluster (default `default`)\n"
-        "  -A, --all-namespaces all of them, in lists\n"
-        "  -o table|wide|json|yaml|name; also tree for `metadata show`\n"
-        "  --timeout SECONDS    for each call (default 10)\n"
-        "  --ca-file FILE       PEM of who signed the daemon's certificate ($HOLDFAST_CA_FILE)\n"
-        "  --cert-file FILE, --key-file FILE\n"
-        "                       PEM of our own certificate ($HOLDFAST_CERT_FILE, "
-        "$HOLDFAST_KEY_FILE)\n"
-        "  --token-file FILE    our bearer token ($HOLDFAST_TOKEN_FILE)\n"
-        "  -y, --yes            do not ask before something is changed\n"
-        "  -h, --help\n\n"
-        "Exit codes: 0 fine, 1 a drill or check found something, 2 bad usage or request, 4 no such "
-        "entry, 5 conflict, 6 fenced,\n"
-        "7 not the leader, 8 not available, 9 outcome unknown, 10 damaged data, 70 internal.\n");
-}
+/* clang-format off: a table is read by its columns. */
+const struct hf_cli_option_row hf_cli_options[] = {
+    {"endpoint", "URLS", OPT_ENDPOINT, false,
+     "where the daemon answers, comma-separated; $HOLDFAST_ENDPOINT, or http://127.0.0.1:7070"},
+    {"namespace", "NS", 'n', false, "namespace of the cluster, `default` by default"},
+    {"all-namespaces", NULL, 'A', false, "all of them, in lists"},
+    {"output", "FORM", 'o', false,
+     "table, wide, json, yaml or name; also tree for `metadata show`"},
+    {"timeout", "SECONDS", OPT_TIMEOUT, false, "for each call, 10 by default"},
+    {"ca-file", "FILE", OPT_CA, false,
+     "PEM of who signed the daemon's certificate; $HOLDFAST_CA_FILE"},
+    {"cert-file", "FILE", OPT_CERT, false, "PEM of our own certificate; $HOLDFAST_CERT_FILE"},
+    {"key-file", "FILE", OPT_KEY, false, "PEM of its key; $HOLDFAST_KEY_FILE"},
+    {"token-file", "FILE", OPT_TOKEN, false, "our bearer token; $HOLDFAST_TOKEN_FILE"},
+    {"yes", NULL, 'y', false, "do not ask before something is changed"},
+    {"help", NULL, 'h', false, "this; of one verb, when it follows one"},
+    {"job-folder", "DIR", OPT_OF_VERB, true,
+     "the job's checkpoint folder; without a daemon, or where it is mounted elsewhere"},
+    {"changelog-folder", "DIR", OPT_OF_VERB, true,
+     "the job's folder of its changelog; can be repeated"},
+    {"folder", "DIR", OPT_OF_VERB, true, "the folder with the folders of all jobs"},
+    {"also", "DIR", OPT_OF_VERB, true,
+     "a savepoint or checkpoint that counts as kept; can be repeated"},
+    {"config", "FILE", OPT_OF_VERB, true, "a daemon's settings: the keys of a bucket"},
+    {"state-dir", "DIR", OPT_OF_VERB, true,
+     "where plans of a bucket are kept; ~/.local/state/holdfast"},
+    {"min-age", "TIME", OPT_OF_VERB, true, "no checkpoint takes longer than this"},
+    {"older-than", "TIME", OPT_OF_VERB, true, "only what is older"},
+    {"rate", "N", OPT_OF_VERB, true, "at most so many files a second"},
+    {"ended", NULL, OPT_OF_VERB, true, "the job is not running and will not be"},
+    {"unlisted", NULL, OPT_OF_VERB, true,
+     "complete checkpoints that the daemon does not list go too"},
+    {"delete", NULL, OPT_OF_VERB, true, "no trash"},
+    {"dry-run", NULL, OPT_OF_VERB, true, "change nothing"},
+    {"summary", NULL, OPT_OF_VERB, true, "the sums, no list"},
+    {NULL, NULL, 0, false, NULL},
+};
+/* clang-format on */
 
 static HF_PRINTF(1, 2) int bad_usage(const char *format, ...)
 {
@@ -107,38 +121,16 @@ static bool parse_endpoints(struct hf_cli *cli, const char *text)
 
 static int parse(struct hf_cli *cli, int argc, char **argv, bool *out_help)
 {
-    static const struct option options[] = {
-        {"endpoint", required_argument, NULL, OPT_ENDPOINT},
-        {"namespace", required_argument, NULL, 'n'},
-        {"all-namespaces", no_argument, NULL, 'A'},
-        {"output", required_argument, NULL, 'o'},
-        {"timeout", required_argument, NULL, OPT_TIMEOUT},
-        {"ca-file", required_argument, NULL, OPT_CA},
-        {"cert-file", required_argument, NULL, OPT_CERT},
-        {"key-file", required_argument, NULL, OPT_KEY},
-        {"token-file", required_argument, NULL, OPT_TOKEN},
-        {"yes", no_argument, NULL, 'y'},
-        {"help", no_argument, NULL, 'h'},
-        {"job-folder", required_argument, NULL, OPT_OF_VERB},
-        {"changelog-folder", required_argument, NULL, OPT_OF_VERB},
-        {"folder", required_argument, NULL, OPT_OF_VERB},
-        {"also", required_argument, NULL, OPT_OF_VERB},
-        {"config", required_argument, NULL, OPT_OF_VERB},
-        {"state-dir", required_argument, NULL, OPT_OF_VERB},
-        {"min-age", required_argument, NULL, OPT_OF_VERB},
-        {"older-than", required_argument, NULL, OPT_OF_VERB},
-        {"rate", required_argument, NULL, OPT_OF_VERB},
-        {"ended", no_argument, NULL, OPT_OF_VERB},
-        {"unlisted", no_argument, NULL, OPT_OF_VERB},
-        {"delete", no_argument, NULL, OPT_OF_VERB},
-        {"dry-run", no_argument, NULL, OPT_OF_VERB},
-        {"summary", no_argument, NULL, OPT_OF_VERB},
-        {NULL, 0, NULL, 0},
-    };
+    struct option options[HF_COUNT_OF(hf_cli_options)];
     int option;
     int which = 0;
     char *end;
 
+    for (size_t i = 0; i < HF_COUNT_OF(options); i++) {
+        const struct hf_cli_option_row *row = &hf_cli_options[i];
+        options[i] = (struct option){
+            row->name, row->value != NULL ? required_argument : no_argument, NULL, row->key};
+    }
     opterr = 0;
     optind = 1;
     while ((option = getopt_long(argc, argv, "n:Ao:yh", options, &which)) != -1) {
@@ -193,7 +185,7 @@ static int parse(struct hf_cli *cli, int argc, char **argv, bool *out_help)
     return 0;
 }
 
-static bool has_word(const char *words, const char *word)
+bool hf_cli_has_word(const char *words, const char *word)
 {
     size_t size = strlen(word);
 
@@ -240,7 +232,7 @@ static int run_verb(struct hf_cli *cli, int argc, char **argv)
             return bad_usage(
                 most == 0 ? "'%s' takes no arguments" : "wrong number of arguments for '%s'", name);
         for (size_t i = 0; i < cli->option_count; i++) {
-            if (!has_word(verb->options, cli->options[i].name))
+            if (!hf_cli_has_word(verb->options, cli->options[i].name))
                 return bad_usage("'%s' has no option --%s", name, cli->options[i].name);
         }
         if (cli->output == HF_CLI_TREE && verb->run != hf_cmd_metadata)
@@ -255,6 +247,23 @@ static const char *environment_file(const char *name)
     const char *value = getenv(name);
 
     return value != NULL && value[0] != '\0' ? value : NULL;
+}
+
+/* `holdfast gc --help`, and `holdfast --help`. */
+static void print_help(int argc, char **argv)
+{
+    const struct hf_cli_verb *verb = hf_cli_verbs;
+    bool found = false;
+
+    for (int i = 1; i < argc && !found; i++) {
+        for (verb = hf_cli_verbs; verb->name != NULL && strcmp(verb->name, argv[i]) != 0;)
+            verb++;
+        found = verb->name != NULL;
+    }
+    if (found)
+        hf_cli_verb_usage(verb, stdout);
+    else
+        hf_cli_usage(stdout);
 }
 
 int hf_cli_main(int argc, char **argv)
@@ -277,7 +286,7 @@ int hf_cli_main(int argc, char **argv)
     } else {
         code = parse(&cli, argc, argv, &help);
         if (help)
-            usage(stdout);
+            print_help(argc, argv);
         else if (code == 0)
             code = run_verb(&cli, argc, argv);
     }

@@ -59,8 +59,22 @@ struct hf_cli_verb {
     const char *options;            /* names of its own options, or NULL; others are refused */
 };
 
-/* NULL-terminated by a row without a name. */
+struct hf_cli_option_row {
+    const char *name;
+    const char *value; /* what --help calls it: FILE, TIME, …; NULL: takes none */
+    int key;           /* its letter, or a number from 256 on */
+    bool of_verb;      /* only verbs that name it take it */
+    const char *help;
+};
+
+/* Both end with a row without a name. */
 extern const struct hf_cli_verb hf_cli_verbs[];
+extern const struct hf_cli_option_row hf_cli_options[];
+
+/* Is one of the words, with blanks between? NULL has none. */
+bool hf_cli_has_word(const char *words, const char *word);
+void hf_cli_usage(FILE *out);
+void hf_cli_verb_usage(const struct hf_cli_verb *verb, FILE *out);
 
 /* Parses, runs, returns the exit code. */
 int hf_cli_main(int argc, char **argv);
@@ -144,6 +158,8 @@ int hf_cmd_gc(struct hf_cli *cli);
 int hf_cmd_leaders(struct hf_cli *cli);
 int hf_cmd_drill(struct hf_cli *cli);
 int hf_cmd_metadata(struct hf_cli *cli);
+int hf_cmd_completion(struct hf_cli *cli);
+int hf_cmd_manual(struct hf_cli *cli);
 int hf_cmd_version(struct hf_cli *cli);
 
 #endif

@@ -5,7 +5,7 @@
 #include <getopt.h>
 #include <string.h>
 
-enum { OPT_CONFIG = 256, OPT_PRINT, OPT_REFERENCE, OPT_VERSION };
+enum { OPT_CONFIG = 256, OPT_PRINT, OPT_REFERENCE, OPT_MANUAL, OPT_VERSION };
 
 static void usage(FILE *out)
 {
@@ -16,6 +16,7 @@ static void usage(FILE *out)
             "  -D key=value         one setting; wins over the file\n"
             "  --print-config       show the settings in force, and end\n"
             "  --config-reference   the reference page of all settings, and end\n"
+            "  --config-manual      the same as a manual page, holdfastd.yaml(5)\n"
             "  --version, --help\n");
 }
 
@@ -43,6 +44,7 @@ static int parse(int argc, char **argv, struct hf_config *config, bool *out_prin
         {"config", required_argument, NULL, OPT_CONFIG},
         {"print-config", no_argument, NULL, OPT_PRINT},
         {"config-reference", no_argument, NULL, OPT_REFERENCE},
+        {"config-manual", no_argument, NULL, OPT_MANUAL},
         {"version", no_argument, NULL, OPT_VERSION},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
@@ -63,6 +65,10 @@ static int parse(int argc, char **argv, struct hf_config *config, bool *out_prin
                 *out_print = true;
             else if (option == OPT_REFERENCE && round == 0) {
                 hf_config_markdown(stdout);
+                *out_end = true;
+                return 0;
+            } else if (option == OPT_MANUAL && round == 0) {
+                hf_config_manual(stdout);
                 *out_end = true;
                 return 0;
             } else if (option == OPT_VERSION && round == 0) {
