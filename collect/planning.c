@@ -15,7 +15,8 @@ static enum hf_status on_judged(void *arg, size_t root, const struct hf_gc_entry
 {
     struct hf_gc_planning *p = arg;
 
-    if (p->discarded && reason != HF_GC_DISCARDED)
+    p->waiting += reason == HF_GC_RELEASED_YOUNG;
+    if (p->discarded && reason != HF_GC_DISCARDED && !(p->released && reason == HF_GC_RELEASED))
         return HF_OK;
     if (p->file != NULL && hf_gc_reason_verdict(reason) == HF_GC_DELETE) {
         enum hf_status status = hf_gc_plan_line(p->file, root, entry, reason);

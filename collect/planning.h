@@ -17,11 +17,13 @@ struct hf_gc_planning {
      * why. */
     struct hf_gc_target *(*again)(void *arg, struct hf_error *err);
     void *arg;
+    bool released; /* with `discarded`: also what those checkpoints share with no other */
     /* Out. */
     struct hf_gc_marks marks;
     uint64_t count[HF_GC_REASON_COUNT];
     uint64_t bytes[HF_GC_REASON_COUNT];
-    FILE *file; /* private */
+    FILE *file;       /* private */
+    uint64_t waiting; /* out: files that discarded checkpoints share with no other, too young to go */
 };
 
 /* Marks and judges; nothing is written. */

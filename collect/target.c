@@ -24,12 +24,19 @@ void hf_gc_target_free(struct hf_gc_target *target)
     if (target == NULL)
         return;
     hf_gc_store_close(&target->store);
-    if (target->opened != NULL)
+    if (target->opened != NULL && !target->lent)
         hf_files_object_close(target->opened);
     hf_free(target->listed);
     hf_free(target->inside);
     hf_free(target->discards);
     hf_free(target);
+}
+
+void hf_gc_target_lend(struct hf_gc_target *target, struct hf_gc_files *bucket)
+{
+    target->opened = bucket;
+    target->lent = true;
+    target->sweep.files = bucket;
 }
 
 /* ---------------------------------------------------------------------------- places */
@@ -90,7 +97,7 @@ enum hf_status hf_gc_target_root(struct hf_gc_target *target, const char *uri,
 
     if (count == HF_GC_ROOTS_MAX)
         return hf_error_set(err, HF_INVALID, "more than %d folders of one job", HF_GC_ROOTS_MAX);
-    if (count == 0 && hf_gc_target_is_bucket(uri)) {
+    if (count == 0 && hf_gc_target_is_bucket(uri) && target->opened == NULL) {
         enum hf_status status = open_bucket(target, uri, config, err);
         if (status != HF_OK)
             return status;
@@ -195,24 +202,44 @@ bool hf_gc_target_discards(const struct hf_gc_target *target, uint64_t id)
     return ids_have(target->discards, target->discard_count, id);
 }
 
-/* A pinned checkpoint is not discarded, whoever asked for it. */
-static enum hf_status heed_pins(struct hf_gc_target *target, struct hf_error *err)
+static size_t parent_size(const struct hf_gc_target *target)
 {
-    size_t kept = 0;
+    return (size_t)(strrchr(target->roots[0], '/') - target->roots[0]);
+}
 
+static enum hf_status on_pin(void *arg, const struct hf_gc_entry *entry)
+{
+    struct hf_gc_target *target = arg;
+    const char *job = target->roots[0] + parent_size(target) + 1;
+    size_t size = strlen(job);
+    uint64_t id;
+
+    if (strncmp(entry->path, job, size) != 0 || entry->path[size] != '.' ||
+        !hf_gc_chk_parse(HF_BYTES_OF_STRING(entry->path + size + 1), &id))
+        return HF_OK;
+    size_t kept = 0;
     for (size_t i = 0; i < target->discard_count; i++) {
-        char path[HF_GC_FILES_PATH_MAX];
-        struct hf_gc_entry entry;
-        enum hf_status status = hf_gc_store_pin(target->roots[0], target->discards[i], path, err);
-        if (status == HF_OK)
-            status = target->sweep.files->ops->stat(target->sweep.files, path, &entry, err);
-        if (status != HF_OK && status != HF_NOT_FOUND)
-            return status;
-        if (status == HF_NOT_FOUND)
+        if (target->discards[i] != id)
             target->discards[kept++] = target->discards[i];
     }
     target->discard_count = kept;
     return HF_OK;
+}
+
+/* A pinned checkpoint is not discarded, whoever asked for it. */
+static enum hf_status heed_pins(struct hf_gc_target *target, struct hf_error *err)
+{
+    char path[HF_GC_FILES_PATH_MAX];
+    struct hf_gc_files *files = target->sweep.files;
+    int n = snprintf(path, sizeof path, "%.*s/.holdfast/pins", (int)parent_size(target),
+                     target->roots[0]);
+
+    if (n < 0 || (size_t)n >= sizeof path)
+        return hf_error_set(err, HF_INVALID, "%.200s…: the path is too long", target->roots[0]);
+    if (target->discard_count == 0)
+        return HF_OK;
+    enum hf_status status = files->ops->list(files, path, false, on_pin, target, err);
+    return status == HF_NOT_FOUND ? HF_OK : status;
 }
 
 enum hf_status hf_gc_target_ready(struct hf_gc_target *target, struct hf_error *err)

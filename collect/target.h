@@ -14,6 +14,7 @@ enum { HF_GC_ALSO_MAX = 64 };
 struct hf_gc_target {
     struct hf_gc_sweep sweep;
     struct hf_gc_files *opened; /* a bucket; NULL: folders that are mounted here */
+    bool lent;                  /* it is somebody else's to close */
     struct hf_gc_store store;
     bool managed; /* the catalog knows the job */
     uint64_t newest_listed;
@@ -38,6 +39,8 @@ void hf_gc_target_free(struct hf_gc_target *target); /* NULL is fine */
 HF_MUST_USE enum hf_status hf_gc_target_root(struct hf_gc_target *target, const char *uri,
                                              const struct hf_config *config, const char *state_dir,
                                              struct hf_error *err);
+/* Before the first root: uses this bucket, if the root is in it. It stays the caller's. */
+void hf_gc_target_lend(struct hf_gc_target *target, struct hf_gc_files *bucket);
 /* A checkpoint, a savepoint, or a folder of such, that is kept. */
 HF_MUST_USE enum hf_status hf_gc_target_also(struct hf_gc_target *target, const char *uri,
                                              struct hf_error *err);

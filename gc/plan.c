@@ -13,6 +13,7 @@ struct hf_gc_plan {
     struct hf_gc_settings settings;
     struct hf_gc_refs named;     /* files of this job that kept checkpoints name */
     struct hf_gc_refs own;       /* files that discarded checkpoints alone owned */
+    struct hf_gc_refs released;  /* files that discarded checkpoints shared */
     struct hf_gc_refs folders;   /* of merged files, that kept checkpoints use */
     struct hf_gc_refs kept;      /* ids, of complete checkpoints in the job's folder */
     struct hf_gc_refs discarded; /* ids */
@@ -160,6 +161,7 @@ struct hf_gc_plan *hf_gc_plan_new(const struct hf_gc_settings *settings)
     size_t refs_max = settings->refs_max != 0 ? settings->refs_max : HF_GC_REFS_MAX;
     hf_gc_refs_init(&plan->named, refs_max);
     hf_gc_refs_init(&plan->own, refs_max);
+    hf_gc_refs_init(&plan->released, refs_max);
     hf_gc_refs_init(&plan->folders, refs_max);
     hf_gc_refs_init(&plan->kept, refs_max);
     hf_gc_refs_init(&plan->discarded, refs_max);
@@ -172,6 +174,7 @@ void hf_gc_plan_free(struct hf_gc_plan *plan)
         return;
     hf_gc_refs_release(&plan->named);
     hf_gc_refs_release(&plan->own);
+    hf_gc_refs_release(&plan->released);
     hf_gc_refs_release(&plan->folders);
     hf_gc_refs_release(&plan->kept);
     hf_gc_refs_release(&plan->discarded);
@@ -215,7 +218,7 @@ static enum hf_status on_handle(void *arg, const struct hf_metadata_handle *hand
         return hf_gc_refs_add(&plan->named, name);
     return handle->role == HF_METADATA_EXCLUSIVE || HF_MUTANT(gc_shared_is_own)
                ? hf_gc_refs_add(&plan->own, name)
-               : HF_OK;
+               : hf_gc_refs_add(&plan->released, name);
 }
 
 static enum hf_status on_folder(void *arg, struct hf_bytes uri, bool shared)
@@ -276,6 +279,14 @@ void hf_gc_plan_mark_end(struct hf_gc_plan *plan, enum hf_status status)
     plan->marking = false;
     plan->marks.unreadable += status != HF_OK;
     plan->marks.names = plan->named.count;
+}
+
+enum hf_status hf_gc_plan_discarded(struct hf_gc_plan *plan, uint64_t id)
+{
+    hf_assert(!plan->marking);
+    if (hf_gc_refs_has(&plan->kept, id_bytes(&id)))
+        return HF_OK;
+    return hf_gc_refs_add(&plan->discarded, id_bytes(&id));
 }
 
 struct hf_gc_marks hf_gc_plan_marks(const struct hf_gc_plan *plan)
@@ -459,6 +470,14 @@ enum hf_gc_reason hf_gc_plan_judge(const struct hf_gc_plan *plan, const struct h
         return HF_GC_FOREIGN;
     if (!file->folder && hf_gc_refs_has(&plan->own, path))
         return HF_GC_DISCARDED;
-    return place.area == AREA_CHK ? judge_chk(plan, &place, &same)
-                                  : judge_shared(plan, &place, &same);
+    if (place.area == AREA_CHK)
+        return judge_chk(plan, &place, &same);
+    enum hf_gc_reason reason = judge_shared(plan, &place, &same);
+    if (!file->folder && hf_gc_refs_has(&plan->released, path)) {
+        if (reason == HF_GC_UNNAMED)
+            return HF_GC_RELEASED;
+        if (reason == HF_GC_YOUNG)
+            return HF_GC_RELEASED_YOUNG;
+    }
+    return reason;
 }

@@ -57,6 +57,8 @@ enum hf_gc_verdict { HF_GC_KEEP, HF_GC_DELETE, HF_GC_UNCERTAIN };
     X(METADATA, KEEP, "of a complete checkpoint that is kept")                                   \
     X(PENDING, KEEP, "no newer checkpoint is complete: this one may be under way")               \
     X(YOUNG, KEEP, "a checkpoint under way may name it: too young")                              \
+    X(RELEASED_YOUNG, KEEP,                                                                      \
+      "only discarded checkpoints name it, and one under way may: too young")                    \
     X(FOLDER_IN_USE, KEEP, "in a folder of merged files that a kept checkpoint uses")            \
     X(FOLDER, KEEP, "a folder of the job")                                                       \
     X(UNREADABLE, UNCERTAIN, "a checkpoint could not be read, and may name it")                  \
@@ -75,6 +77,7 @@ enum hf_gc_verdict { HF_GC_KEEP, HF_GC_DELETE, HF_GC_UNCERTAIN };
     X(NO_TIME, UNCERTAIN, "its age is not known")                                                \
     X(NO_CHECKPOINT, UNCERTAIN, "no complete checkpoint to compare with, and the job may run")   \
     X(DISCARDED, DELETE, "its checkpoint is discarded")                                          \
+    X(RELEASED, DELETE, "shared, and only discarded checkpoints name it")                        \
     X(ABORTED, DELETE, "of a checkpoint that was never completed")                               \
     X(UNNAMED, DELETE, "no checkpoint names it")                                                 \
     X(EMPTY, DELETE, "an empty folder")
@@ -109,6 +112,10 @@ HF_MUST_USE enum hf_status hf_gc_plan_mark(struct hf_gc_plan *plan, const char *
                                            bool discarded, struct hf_metadata_visitor *out_visitor);
 /* status: of hf_metadata_read. Not HF_OK: nothing of the job is deleted by this plan. */
 void hf_gc_plan_mark_end(struct hf_gc_plan *plan, enum hf_status status);
+
+/* A checkpoint whose discard is recorded and whose `_metadata` is gone already: what is left in its folder goes. After the
+ * marks; one that was marked as complete stays what it is. */
+HF_MUST_USE enum hf_status hf_gc_plan_discarded(struct hf_gc_plan *plan, uint64_t id);
 
 /* After the marks. */
 enum hf_gc_reason hf_gc_plan_judge(const struct hf_gc_plan *plan, const struct hf_gc_file *file);

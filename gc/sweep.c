@@ -88,6 +88,13 @@ static enum hf_status has_metadata(struct hf_gc_files *files, const char *folder
     return status == HF_NOT_FOUND ? HF_OK : status;
 }
 
+static enum hf_status go_on(const struct hf_gc_sweep *sweep, struct hf_error *err)
+{
+    if (sweep->go_on == NULL || sweep->go_on(sweep->arg))
+        return HF_OK;
+    return hf_error_set(err, HF_CANCELED, "asked to stop");
+}
+
 /* The ids of the complete checkpoints in a job's folder; none when there is no folder. */
 static enum hf_status complete(struct hf_gc_files *files, const char *root, struct ids *out,
                                struct hf_error *err)
@@ -178,6 +185,8 @@ static enum hf_status read_round(struct marking *m, const char *root, bool own,
             continue;
         snprintf(name, sizeof name, "chk-%" PRIu64, id);
         status = join(folder, sizeof folder, m->err, root, name);
+        if (status == HF_OK)
+            status = go_on(sweep, m->err);
         if (status == HF_OK)
             status = mark(m, folder, own && ids_have(sweep->discards, sweep->discard_count, id));
         if (status == HF_OK) {
@@ -366,6 +375,8 @@ enum hf_status hf_gc_sweep_mark(struct hf_gc_sweep *sweep, struct hf_gc_plan **o
                                      : mark_folder(&m, sweep->roots[0], true, &read);
     if (status == HF_OK && !HF_MUTANT(gc_skips_neighbours))
         status = mark_siblings(&m);
+    for (size_t i = 0; status == HF_OK && i < sweep->discard_count; i++)
+        status = hf_gc_plan_discarded(m.plan, sweep->discards[i]);
     for (size_t i = 0; status == HF_OK && i < sweep->also_count; i++)
         status = mark_also(&m, sweep->also[i]);
     hf_free(read.list);
@@ -380,7 +391,9 @@ enum hf_status hf_gc_sweep_mark(struct hf_gc_sweep *sweep, struct hf_gc_plan **o
 }
 
 struct listing {
+    const struct hf_gc_sweep *sweep;
     const struct hf_gc_plan *plan;
+    struct hf_error *err;
     hf_gc_judged judged;
     void *arg;
     size_t root;
@@ -394,14 +407,16 @@ static enum hf_status on_entry(void *arg, const struct hf_gc_entry *entry)
     enum hf_gc_reason reason =
         entry->kind == HF_GC_OTHER ? HF_GC_FOREIGN : hf_gc_plan_judge(listing->plan, &file);
 
-    return listing->judged(listing->arg, listing->root, entry, reason);
+    enum hf_status status = go_on(listing->sweep, listing->err);
+
+    return status == HF_OK ? listing->judged(listing->arg, listing->root, entry, reason) : status;
 }
 
 enum hf_status hf_gc_sweep_list(const struct hf_gc_sweep *sweep, const struct hf_gc_plan *plan,
                                 hf_gc_judged judged, void *arg, struct hf_error *err)
 {
     for (size_t i = 0; i < sweep->root_count; i++) {
-        struct listing listing = {plan, judged, arg, i};
+        struct listing listing = {sweep, plan, err, judged, arg, i};
         enum hf_status status =
             sweep->files->ops->list(sweep->files, sweep->roots[i], true, on_entry, &listing, err);
         if (status != HF_OK && status != HF_NOT_FOUND)

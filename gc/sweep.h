@@ -30,6 +30,9 @@ struct hf_gc_sweep {
     /* Ids of the checkpoints whose discard is recorded. */
     const uint64_t *discards;
     size_t discard_count;
+    /* Asked again and again; false ends what is under way with HF_CANCELED. May be NULL. */
+    bool (*go_on)(void *arg);
+    void *arg;
     /* Out: the first checkpoint that could not be read, and why. Empty: none. */
     struct hf_error unreadable;
 };

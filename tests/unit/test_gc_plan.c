@@ -282,7 +282,21 @@ HF_TEST(gc_plan, a_discarded_checkpoint_takes_its_own_files_at_once_and_no_share
     mark("file:/ck/" JOB "/chk-5", true, HF_METADATA_FILE, HF_METADATA_SHARED,
          "file:/ck/" JOB "/shared/" UUID2);
     judge("shared/" UUID, RECENT, false, HF_GC_DISCARDED);
-    judge("shared/" UUID2, RECENT, false, HF_GC_YOUNG);
+    judge("shared/" UUID2, RECENT, false, HF_GC_RELEASED_YOUNG);
+    judge("shared/" UUID2, OLD, false, HF_GC_RELEASED);
+    end();
+}
+
+HF_TEST(gc_plan, what_is_left_of_a_discarded_checkpoint_without_metadata_goes_at_once)
+{
+    start(HF_GC_RUNNING, NOW);
+    keep("file:/ck/" JOB "/chk-7", "file:/ck/" JOB "/chk-6/" UUID);
+    cr_assert_eq(hf_gc_plan_discarded(plan, 6), HF_OK);
+    cr_assert_eq(hf_gc_plan_discarded(plan, 7), HF_OK);
+    judge("chk-6/" UUID2, RECENT, false, HF_GC_DISCARDED);
+    judge("chk-6", RECENT, true, HF_GC_EMPTY);
+    judge("chk-6/" UUID, RECENT, false, HF_GC_NAMED);
+    judge("chk-7/_metadata", OLD, false, HF_GC_METADATA);
     end();
 }
 

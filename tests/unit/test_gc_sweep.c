@@ -358,7 +358,7 @@ HF_TEST(gc_sweep, a_discarded_checkpoint_keeps_nothing)
     sweep.discard_count = 1;
     cr_assert_eq(run(), HF_OK, "%s", err.text);
     expect("chk-4/_metadata DISCARDED");
-    expect("shared/" UUID(2) " UNNAMED");
+    expect("shared/" UUID(2) " RELEASED");
     expect("shared/" UUID(1) " NAMED");
 }
 
