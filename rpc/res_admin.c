@@ -236,14 +236,12 @@ static json_t *job_json(struct hf_call *call, struct hf_keyspace ks, const char 
     char suffix[128];
     char rest[64];
     struct hf_payload_info graph;
-    struct hf_result_info result;
     struct hf_walk walk;
     struct hf_entry entry;
     uint64_t checkpoints = 0;
     json_t *latest = json_null();
 
     bool has_graph = hf_payload_get(ks, &call->ref, "graphs", job, &graph);
-    bool has_result = hf_result_get(ks, &call->ref, "results", job, &result);
     snprintf(suffix, sizeof suffix, "/jobs/%s/checkpoints/", job);
     hf_walk_init(&walk, ks, call->ref.path, suffix);
     while (hf_walk_next(&walk, &entry, rest, sizeof rest)) {
@@ -255,12 +253,7 @@ static json_t *job_json(struct hf_call *call, struct hf_keyspace ks, const char 
         latest = json_integer((json_int_t)info.id);
     }
     snprintf(suffix, sizeof suffix, "/jobs/%s/discards/", job);
-    const char *state = has_result  ? result.state == HF_RESULT_DIRTY   ? "ending"
-                                      : result.state == HF_RESULT_CLEAN ? "ended"
-                                      : has_graph                       ? "running"
-                                                                        : "ended"
-                        : has_graph ? graph.quarantined[0] != '\0' ? "quarantined" : "running"
-                                    : "no graph";
+    const char *state = hf_job_state_name(hf_job_state_get(ks, &call->ref, job));
     return json_pack("{s:s, s:s, s:o, s:I, s:o, s:I, s:I}", "id", job, "state", state, "graph",
                      has_graph ? graph_json(&graph) : json_null(), "checkpoints",
                      (json_int_t)checkpoints, "latest", latest, "next_id",

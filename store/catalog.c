@@ -793,11 +793,16 @@ static void checkpoint_leave(struct hf_txn *txn, const struct hf_cluster_ref *re
     struct key discard = discard_key(ref, job, info->id);
     struct hf_buf value;
 
-    hf_txn_delete(txn, key.text);
-    if (!info->discard_on_subsume || HF_MUTANT(discard_not_recorded))
-        return;
-    checkpoint_encode(&value, info);
-    value_put(txn, &discard, &value, nobody);
+    if (!info->discard_on_subsume || HF_MUTANT(discard_not_recorded)) {
+        hf_txn_delete(txn, key.text);
+    } else if (info->inline_.size > 0) {
+        /* Many of them would be too much for one transaction. */
+        hf_txn_move_prefix(txn, key.text, discard.text);
+    } else {
+        hf_txn_delete(txn, key.text);
+        checkpoint_encode(&value, info);
+        value_put(txn, &discard, &value, nobody);
+    }
 }
 
 static enum hf_status retention_apply(struct hf_keyspace ks, const struct hf_cluster_ref *ref,
@@ -869,6 +874,54 @@ static enum hf_status reserve(struct hf_keyspace ks, const struct hf_cluster_ref
     return HF_OK;
 }
 
+void hf_handed_path(const char *cluster_path, const char *job, char *out)
+{
+    snprintf(out, HF_KEY_SIZE_MAX, HF_HANDED_PREFIX "%s/%s/", cluster_path + strlen("/clusters/"),
+             job);
+}
+
+static size_t count_below(struct hf_keyspace ks, const char *prefix)
+{
+    struct hf_walk walk;
+    struct hf_entry entry;
+    char rest[8];
+    size_t count = 0;
+
+    hf_walk_init(&walk, ks, prefix, "");
+    while (hf_walk_next(&walk, &entry, rest, sizeof rest))
+        count++;
+    return count;
+}
+
+/* A list of discards that is full gives its oldest to the daemon. */
+static enum hf_status discards_hand_over(struct hf_keyspace ks, const struct hf_cluster_ref *ref,
+                                         const char *job, size_t more, struct hf_txn *txn,
+                                         struct hf_error *err)
+{
+    struct key below = key_of(ref->path, "/jobs/%s/discards/", job);
+    char handed[HF_KEY_SIZE_MAX];
+    char rest[64];
+    struct hf_walk walk;
+    struct hf_entry entry;
+
+    if (more == 0 || count_below(ks, below.text) + more <= HF_DISCARDS_MAX)
+        return HF_OK;
+    hf_handed_path(ref->path, job, handed);
+    if (count_below(ks, handed) + HF_HANDED_BLOCK > HF_HANDED_MAX)
+        return hf_error_set(
+            err, HF_LIMIT,
+            "%d checkpoints of this job are to be deleted, and neither its JobManager nor Holdfast "
+            "can delete them: see `holdfast gc status`",
+            HF_DISCARDS_MAX + HF_HANDED_MAX);
+    hf_walk_init(&walk, ks, below.text, "");
+    for (int i = 0; i < HF_HANDED_BLOCK && hf_walk_next(&walk, &entry, rest, sizeof rest); i++) {
+        struct key from = key_of(below.text, "%s", rest);
+        struct key to = key_of(handed, "%s", rest);
+        hf_txn_move_prefix(txn, from.text, to.text);
+    }
+    return HF_OK;
+}
+
 static void discards_strike(struct hf_keyspace ks, const struct hf_cluster_ref *ref,
                             const char *job, const uint64_t *ids, size_t count, struct hf_txn *txn,
                             uint64_t *out_struck)
@@ -924,6 +977,8 @@ enum hf_status hf_catalog_commit(struct hf_keyspace ks, const struct hf_cluster_
             value_put(txn, &key, &value, nobody);
         }
         status = retention_apply(ks, ref, job, commit, is_there, txn, out, err);
+        if (status == HF_OK)
+            status = discards_hand_over(ks, ref, job, out->subsumed_count, txn, err);
         if (status != HF_OK)
             return status;
     }
@@ -945,9 +1000,11 @@ enum hf_status hf_catalog_checkpoint_delete(struct hf_keyspace ks, const struct 
     if (status != HF_OK)
         return status;
     *out_removed = get(ks, &key, &entry) && hf_checkpoint_decode(entry.value, &info);
-    if (*out_removed)
+    if (*out_removed) {
         checkpoint_leave(txn, ref, job, &info);
-    return txn_finish(txn, err);
+        status = discards_hand_over(ks, ref, job, 1, txn, err);
+    }
+    return status == HF_OK ? txn_finish(txn, err) : status;
 }
 
 enum hf_status hf_catalog_checkpoints_clear(struct hf_keyspace ks, const struct hf_cluster_ref *ref,
@@ -1006,6 +1063,48 @@ enum hf_status hf_catalog_discards_done(struct hf_keyspace ks, const struct hf_c
     *out_struck = 0;
     discards_strike(ks, ref, job, ids, count, txn, out_struck);
     return txn_finish(txn, err);
+}
+
+void hf_catalog_discards_collected(struct hf_keyspace ks, const char *cluster_path, const char *job,
+                                   const uint64_t *ids, size_t count, struct hf_txn *txn)
+{
+    struct hf_cluster_ref ref;
+    struct hf_entry entry;
+    char handed[HF_KEY_SIZE_MAX];
+    uint64_t struck = 0;
+
+    snprintf(ref.path, sizeof ref.path, "%s", cluster_path);
+    discards_strike(ks, &ref, job, ids, count, txn, &struck);
+    hf_handed_path(cluster_path, job, handed);
+    for (size_t i = 0; i < count; i++) {
+        struct key key = key_of(handed, "%019" PRIu64, ids[i]);
+        if (get(ks, &key, &entry))
+            hf_txn_delete(txn, key.text);
+    }
+}
+
+enum hf_job_state hf_job_state_get(struct hf_keyspace ks, const struct hf_cluster_ref *ref,
+                                   const char *job)
+{
+    struct hf_payload_info graph;
+    struct hf_result_info result;
+    bool has_graph = hf_payload_get(ks, ref, "graphs", job, &graph);
+
+    if (hf_result_get(ks, ref, "results", job, &result)) {
+        if (result.state == HF_RESULT_DIRTY)
+            return HF_JOB_ENDING;
+        return result.state == HF_RESULT_CLEAN || !has_graph ? HF_JOB_ENDED : HF_JOB_RUNNING;
+    }
+    if (!has_graph)
+        return HF_JOB_NO_GRAPH;
+    return graph.quarantined[0] != '\0' ? HF_JOB_QUARANTINED : HF_JOB_RUNNING;
+}
+
+const char *hf_job_state_name(enum hf_job_state state)
+{
+    static const char *const names[] = {"no graph", "running", "quarantined", "ending", "ended"};
+
+    return names[state];
 }
 
 enum hf_status hf_catalog_counter_reserve(struct hf_keyspace ks, const struct hf_cluster_ref *ref,
@@ -1112,25 +1211,6 @@ enum hf_status hf_catalog_result_quarantine(struct hf_keyspace ks, const struct 
 
 /* ---------------------------------------------------------------------- clean-up */
 
-/* Copies every key below `from` to the same place below `to`. */
-static bool move_prefix(struct hf_keyspace ks, const char *from, const char *to, struct hf_txn *txn)
-{
-    struct hf_walk walk;
-    struct hf_entry entry;
-    char rest[HF_KEY_SIZE_MAX];
-    bool any = false;
-
-    hf_walk_init(&walk, ks, from, "");
-    while (hf_walk_next(&walk, &entry, rest, sizeof rest)) {
-        struct key key = key_of(to, "%s", rest);
-        hf_txn_put(txn, key.text, entry.value);
-        any = true;
-    }
-    if (any)
-        hf_txn_delete_prefix(txn, from);
-    return any;
-}
-
 static bool any_below(struct hf_keyspace ks, const char *prefix)
 {
     struct hf_walk walk;
@@ -1153,6 +1233,19 @@ bool hf_trash_decode(struct hf_bytes value, struct hf_trash_info *out)
     return read_end(&reader);
 }
 
+/* The job's files are still to be deleted when nothing else is left of it. */
+static void discards_outlive(struct hf_keyspace ks, const struct hf_cluster_ref *ref,
+                             const char *job, struct hf_txn *txn)
+{
+    struct key below = key_of(ref->path, "/jobs/%s/discards/", job);
+    char handed[HF_KEY_SIZE_MAX];
+
+    if (!any_below(ks, below.text))
+        return;
+    hf_handed_path(ref->path, job, handed);
+    hf_txn_move_prefix(txn, below.text, handed);
+}
+
 enum hf_status hf_catalog_job_clean(struct hf_keyspace ks, const struct hf_cluster_ref *ref,
                                     const struct hf_fence *fence, const char *job,
                                     const char *trash_id, uint64_t wall_ms, struct hf_txn *txn,
@@ -1173,6 +1266,7 @@ enum hf_status hf_catalog_job_clean(struct hf_keyspace ks, const struct hf_clust
     if (!*out_removed)
         return HF_OK;
     if (hf_result_get(ks, ref, "results", job, &result)) {
+        discards_outlive(ks, ref, job, txn);
         hf_txn_delete_prefix(txn, below.text);
         if (has_graph) {
             hf_txn_delete(txn, graph_key.text);
@@ -1189,7 +1283,7 @@ enum hf_status hf_catalog_job_clean(struct hf_keyspace ks, const struct hf_clust
     value_text(&value, job);
     hf_buf_append_u64(&value, wall_ms);
     value_put(txn, &trash, &value, nobody);
-    move_prefix(ks, below.text, trash_jobs.text, txn);
+    hf_txn_move_prefix(txn, below.text, trash_jobs.text);
     if (has_graph) {
         hf_txn_delete(txn, graph_key.text);
         payload_put(txn, &trash_graph, &graph);
@@ -1221,6 +1315,15 @@ enum hf_status hf_catalog_cluster_delete(struct hf_keyspace ks, const struct hf_
                 payload_drop(txn, payload.blob);
         }
     }
+    char last[HF_JOB_ID_SIZE] = "";
+    char job_rest[HF_KEY_SIZE_MAX];
+    hf_walk_init(&walk, ks, ref->path, "/jobs/");
+    while (hf_walk_next(&walk, &entry, job_rest, sizeof job_rest)) {
+        if (strncmp(job_rest, last, HF_JOB_ID_SIZE - 1) == 0)
+            continue;
+        snprintf(last, sizeof last, "%.32s", job_rest);
+        discards_outlive(ks, ref, last, txn);
+    }
     for (size_t i = 0; i < HF_COUNT_OF(parts); i++) {
         struct key below = key_of(ref->path, "%s", parts[i]);
         if (!any_below(ks, below.text))
@@ -1249,7 +1352,7 @@ enum hf_status hf_catalog_trash_restore(struct hf_keyspace ks, const char *trash
         return hf_error_set(err, HF_EXISTS,
                             "job %s of %s has newer data; delete or move that first", info.job,
                             info.cluster);
-    move_prefix(ks, trash_jobs.text, below.text, txn);
+    hf_txn_move_prefix(txn, trash_jobs.text, below.text);
     if (get(ks, &trash_graph, &entry) && hf_payload_decode(&entry, &graph)) {
         hf_txn_delete(txn, trash_graph.text);
         payload_put(txn, &graph_key, &graph);

@@ -19,8 +19,11 @@ enum {
     HF_PATH_MAX = 768,
     HF_JOB_ID_SIZE = 33,       /* 32 hex digits and NUL */
     HF_CHECKPOINTS_MAX = 1000, /* per job */
-    HF_DISCARDS_MAX = 10000,   /* per job */
-    HF_RESERVE_MAX = 10000,    /* ids in one call */
+    HF_DISCARDS_MAX =
+        10000,              /* per job; of more the oldest are handed over: the daemon's own work */
+    HF_HANDED_MAX = 100000, /* of those; a commit that would make more is refused */
+    HF_HANDED_BLOCK = 1000, /* at a time */
+    HF_RESERVE_MAX = 10000, /* ids in one call */
     HF_INLINE_MAX = 512 * 1024,
 };
 
@@ -268,6 +271,28 @@ struct hf_trash_info {
     uint64_t deleted_ms;
 };
 bool hf_trash_decode(struct hf_bytes value, struct hf_trash_info *out);
+
+/* Discards that no JobManager will finish: of jobs that have ended and are cleaned up, and those that are too many.
+ * "/discards/<ns>/<cluster>/<job>/<19 digits>". */
+#define HF_HANDED_PREFIX "/discards/"
+/* Where those of a job are; out holds HF_KEY_SIZE_MAX bytes. */
+void hf_handed_path(const char *cluster_path, const char *job, char *out);
+
+/* What is known of a job's end. */
+enum hf_job_state {
+    HF_JOB_NO_GRAPH, /* it may be running, with its graph elsewhere */
+    HF_JOB_RUNNING,
+    HF_JOB_QUARANTINED,
+    HF_JOB_ENDING, /* its result is there, and not cleaned up */
+    HF_JOB_ENDED,
+};
+enum hf_job_state hf_job_state_get(struct hf_keyspace ks, const struct hf_cluster_ref *ref,
+                                   const char *job);
+const char *hf_job_state_name(enum hf_job_state state); /* "no graph", "running" … */
+
+/* Strikes off discards that the daemon has finished. */
+void hf_catalog_discards_collected(struct hf_keyspace ks, const char *cluster_path, const char *job,
+                                   const uint64_t *ids, size_t count, struct hf_txn *txn);
 
 #define HF_DELETING_PREFIX "/deleting/"
 

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-enum { OP_PUT = 1, OP_DELETE = 2, OP_DELETE_PREFIX = 3 };
+enum { OP_PUT = 1, OP_DELETE = 2, OP_DELETE_PREFIX = 3, OP_MOVE_PREFIX = 4 };
 
 static const struct hf_owner nobody;
 
@@ -87,6 +87,14 @@ void hf_txn_delete_prefix(struct hf_txn *txn, const char *prefix)
     txn_op_key(txn, OP_DELETE_PREFIX, prefix);
 }
 
+void hf_txn_move_prefix(struct hf_txn *txn, const char *from, const char *to)
+{
+    hf_assert(from[0] != '\0' && to[0] != '\0' && strncmp(from, to, strlen(from)) != 0 &&
+              strncmp(from, to, strlen(to)) != 0);
+    txn_op_key(txn, OP_MOVE_PREFIX, from);
+    hf_buf_append_sized(&txn->ops, HF_BYTES_OF_STRING(to));
+}
+
 enum hf_status hf_txn_status(const struct hf_txn *txn)
 {
     return txn->compares.failed != HF_OK ? txn->compares.failed : txn->ops.failed;
@@ -149,6 +157,38 @@ static enum hf_status apply_delete_prefix(struct hf_keyspace *ks, struct hf_byte
     return status;
 }
 
+static enum hf_status apply_move_prefix(struct hf_keyspace *ks, struct hf_bytes prefix,
+                                        struct hf_bytes to, uint64_t revision)
+{
+    struct hf_keyspace_iter iter;
+    struct hf_entry entry;
+    uint8_t key[HF_KEY_SIZE_MAX];
+    enum hf_status status = HF_OK;
+
+    if (to.size == 0 || to.size > sizeof key || hf_bytes_start_with(to, prefix) ||
+        hf_bytes_start_with(prefix, to))
+        return HF_CORRUPT;
+    memcpy(key, to.data, to.size);
+    struct hf_keyspace from = hf_keyspace_ref(*ks);
+    hf_keyspace_seek(&iter, from, prefix);
+    while (status == HF_OK && hf_keyspace_next(&iter, &entry) &&
+           hf_bytes_start_with(entry.key, prefix)) {
+        size_t rest = entry.key.size - prefix.size;
+        if (rest > sizeof key - to.size) {
+            status = HF_CORRUPT;
+            break;
+        }
+        if (rest > 0)
+            memcpy(key + to.size, entry.key.data + prefix.size, rest);
+        if (!hf_keyspace_put(ks, (struct hf_bytes){key, to.size + rest}, entry.value, nobody,
+                             revision) ||
+            !hf_keyspace_delete(ks, entry.key))
+            status = HF_NO_MEMORY;
+    }
+    hf_keyspace_unref(from);
+    return status;
+}
+
 static enum hf_status apply_one(struct hf_reader *reader, struct hf_keyspace *ks, uint64_t revision)
 {
     struct hf_owner owner;
@@ -161,6 +201,10 @@ static enum hf_status apply_one(struct hf_reader *reader, struct hf_keyspace *ks
         return hf_keyspace_delete(ks, key) ? HF_OK : HF_NO_MEMORY;
     if (kind == OP_DELETE_PREFIX)
         return apply_delete_prefix(ks, key);
+    if (kind == OP_MOVE_PREFIX) {
+        struct hf_bytes to = hf_reader_sized(reader);
+        return reader->failed ? HF_CORRUPT : apply_move_prefix(ks, key, to, revision);
+    }
     if (kind != OP_PUT)
         return HF_CORRUPT;
     struct hf_bytes id = hf_reader_take(reader, sizeof owner.id);

@@ -17,7 +17,8 @@ enum hf_compare_kind {
     HF_COMPARE_OWNER
 };
 
-/* ops: u8 kind (1 put, 2 delete, 3 delete prefix), sized key, for a put: owner 16 bytes, sized value.
+/* ops: u8 kind (1 put, 2 delete, 3 delete prefix, 4 move prefix), sized key, for a put: owner 16 bytes, sized
+ * value; for a move: the sized prefix that takes the place.
  * compares: u8 kind, u8 status answered when it fails, sized key, u64 revision, owner 16 bytes. */
 struct hf_txn {
     struct hf_buf compares;
@@ -40,6 +41,9 @@ void hf_txn_put_owned(struct hf_txn *txn, const char *key, struct hf_bytes value
                       struct hf_owner owner);
 void hf_txn_delete(struct hf_txn *txn, const char *key);
 void hf_txn_delete_prefix(struct hf_txn *txn, const char *prefix);
+/* What is below `from` is put below `to` (the rest of each key stays), however large it is: the log holds no values of it.
+ * Owners are not kept. Neither prefix starts with the other, and no key becomes too long. */
+void hf_txn_move_prefix(struct hf_txn *txn, const char *from, const char *to);
 
 /* HF_OK, HF_TOO_LARGE or HF_NO_MEMORY: whether everything asked for above fitted. */
 enum hf_status hf_txn_status(const struct hf_txn *txn);

@@ -598,6 +598,154 @@ HF_TEST(catalog, a_job_without_a_recorded_end_goes_to_the_trash_and_back)
     end();
 }
 
+static size_t count_at(const char *path)
+{
+    struct hf_walk walk;
+    struct hf_entry entry;
+    char rest[HF_KEY_SIZE_MAX];
+    size_t count = 0;
+
+    hf_walk_init(&walk, ks, path, "");
+    while (hf_walk_next(&walk, &entry, rest, sizeof rest))
+        count++;
+    return count;
+}
+
+static size_t count_in_job(const char *what)
+{
+    char path[HF_PATH_MAX + 64];
+
+    snprintf(path, sizeof path, "%s/jobs/%s/%s/", ref.path, JOB, what);
+    return count_at(path);
+}
+
+static size_t count_handed(void)
+{
+    char path[HF_KEY_SIZE_MAX];
+
+    hf_handed_path(ref.path, JOB, path);
+    return count_at(path);
+}
+
+/* Each of 400 KiB: ten are more than a transaction holds. */
+static void commit_large(uint64_t count)
+{
+    static uint8_t bytes[400 * 1024];
+    struct hf_commit c = checkpoint(0);
+
+    c.checkpoint.inline_ = (struct hf_bytes){bytes, sizeof bytes};
+    c.num_retained = 0;
+    c.reserve = 0;
+    for (uint64_t id = 1; id <= count; id++) {
+        c.checkpoint.id = id;
+        apply(commit(&c));
+    }
+}
+
+HF_TEST(catalog, a_job_of_many_large_inline_checkpoints_goes_to_the_trash_and_back)
+{
+    begin();
+    commit_large(20);
+    clean_job();
+    cr_assert(removed && trashed);
+    cr_assert_eq(count_in_job("checkpoints"), 0);
+    cr_assert_eq(count_at("/trash/" TRASH "/job/checkpoints/"), 20);
+    apply(hf_catalog_trash_restore(ks, TRASH, &txn, &err));
+    cr_assert_eq(count_in_job("checkpoints"), 20);
+    cr_assert_eq(count_at("/trash/"), 0);
+    end();
+}
+
+HF_TEST(catalog, many_large_inline_checkpoints_are_subsumed_in_one_commit)
+{
+    begin();
+    commit_large(20);
+    commit_id(21);
+    cr_assert_eq(result.subsumed_count, 19);
+    cr_assert_eq(count_in_job("checkpoints"), 2);
+    cr_assert_eq(count_in_job("discards"), 19);
+    end();
+}
+
+static void discards_put(const char *path, size_t count)
+{
+    char key[HF_KEY_SIZE_MAX + 32];
+
+    for (size_t i = 0; i < count; i++) {
+        snprintf(key, sizeof key, "%s%019zu", path, i);
+        put_raw(key, HF_BYTES_OF_STRING("x"));
+    }
+}
+
+HF_TEST(catalog, discards_that_are_too_many_are_handed_over_oldest_first)
+{
+    char path[HF_PATH_MAX + 64];
+    struct hf_entry entry;
+
+    begin();
+    snprintf(path, sizeof path, "%s/jobs/%s/discards/", ref.path, JOB);
+    discards_put(path, HF_DISCARDS_MAX - 1);
+    for (uint64_t id = 100001; id <= 100003; id++)
+        commit_id(id);
+    cr_assert_eq(count_in_job("discards"), HF_DISCARDS_MAX);
+    cr_assert_eq(count_handed(), 0);
+    commit_id(100004);
+    cr_assert_eq(count_in_job("discards"), HF_DISCARDS_MAX + 1 - HF_HANDED_BLOCK);
+    cr_assert_eq(count_handed(), HF_HANDED_BLOCK);
+    /* The newest of those, and the first that stayed. */
+    char handed[HF_KEY_SIZE_MAX];
+    hf_handed_path(ref.path, JOB, handed);
+    snprintf(path, sizeof path, "%.700s%019d", handed, HF_HANDED_BLOCK - 1);
+    cr_assert(hf_keyspace_get(ks, HF_BYTES_OF_STRING(path), &entry));
+    /* Whoever finishes them strikes them off in either place. */
+    static const uint64_t ids[] = {0, HF_HANDED_BLOCK, 77777};
+    hf_catalog_discards_collected(ks, ref.path, JOB, ids, 3, &txn);
+    cr_assert_eq(txn.op_count, 2);
+    apply(HF_OK);
+    cr_assert_eq(count_handed(), HF_HANDED_BLOCK - 1);
+    cr_assert_eq(count_in_job("discards"), HF_DISCARDS_MAX - HF_HANDED_BLOCK);
+    end();
+}
+
+HF_TEST(catalog, a_commit_is_refused_when_nobody_deletes_anything)
+{
+    char path[HF_PATH_MAX + 64];
+    char handed[HF_KEY_SIZE_MAX];
+
+    begin();
+    snprintf(path, sizeof path, "%s/jobs/%s/discards/", ref.path, JOB);
+    discards_put(path, HF_DISCARDS_MAX);
+    hf_handed_path(ref.path, JOB, handed);
+    discards_put(handed, HF_HANDED_MAX);
+    commit_id(100001);
+    commit_id(100002);
+    struct hf_commit c = checkpoint(100003);
+    refused(commit(&c), HF_LIMIT);
+    refused(hf_catalog_checkpoint_delete(ks, &ref, &fence, JOB, 100001, &txn, &removed, &err),
+            HF_LIMIT);
+    c.num_retained = 0; /* deletes nothing */
+    apply(commit(&c));
+    end();
+}
+
+HF_TEST(catalog, discards_outlive_the_end_of_their_job_and_of_their_cluster)
+{
+    begin();
+    for (uint64_t id = 1; id <= 4; id++)
+        commit_id(id);
+    result_put("{}");
+    clean_job();
+    cr_assert(removed && !trashed);
+    cr_assert_eq(count_in_job("discards"), 0);
+    cr_assert_eq(count_handed(), 2);
+    for (uint64_t id = 5; id <= 7; id++)
+        commit_id(id);
+    apply(hf_catalog_cluster_delete(ks, &ref, &fence, &txn, &removed, &err));
+    cr_assert_eq(count_in_job("discards"), 0);
+    cr_assert_eq(count_handed(), 3);
+    end();
+}
+
 HF_TEST(catalog, purged_trash_and_deleted_clusters_leave_their_payloads_to_be_deleted)
 {
     struct hf_entry entry;
