@@ -18,8 +18,8 @@ const struct hf_cli_verb hf_cli_verbs[] = {
      hf_cmd_checkpoints, "job-folder folder delete dry-run rate"},
     {"gc", "plan|run|status|undo|purge [CLUSTER|ID] [JOB]",
      "files that no checkpoint needs any more: what may go and why, trash with undo", hf_cmd_gc,
-     "config state-dir job-folder changelog-folder folder also min-age older-than rate ended "
-     "unlisted delete "
+     "config state-dir job-folder changelog-folder folder ha-folder holdfast sole ended-cluster "
+     "also min-age older-than rate ended unlisted delete "
      "dry-run"},
     {"leaders", "", "which JobManager leads which cluster", hf_cmd_leaders, NULL},
     {"drill", "[CLUSTER]", "makes the replicas, or a cluster's JobManagers, fail over; measures it",
@@ -51,6 +51,10 @@ const struct hf_cli_option_row hf_cli_options[] = {
     {"help", NULL, 'h', false, "this; of one verb, when it follows one"},
     {"job-folder", "DIR", OPT_OF_VERB, true,
      "the job's checkpoint folder; without a daemon, or where it is mounted elsewhere"},
+    {"ha-folder", "DIR", OPT_OF_VERB, true, "high-availability.storageDir: what a cluster left in it"},
+    {"ended-cluster", "CLUSTER", OPT_OF_VERB, true, "a cluster that is gone for good; can be repeated"},
+    {"holdfast", NULL, OPT_OF_VERB, true, "the clusters of this folder are all on Holdfast"},
+    {"sole", NULL, OPT_OF_VERB, true, "no other installation uses this folder"},
     {"changelog-folder", "DIR", OPT_OF_VERB, true,
      "the job's folder of its changelog; can be repeated"},
     {"folder", "DIR", OPT_OF_VERB, true, "the folder with the folders of all jobs"},

@@ -1,5 +1,6 @@
 /* holdfast gc: plan, run, status, undo, purge. */
 #include "cli/gc.h"
+#include "cli/gc_leftovers.h"
 #include "collect/batch.h"
 #include "collect/planning.h"
 
@@ -91,11 +92,12 @@ static void show_summary_json(struct planning *p)
                                 json_integer((json_int_t)p->plan.count[r]));
     }
     json_object_set_new(summary, "reasons", reasons);
-    json_object_set_new(
-        summary, "checkpoints",
-        json_pack("{s:I, s:I, s:I, s:I}", "kept", (json_int_t)marks->kept, "discarded",
-                  (json_int_t)marks->discarded, "elsewhere", (json_int_t)marks->elsewhere,
-                  "unreadable", (json_int_t)marks->unreadable));
+    if (p->plan.leftovers == NULL)
+        json_object_set_new(
+            summary, "checkpoints",
+            json_pack("{s:I, s:I, s:I, s:I}", "kept", (json_int_t)marks->kept, "discarded",
+                      (json_int_t)marks->discarded, "elsewhere", (json_int_t)marks->elsewhere,
+                      "unreadable", (json_int_t)marks->unreadable));
     if (p->plan.target->sweep.unreadable.text[0] != '\0')
         json_object_set_new(summary, "unreadable",
                             json_string(p->plan.target->sweep.unreadable.text));
@@ -113,10 +115,11 @@ static void show_summary(struct planning *p)
 
     if (p->cli->output == HF_CLI_NAME)
         return;
-    fprintf(out,
-            "checkpoints read: %" PRIu64 " kept, %" PRIu64 " discarded, %" PRIu64
-            " elsewhere; they name %" PRIu64 " file(s) here\n",
-            marks->kept, marks->discarded, marks->elsewhere, marks->names);
+    if (p->plan.leftovers == NULL)
+        fprintf(out,
+                "checkpoints read: %" PRIu64 " kept, %" PRIu64 " discarded, %" PRIu64
+                " elsewhere; they name %" PRIu64 " file(s) here\n",
+                marks->kept, marks->discarded, marks->elsewhere, marks->names);
     for (int r = 0; r < HF_GC_REASON_COUNT; r++) {
         if (p->plan.count[r] > 0)
             fprintf(out, "%-9s %10s in %8" PRIu64 "  %s\n",
@@ -172,20 +175,39 @@ static void tell_plan(struct planning *p)
         show_summary(p);
 }
 
+/* The job's folder, or that of --ha-folder. False: it failed. */
+static bool planning_find(struct planning *p, struct hf_cli *cli, struct hf_error *err)
+{
+    struct hf_storage_dir *leftovers = NULL;
+    struct hf_gc_target *target = hf_cli_option(cli, "ha-folder") != NULL
+                                      ? hf_gc_find_leftovers(cli, &leftovers, err)
+                                      : hf_gc_find(cli, 1, err);
+
+    if (target == NULL)
+        return false;
+    planning_init(p, cli, target);
+    p->plan.leftovers = leftovers;
+    return true;
+}
+
+static void planning_release(struct planning *p)
+{
+    hf_storage_dir_free(p->plan.leftovers);
+    hf_gc_target_free(p->plan.target);
+}
+
 static int gc_plan(struct hf_cli *cli)
 {
     struct hf_error err = {0};
     struct planning p;
-    struct hf_gc_target *target = hf_gc_find(cli, 1, &err);
 
-    if (target == NULL)
+    if (!planning_find(&p, cli, &err))
         return hf_cli_fail(&err);
-    planning_init(&p, cli, target);
     p.show = true;
     enum hf_status status = hf_gc_planning_make(&p.plan, &err);
     if (status == HF_OK)
         tell_plan(&p);
-    hf_gc_target_free(p.plan.target);
+    planning_release(&p);
     if (status != HF_OK) {
         err.status = status;
         return hf_cli_fail(&err);
@@ -233,7 +255,8 @@ static int tell_run(struct planning *p, const char *id, const struct hf_gc_done 
         fprintf(out, "%" PRIu64 " file(s) had changed since the plan and were left alone\n",
                 done->changed);
     if (trash && done->files > 0)
-        fprintf(out, "bring them back with: holdfast gc undo %s --job-folder %s\n", id,
+        fprintf(out, "bring them back with: holdfast gc undo %s --%s %s\n", id,
+                p->plan.leftovers != NULL ? "ha-folder" : "job-folder",
                 p->plan.target->sweep.roots[0]);
     return 0;
 }
@@ -285,10 +308,13 @@ static enum hf_status run_plan(struct planning *p, const char *id, int *out_code
         .root_count = target->sweep.root_count,
         .id = id,
         .trash = trash,
+        .inside = p->plan.leftovers != NULL,
         .ended = target->sweep.settings.state == HF_GC_ENDED,
         .rate = per_second,
     };
     status = hf_gc_apply(&apply, &done, err);
+    if (status == HF_OK && p->plan.leftovers != NULL && target->sweep.files->ops->move_many == NULL)
+        status = hf_gc_planning_tidy(&p->plan, &done.folders, err);
     if (status == HF_OK)
         *out_code = tell_run(p, id, &done, trash);
     return status;
@@ -300,16 +326,14 @@ static int gc_run(struct hf_cli *cli)
     struct planning p;
     char id[HF_GC_ID_SIZE];
     int code = 0;
-    struct hf_gc_target *target = hf_gc_find(cli, 1, &err);
 
-    if (target == NULL)
+    if (!planning_find(&p, cli, &err))
         return hf_cli_fail(&err);
-    planning_init(&p, cli, target);
     hf_gc_store_id(id);
     enum hf_status status = hf_gc_store_open(&p.plan.target->store, &err);
     if (status == HF_OK)
         status = run_plan(&p, id, &code, &err);
-    hf_gc_target_free(p.plan.target);
+    planning_release(&p);
     if (status != HF_OK) {
         err.status = status;
         return hf_cli_fail(&err);

@@ -81,8 +81,8 @@ enum hf_status hf_gc_target_place(const char *uri, const char *state_dir, char *
     return HF_OK;
 }
 
-/* Where a URI is for the target; NULL: elsewhere. The first one decides what the others may be. */
-static const char *place(const struct hf_gc_target *target, const char *uri, char *out)
+/* The first one decides what the others may be. */
+const char *hf_gc_target_path(const struct hf_gc_target *target, const char *uri, char *out)
 {
     if (target->opened != NULL)
         return hf_files_object_path(target->opened, uri, out) ? out : NULL;
@@ -102,7 +102,7 @@ enum hf_status hf_gc_target_root(struct hf_gc_target *target, const char *uri,
         if (status != HF_OK)
             return status;
     }
-    if (place(target, uri, target->roots[count]) == NULL)
+    if (hf_gc_target_path(target, uri, target->roots[count]) == NULL)
         return hf_error_set(err, HF_INVALID,
                             "'%s' is not where the job's other files are, or not mounted here",
                             uri);
@@ -122,7 +122,7 @@ enum hf_status hf_gc_target_also(struct hf_gc_target *target, const char *uri, s
 
     if (count == HF_GC_ALSO_MAX)
         return hf_error_set(err, HF_INVALID, "more than %d places to be kept", HF_GC_ALSO_MAX);
-    if (place(target, uri, target->elsewhere[count]) == NULL)
+    if (hf_gc_target_path(target, uri, target->elsewhere[count]) == NULL)
         return hf_error_set(err, HF_INVALID,
                             "'%s' is kept and cannot be read from here: what it names is not known",
                             uri);
@@ -180,7 +180,7 @@ enum hf_status hf_gc_target_listed(struct hf_gc_target *target, uint64_t id, uin
     target->sweep.settings.begun_ms = started_ms;
     if (pointer[0] == '\0' || quarantined)
         return HF_OK;
-    bool here = place(target, pointer, path) != NULL;
+    bool here = hf_gc_target_path(target, pointer, path) != NULL;
     if (here ? strncmp(path, target->roots[0], size) == 0 && path[size] == '/'
              : is_same(target, pointer, id))
         return ids_add(&target->inside, &target->inside_count, id, err);

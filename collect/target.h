@@ -55,6 +55,9 @@ HF_MUST_USE enum hf_status hf_gc_target_discard(struct hf_gc_target *target, uin
 bool hf_gc_target_lists(const struct hf_gc_target *target, uint64_t id);
 bool hf_gc_target_discards(const struct hf_gc_target *target, uint64_t id);
 
+/* Where a URI is on the target's file system or in its bucket; NULL: elsewhere. out holds HF_GC_FILES_PATH_MAX bytes. */
+const char *hf_gc_target_path(const struct hf_gc_target *target, const char *uri, char *out);
+
 /* The sweep may begin: pinned checkpoints are not discarded, whoever asked for it. */
 HF_MUST_USE enum hf_status hf_gc_target_ready(struct hf_gc_target *target, struct hf_error *err);
 

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { RANDOM_DIGITS = 12 };
+enum { RANDOM_DIGITS = 12, SKEW_MS = 60 * 1000 };
 
 struct hf_storage_dir {
     struct hf_storage_dir_settings settings;
@@ -222,6 +222,64 @@ enum hf_status hf_storage_dir_job(struct hf_storage_dir *dir, struct hf_bytes id
     return hf_gc_refs_add(&dir->jobs, id);
 }
 
+enum hf_status hf_storage_dir_prove(struct hf_storage_dir *dir, struct hf_bytes cluster)
+{
+    return hf_gc_refs_add(&dir->proven, trim(cluster));
+}
+
+/* One sign is enough; what could not be seen counts as one. */
+static bool is_alive(const struct hf_evidence *e)
+{
+    if (!hf_evidence_knows(e, HF_EV_DOMAIN_LEADERS) || e->count_pod > 0)
+        return true;
+    for (size_t i = 0; i < e->count_leader; i++) {
+        const struct hf_ev_leader *leader = &e->rows_leader[i];
+        if (leader->ephemeral ||
+            (leader->holder[0] != '\0' &&
+             leader->renewed_ms + leader->lease_ms + SKEW_MS >= e->cluster.observed_ms))
+            return true;
+    }
+    for (size_t i = 0; i < e->count_rest; i++) {
+        if (e->rows_rest[i].outcome == HF_EV_REST_ANSWERED)
+            return true;
+    }
+    return false;
+}
+
+static enum hf_status take_job(struct hf_storage_dir *dir, const char *id)
+{
+    return id[0] == '\0' ? HF_OK : hf_storage_dir_job(dir, HF_BYTES_OF_STRING(id));
+}
+
+enum hf_status hf_storage_dir_take(struct hf_storage_dir *dir, const struct hf_evidence *e)
+{
+    bool unreadable = e->incomplete != HF_OK || !hf_evidence_knows(e, HF_EV_DOMAIN_OBJECTS) ||
+                      !hf_evidence_knows(e, HF_EV_DOMAIN_ENTRIES);
+    enum hf_status status =
+        hf_storage_dir_cluster(dir, HF_BYTES_OF_STRING(e->cluster.id), is_alive(e), unreadable);
+
+    for (size_t i = 0; status == HF_OK && i < e->count_pointer; i++) {
+        const char *path = e->rows_pointer[i].path;
+        if (path[0] != '\0')
+            status = hf_storage_dir_name(dir, HF_BYTES_OF_STRING(path));
+        if (status == HF_OK)
+            status = take_job(dir, e->rows_pointer[i].job);
+    }
+    for (size_t i = 0; status == HF_OK && i < e->count_object; i++) {
+        /* A file of this very folder says nothing about metadata that would need it. */
+        if (e->rows_object[i].role != HF_EV_ROLE_RESULT &&
+            e->rows_object[i].role != HF_EV_ROLE_FILE)
+            status = take_job(dir, e->rows_object[i].job);
+    }
+    for (size_t i = 0; status == HF_OK && i < e->count_address; i++)
+        status = take_job(dir, e->rows_address[i].job);
+    for (size_t i = 0; status == HF_OK && i < e->count_counter; i++)
+        status = take_job(dir, e->rows_counter[i].job);
+    for (size_t i = 0; status == HF_OK && i < e->count_rest_job; i++)
+        status = take_job(dir, e->rows_rest_job[i].job);
+    return status;
+}
+
 enum hf_status hf_storage_dir_show(struct hf_storage_dir *dir, const struct hf_gc_file *file)
 {
     struct place place = parse(file);
@@ -262,14 +320,19 @@ static enum hf_gc_reason certainty(const struct hf_storage_dir *dir, struct hf_b
     return s->sole || hf_gc_refs_has(&dir->proven, cluster) ? HF_GC_HA_LEFT : HF_GC_HA_UNPROVEN;
 }
 
+static bool is_old(const struct hf_storage_dir_settings *s, uint64_t modified_ms)
+{
+    return modified_ms <= s->now_ms && s->now_ms - modified_ms >= s->min_age_ms;
+}
+
 static enum hf_gc_reason judge_folder(const struct hf_storage_dir *dir, const struct place *place,
-                                      enum hf_gc_reason sure)
+                                      enum hf_gc_reason sure, uint64_t modified_ms)
 {
     /* Of a running cluster, the BLOB server made it and counts on it. */
     if (sure == HF_GC_HA_ENDED)
         return HF_GC_EMPTY;
     if (place->form == FORM_BLOBS && place->id.size > 0 && sure == HF_GC_HA_LEFT &&
-        !hf_gc_refs_has(&dir->jobs, place->id))
+        !hf_gc_refs_has(&dir->jobs, place->id) && is_old(&dir->settings, modified_ms))
         return HF_GC_EMPTY;
     return HF_GC_FOLDER;
 }
@@ -290,14 +353,14 @@ enum hf_gc_reason hf_storage_dir_judge(const struct hf_storage_dir *dir,
         return HF_GC_HA_RESULT;
     if (known && !file->folder)
         return HF_GC_HA_JOB;
-    if (hf_gc_reason_verdict(sure) != HF_GC_DELETE)
-        return file->folder ? HF_GC_FOLDER : sure;
-    if (file->modified_ms == 0)
-        return file->folder ? HF_GC_FOLDER : HF_GC_NO_TIME;
-    if (file->modified_ms > s->now_ms || s->now_ms - file->modified_ms < s->min_age_ms)
-        return file->folder ? HF_GC_FOLDER : HF_GC_HA_YOUNG;
     if (file->folder)
-        return judge_folder(dir, &place, sure);
+        return judge_folder(dir, &place, sure, file->modified_ms);
+    if (hf_gc_reason_verdict(sure) != HF_GC_DELETE)
+        return sure;
+    if (file->modified_ms == 0)
+        return HF_GC_NO_TIME;
+    if (!is_old(s, file->modified_ms))
+        return HF_GC_HA_YOUNG;
     if (place.form == FORM_BLOB && place.id.size == 0 && sure != HF_GC_HA_ENDED)
         return HF_GC_HA_NO_JOB;
     return sure;

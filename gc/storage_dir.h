@@ -19,6 +19,7 @@
 #define HF_GC_STORAGE_DIR_H
 
 #include "base/error.h"
+#include "gc/evidence.h"
 #include "gc/plan.h"
 
 enum {
@@ -50,6 +51,13 @@ HF_MUST_USE enum hf_status hf_storage_dir_cluster(struct hf_storage_dir *dir,
 HF_MUST_USE enum hf_status hf_storage_dir_name(struct hf_storage_dir *dir, struct hf_bytes uri);
 /* A job or application that HA metadata knows in any form: plan, checkpoint, counter, leader. 32 digits. */
 HF_MUST_USE enum hf_status hf_storage_dir_job(struct hf_storage_dir *dir, struct hf_bytes id);
+
+/* All that was seen of one cluster. */
+HF_MUST_USE enum hf_status hf_storage_dir_take(struct hf_storage_dir *dir,
+                                               const struct hf_evidence *evidence);
+/* The cluster itself has told that its folder is here. */
+HF_MUST_USE enum hf_status hf_storage_dir_prove(struct hf_storage_dir *dir,
+                                                struct hf_bytes cluster);
 
 /* After those: each file below the folder. It finds which clusters' folders the metadata is about. HF_TOO_LARGE:
  * more clusters than the limit. */
