@@ -12,21 +12,31 @@ import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
+import java.net.http.HttpTimeoutException;
 import java.time.Duration;
 import java.util.List;
 import java.util.Set;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ThreadLocalRandom;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 
 /**
  * Calls to holdfastd. A call is tried at one endpoint after the other until it has an answer that a retry cannot
  * change, or its time is up. Every mutating call of the protocol may be repeated with the same content, so a lost answer
  * is asked for again; what remains in doubt at the end is said so.
+ *
+ * <p>A replica that sleeps accepts connections and says nothing. So whoever waits for longer than a moment looks about:
+ * when another endpoint says that it leads, the call goes there.
  */
 final class Client {
     static final ObjectMapper JSON = new ObjectMapper();
     private static final Set<String> RETRY =
             Set.of("NOT_LEADER", "UNAVAILABLE", "UNKNOWN", "TIMEOUT", "LIMIT", "FULL", "NO_MEMORY", "CANCELED");
     private static final Duration SHORTEST = Duration.ofMillis(100);
+    private static final Duration PATIENCE = Duration.ofMillis(1000);
+    private static final Duration LOOK_PERIOD = Duration.ofMillis(500);
 
     private final List<String> endpoints;
     private final Duration requestTimeout;
@@ -185,11 +195,11 @@ final class Client {
             String endpoint = current;
             HttpClient client = http(); /* which looks for a new token, too */
             Duration left = Duration.ofNanos(Math.max(SHORTEST.toNanos(), deadline - System.nanoTime()));
+            Duration limit = left.compareTo(requestTimeout) < 0 ? left : requestTimeout;
+            CompletableFuture<HttpResponse<byte[]>> pending =
+                    client.sendAsync(request(endpoint, call, limit), HttpResponse.BodyHandlers.ofByteArray());
             try {
-                HttpResponse<byte[]> response =
-                        client.send(
-                                request(endpoint, call, left.compareTo(requestTimeout) < 0 ? left : requestTimeout),
-                                HttpResponse.BodyHandlers.ofByteArray());
+                HttpResponse<byte[]> response = await(client, endpoint, pending, limit);
                 if (response.statusCode() / 100 == 2) {
                     return new Answer(response.body(), response);
                 }
@@ -218,6 +228,8 @@ final class Client {
             } catch (InterruptedException e) {
                 Thread.currentThread().interrupt();
                 throw new HoldfastException("UNKNOWN", mutates, "interrupted: " + call.method + " " + call.path, e);
+            } finally {
+                pending.cancel(true);
             }
             if (System.nanoTime() + pause * 1_000_000 >= deadline) {
                 throw new HoldfastException(
@@ -225,6 +237,50 @@ final class Client {
             }
             sleep(ThreadLocalRandom.current().nextLong(pause / 2, pause + 1));
             pause = Math.min(pause * 2, 500);
+        }
+    }
+
+    /** The answer; {@link HttpTimeoutException} when there is none in time, or when another replica leads meanwhile. */
+    private <T> HttpResponse<T> await(
+            HttpClient client, String endpoint, CompletableFuture<HttpResponse<T>> pending, Duration limit)
+            throws IOException, InterruptedException {
+        long deadline = System.nanoTime() + limit.toNanos();
+        long wait = PATIENCE.toNanos();
+        CompletableFuture<String> elsewhere = new CompletableFuture<>();
+        while (true) {
+            long left = deadline - System.nanoTime();
+            try {
+                CompletableFuture.anyOf(pending, elsewhere).get(Math.min(wait, Math.max(left, 0)), TimeUnit.NANOSECONDS);
+                if (pending.isDone()) {
+                    return pending.get();
+                }
+                current = elsewhere.get();
+                throw new HttpTimeoutException("no answer from " + endpoint + ", and " + current + " leads");
+            } catch (ExecutionException e) {
+                throw e.getCause() instanceof IOException ? (IOException) e.getCause() : new IOException(e.getCause());
+            } catch (TimeoutException e) {
+                if (left <= wait) {
+                    throw new HttpTimeoutException("no answer from " + endpoint + " within " + limit.toMillis() + " ms");
+                }
+                wait = LOOK_PERIOD.toNanos();
+                lookAbout(client, endpoint, elsewhere);
+            }
+        }
+    }
+
+    private void lookAbout(HttpClient client, String besides, CompletableFuture<String> elsewhere) {
+        for (String each : endpoints) {
+            if (!each.equals(besides)) {
+                client.sendAsync(
+                                request(each, new Call("GET", "/readyz"), LOOK_PERIOD),
+                                HttpResponse.BodyHandlers.ofByteArray())
+                        .thenAccept(
+                                answer -> {
+                                    if (answer.statusCode() == 200 && errorOf(answer.body()).path("leads").asBoolean()) {
+                                        elsewhere.complete(each);
+                                    }
+                                });
+            }
         }
     }
 
@@ -248,18 +304,17 @@ final class Client {
         HttpRequest.Builder builder = HttpRequest.newBuilder(URI.create(endpoint + path)).GET();
         authorize(builder);
         HttpResponse<InputStream> response;
-        java.util.concurrent.CompletableFuture<HttpResponse<InputStream>> pending =
+        CompletableFuture<HttpResponse<InputStream>> pending =
                 client.sendAsync(builder.build(), HttpResponse.BodyHandlers.ofInputStream());
         try {
             /* The time for the header is bounded here, since a timeout of the request would bound the body too. */
-            response = pending.get(requestTimeout.toMillis(), java.util.concurrent.TimeUnit.MILLISECONDS);
-        } catch (java.util.concurrent.ExecutionException | java.util.concurrent.TimeoutException e) {
+            response = await(client, endpoint, pending, requestTimeout);
+        } catch (IOException | InterruptedException e) {
             /* An answer that comes after all must not stay open: two streams of one session replace each other. */
             pending.thenAccept(late -> closeQuietly(late.body()));
-            rotate(endpoint);
-            throw new IOException(e.getCause() != null ? e.getCause() : e);
-        } catch (InterruptedException e) {
-            pending.thenAccept(late -> closeQuietly(late.body()));
+            if (e instanceof IOException) {
+                rotate(endpoint);
+            }
             throw e;
         }
         if (response.statusCode() == 200) {

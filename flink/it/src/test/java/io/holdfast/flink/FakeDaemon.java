@@ -32,7 +32,7 @@ import java.util.function.Function;
  */
 final class FakeDaemon implements AutoCloseable {
     /** What happens to one request. */
-    enum Fault { NONE, LOSE_REQUEST, LOSE_ANSWER, UNAVAILABLE, UNKNOWN, FENCED, HANG }
+    enum Fault { NONE, LOSE_REQUEST, LOSE_ANSWER, UNAVAILABLE, UNKNOWN, FENCED, HANG, SLOW }
 
     static final class Refused extends Exception {
         final int http;
@@ -65,7 +65,11 @@ final class FakeDaemon implements AutoCloseable {
     private static final ObjectMapper JSON = new ObjectMapper();
     private static final long HEARTBEAT = 100;
 
+    /** Of {@link Fault#SLOW}, in milliseconds. */
+    static final long SLOW = 2500;
+
     private final HttpServer server;
+    private final HttpServer standby;
     private final ExecutorService threads = Executors.newCachedThreadPool(task -> {
         Thread thread = new Thread(task, "fake-daemon");
         thread.setDaemon(true);
@@ -85,12 +89,26 @@ final class FakeDaemon implements AutoCloseable {
     private long revision;
     private boolean silent;
     volatile long ttl = 15000;
+    /** Accepts connections and says nothing, like a stopped process; the standby has taken over. */
+    volatile boolean asleep;
 
     FakeDaemon() throws IOException {
-        server = HttpServer.create(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0), 0);
-        server.createContext("/v1/clusters/", this::handle);
-        server.setExecutor(threads);
-        server.start();
+        server = serve();
+        standby = serve();
+    }
+
+    private HttpServer serve() throws IOException {
+        HttpServer made = HttpServer.create(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0), 0);
+        made.createContext("/v1/clusters/", this::handle);
+        made.createContext("/readyz", this::handle);
+        made.setExecutor(threads);
+        made.start();
+        return made;
+    }
+
+    /** Of a standby, which leads while the daemon is asleep. */
+    String standby() {
+        return "http://127.0.0.1:" + standby.getAddress().getPort();
     }
 
     String endpoint() {
@@ -105,6 +123,7 @@ final class FakeDaemon implements AutoCloseable {
             notifyAll();
         }
         server.stop(0);
+        standby.stop(0);
         threads.shutdownNow();
     }
 
@@ -290,14 +309,28 @@ final class FakeDaemon implements AutoCloseable {
         byte[] body = exchange.getRequestBody().readAllBytes();
         String path = exchange.getRequestURI().getPath();
         String line = exchange.getRequestMethod() + " " + path;
+        boolean first = exchange.getLocalAddress().getPort() == server.getAddress().getPort();
+        boolean leads = first != asleep;
+        if (path.equals("/readyz") && (leads || !first)) {
+            send(exchange, 200, ("{\"status\":\"OK\",\"leads\":" + leads + "}").getBytes(StandardCharsets.UTF_8));
+            return;
+        }
+        if (!leads && !first) {
+            String error = "{\"status\":\"NOT_LEADER\",\"message\":\"a standby\",\"leader\":\"" + endpoint().substring(7) + "\"}";
+            send(exchange, 421, error.getBytes(StandardCharsets.UTF_8));
+            return;
+        }
         Fault fault;
         synchronized (this) {
             requests.add(line);
-            fault = faults.apply(line);
+            fault = leads ? faults.apply(line) : Fault.HANG;
         }
         try {
             if (fault == Fault.HANG) {
                 Thread.sleep(60_000);
+            }
+            if (fault == Fault.SLOW) {
+                Thread.sleep(SLOW);
             }
             if (fault == Fault.LOSE_REQUEST) {
                 exchange.close();

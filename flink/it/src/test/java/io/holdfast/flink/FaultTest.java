@@ -170,6 +170,45 @@ class FaultTest {
         assertThrows(PossibleInconsistentStateException.class, () -> add(store, 1));
     }
 
+    /** Leads on an installation of two replicas, with times so long that waiting for them fails the test. */
+    private void leadWithTwoReplicas() throws Exception {
+        driver.close();
+        cluster.close();
+        daemon.ttl = 60_000;
+        Configuration configuration = configuration();
+        configuration.setString(HoldfastOptions.ENDPOINTS.key(), daemon.endpoint() + ";" + daemon.standby());
+        configuration.setString(HoldfastOptions.SESSION_TIMEOUT.key(), "60 s");
+        configuration.setString(HoldfastOptions.REQUEST_TIMEOUT.key(), "30 s");
+        configuration.setString(HoldfastOptions.COMMIT_TIMEOUT.key(), "20 s");
+        cluster = new Cluster(configuration);
+        events = new Events();
+        driver = cluster.elect(events);
+        events.expect("grant");
+    }
+
+    @Test
+    void replica_that_sleeps_is_left_for_the_one_that_leads() throws Exception {
+        leadWithTwoReplicas();
+        CompletedCheckpointStore store = store();
+        add(store, 1);
+        daemon.asleep = true;
+        add(store, 2);
+        add(store, 3);
+        assertEquals(List.of(3L), daemon.checkpoints(JOB.toHexString()));
+        assertEquals(List.of("grant"), new ArrayList<>(events.told));
+    }
+
+    @Test
+    void replica_that_is_slow_is_waited_for_while_no_other_one_leads() throws Exception {
+        leadWithTwoReplicas();
+        CompletedCheckpointStore store = store();
+        long before = daemon.count("POST /v1/clusters/default/test/jobs");
+        daemon.fault(Fault.SLOW, "POST /v1/clusters/default/test/jobs", 1);
+        add(store, 1);
+        assertEquals(List.of(1L), daemon.checkpoints(JOB.toHexString()));
+        assertEquals(1, daemon.count("POST /v1/clusters/default/test/jobs") - before);
+    }
+
     @Test
     void unavailable_to_the_end_is_a_definite_no() throws Exception {
         CompletedCheckpointStore store = store();
