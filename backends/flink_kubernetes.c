@@ -313,7 +313,7 @@ static void add_pointer(struct map *m, enum key kind, const char *key, const cha
                     .job = kind == KEY_CHECKPOINT ? m->named.job : rest,
                     .checkpoint = id},
             .bytes = hf_buf_bytes(&bytes),
-            .whole = kind == KEY_CHECKPOINT && id == m->newest,
+            .whole = kind != KEY_CHECKPOINT || id == m->newest,
             .files = m->o->options->files,
             .again = read_again,
             .again_arg = m,

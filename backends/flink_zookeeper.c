@@ -318,7 +318,7 @@ static void add_pointer(struct tree *t, const struct read_node *node, const stru
                 .checkpoint = known->node == NODE_CHECKPOINT ? strtoull(name, NULL, 10) : 0,
                 .marked = node->stat.children == 0},
         .bytes = hf_buf_bytes(&node->data),
-        .whole = newest,
+        .whole = newest || known->node == NODE_PLAN,
         .files = t->o->options->files,
         .again = read_again,
         .again_arg = t,

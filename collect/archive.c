@@ -102,8 +102,8 @@ enum hf_status hf_archive_add_file(struct hf_archive *archive, struct hf_places 
     json_t *ref;
 
     enum hf_status status = hf_places_look(places, uri, &entry, err);
-    if (status == HF_NOT_FOUND) {
-        ref = json_pack("{s:s, s:b}", "uri", uri, "missing", 1);
+    if (status == HF_NOT_FOUND || status == HF_INVALID) {
+        ref = json_pack("{s:s, s:b}", "uri", uri, status == HF_INVALID ? "left" : "missing", 1);
         return json_array_append_new(files, ref) == 0
                    ? HF_OK
                    : hf_error_set(err, HF_NO_MEMORY, "no memory for a file");
@@ -255,6 +255,11 @@ enum hf_status hf_archive_file(const struct hf_archive *archive, const json_t *r
     return read_kept(archive, ref, out, err);
 }
 
+bool hf_archive_is_kept(const json_t *ref)
+{
+    return json_object_get(ref, "kept_as") != NULL;
+}
+
 static enum hf_status check_all(const struct hf_archive *archive, const char *list,
                                 struct hf_error *err)
 {
@@ -265,7 +270,7 @@ static enum hf_status check_all(const struct hf_archive *archive, const char *li
     json_array_foreach(json_object_get(archive->manifest, list), i, ref)
     {
         struct hf_buf bytes;
-        if (status != HF_OK || json_is_true(json_object_get(ref, "missing")))
+        if (status != HF_OK || !hf_archive_is_kept(ref))
             continue;
         hf_buf_init(&bytes, HF_ARCHIVE_FILE_BYTES_MAX);
         status = read_kept(archive, ref, &bytes, err);

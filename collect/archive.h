@@ -32,7 +32,8 @@ HF_MUST_USE enum hf_status hf_archive_begin(struct hf_archive *archive,
 /* ref: what is said of it in the manifest; taken over, also on failure. */
 HF_MUST_USE enum hf_status hf_archive_add_object(struct hf_archive *archive, json_t *ref,
                                                  const json_t *object, struct hf_error *err);
-/* A file that is not there is noted as missing. One that cannot be read fails: it could not be brought back. */
+/* A file that is not there is noted as "missing", one whose storage is not set up here as "left": it stays where it is. One that
+ * cannot be read fails: it could not be brought back. */
 HF_MUST_USE enum hf_status hf_archive_add_file(struct hf_archive *archive, struct hf_places *places,
                                                const char *uri, struct hf_error *err);
 /* head: more members of the manifest; taken over. Then the archive is complete. */
@@ -51,6 +52,9 @@ HF_MUST_USE enum hf_status hf_archive_object(const struct hf_archive *archive, c
 /* The bytes of a file. out is initialised by the caller. */
 HF_MUST_USE enum hf_status hf_archive_file(const struct hf_archive *archive, const json_t *ref,
                                            struct hf_buf *out, struct hf_error *err);
+
+/* Whether its bytes are in the archive. */
+bool hf_archive_is_kept(const json_t *ref);
 
 /* mark: "cleaned", "undoing", "undone". */
 bool hf_archive_has(const struct hf_archive *archive, const char *mark);

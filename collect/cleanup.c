@@ -89,7 +89,7 @@ static enum hf_status remove_files(struct hf_cleanup *c, struct hf_error *err)
         char path[HF_GC_FILES_PATH_MAX];
         struct hf_gc_files *files;
         struct hf_gc_entry entry;
-        if (status != HF_OK || json_is_true(json_object_get(ref, "missing")))
+        if (status != HF_OK || !hf_archive_is_kept(ref))
             continue;
         status = find_file(c, ref, &files, path, err);
         if (status == HF_OK)
@@ -165,7 +165,7 @@ static enum hf_status restore_files(struct hf_cleanup *c, bool look_only, struct
 
     json_array_foreach(json_object_get(c->archive.manifest, "files"), i, ref)
     {
-        if (status == HF_OK && !json_is_true(json_object_get(ref, "missing")))
+        if (status == HF_OK && hf_archive_is_kept(ref))
             status = restore_file(c, ref, look_only, err);
     }
     return status;

@@ -71,7 +71,7 @@ enum hf_status hf_places_look(struct hf_places *places, const char *uri,
     if (status == HF_OK)
         status = files->ops->stat(files, path, &entry, err);
     if (status == HF_NOT_FOUND && files == hf_files_folder() && !is_mounted(path))
-        return hf_error_set(err, HF_UNAVAILABLE, "%s: its folder is not mounted here", path);
+        return hf_error_set(err, HF_INVALID, "%s: its folder is not mounted here", path);
     if (status == HF_OK && entry.kind != HF_GC_FILE)
         status = hf_error_set(err, HF_NOT_FOUND, "%s: no file", path);
     if (status == HF_OK)

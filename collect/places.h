@@ -23,7 +23,8 @@ HF_MUST_USE enum hf_status hf_places_find(struct hf_places *places, const char *
                                           struct hf_gc_files **out_files, char *out_path,
                                           struct hf_error *err);
 
-/* Whether a file is there and its first bytes can be read. HF_NOT_FOUND: certainly not; else it is not known. */
+/* Whether a file is there and its first bytes can be read. HF_NOT_FOUND: certainly not; HF_INVALID: its storage is not set up or not
+ * mounted here; else it is not known. */
 HF_MUST_USE enum hf_status hf_places_look(struct hf_places *places, const char *uri,
                                           struct hf_gc_entry *out_entry, struct hf_error *err);
 
