@@ -6,11 +6,17 @@ content, and writes down what was acknowledged and when, so that what the store 
 import http.client
 import json
 import os
+import select
 import socket
 import threading
 import time
 
+from . import http as calls
+
 RETRY = {"NOT_LEADER", "UNAVAILABLE", "UNKNOWN", "TIMEOUT", "LIMIT", "FULL", "NO_MEMORY", "CANCELED"}
+
+
+PATIENCE_S, LOOK_PERIOD_S = 1.0, 0.5
 
 
 class Refused(Exception):
@@ -25,6 +31,7 @@ class Connection:
         self.at = 0
         self.timeout = timeout
         self.http = None
+        self.led_by = None  # somebody else, as it was seen while this one said nothing
         self.retries = 0
 
     def close(self):
@@ -46,18 +53,33 @@ class Connection:
             self.http.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return self.http
 
+    def await_answer(self):
+        """Until something arrives. As the plugin does: after a moment it asks the other endpoints whether they lead."""
+        end, wait = time.monotonic() + self.timeout, PATIENCE_S
+        while not select.select([self.http.sock], [], [], max(0, min(wait, end - time.monotonic())))[0]:
+            if time.monotonic() >= end:
+                raise TimeoutError("no answer")
+            wait = LOOK_PERIOD_S
+            for at, endpoint in enumerate(self.endpoints):
+                code, answer = calls.call("GET", f"http://{endpoint}/readyz", timeout=LOOK_PERIOD_S) if at != self.at else (0, "")
+                if code == 200 and answer["leads"]:
+                    self.led_by = endpoint
+                    raise TimeoutError(f"no answer, and {endpoint} leads")
+
     def once(self, method, path, body=None, headers=None):
         """(code, answer); (0, reason) when the connection broke or was refused."""
         try:
             connection = self.open()
             sent = {"Content-Type": "application/json", **(headers or {})} if body is not None else headers or {}
+            self.led_by = None
             connection.request(method, path, None if body is None else json.dumps(body), sent)
+            self.await_answer()
             answer = connection.getresponse()
             data = answer.read()
             return answer.status, json.loads(data)
         except (OSError, http.client.HTTPException, ValueError) as error:
             self.close()
-            return 0, {"status": "UNAVAILABLE", "message": repr(error)}
+            return 0, {"status": "UNAVAILABLE", "message": repr(error), "leader": self.led_by}
 
     def call(self, method, path, body=None, headers=None, ended=None):
         """Repeats until the answer is clear; None when `ended` is set first."""
