@@ -61,7 +61,7 @@ class Candidate:
         reign = [word for word in self.said("granted", "lost", "closing") if word.ms <= at_ms]
         return bool(reign) and reign[-1].what == "granted" and self.valid_until(at_ms) > at_ms
 
-    def wait(self, what, count=1, timeout=30):
+    def wait(self, what, count=1, timeout=60):
         return wait_until(lambda: self.said(what)[count - 1:count], timeout,
                           lambda: f"{self.address} to say {what!r} {count} times, said {self.words[-6:]}", poll=0.01)[0]
 
@@ -71,17 +71,17 @@ class Candidate:
     def kill(self):
         self.child.kill()
         self.child.wait()
-        self._reader.join(10)
+        self._reader.join(60)
         self.killed_ms = now_ms()
         return self.killed_ms
 
-    def close(self, timeout=20):
+    def close(self, timeout=60):
         """An orderly end. Returns how long it took in seconds."""
         start = time.monotonic()
         if self.child.poll() is None:
             self.order("close")
         code = self.child.wait(timeout)
-        self._reader.join(10)
+        self._reader.join(60)
         if code != 0:
             raise Failure(f"candidate {self.address} ended with {code}")
         return time.monotonic() - start
@@ -90,7 +90,7 @@ class Candidate:
         if self.child.poll() is None:
             self.child.kill()
         self.child.wait()
-        self._reader.join(10)
+        self._reader.join(60)
         self.child.stdout.close()
         self.child.stdin.close()
 
@@ -110,11 +110,10 @@ class Field:
         self.all.append(one)
         return one
 
-    def stand(self, count):
+    def stand(self, count, **env):
         """That many, in line in this order; the first leads, and all know."""
         for _ in range(count):
-            one = self.add()
-            one.wait("leader", timeout=30)
+            self.add(**env).wait("leader")
         self.wait_leader()
         return self.all
 
@@ -124,7 +123,7 @@ class Field:
     def leader(self):
         return next((one for one in self.living() if one.leads()), None)
 
-    def wait_leader(self, besides=None, timeout=60, knowing=None):
+    def wait_leader(self, besides=None, timeout=120, knowing=None):
         """Another one leads than `besides`, and all of `knowing` (else all that live) know who."""
         def led():
             leader = next((one for one in self.living() if one.leads() and one is not besides), None)
