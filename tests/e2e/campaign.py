@@ -175,7 +175,9 @@ def verdict(result):
             return f"{name} is {result[name]}, must be 0"
     if result["recovered"] != result["kills"]:
         return f"only {result['recovered']} of {result['kills']} kills were recovered from"
-    for name in ("metadata_missed", "metadata_unreadable", "state_errors"):
+    if checkpoints.too_many_missed(result):
+        return f"metadata_missed: {len(result['metadata_missed'])} of {result['acknowledged']}"
+    for name in ("metadata_unreadable", "state_errors"):
         if result[name]:
             return f"{name}: {result[name][:3]}"
     return None

@@ -21,7 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lib import checkpoints, gc, maven  # noqa: E402
 from lib.failover import Takeover, task_count, wait_checkpoints  # noqa: E402
-from lib.failure import Failure  # noqa: E402
+from lib.failure import Failure, wait_until  # noqa: E402
 from lib.kubernetes_ha import KubernetesHa  # noqa: E402
 from lib.rig import Rig, main_guard, write_json  # noqa: E402
 
@@ -86,7 +86,8 @@ class Leaks:
         self.folders = gc.Folders(cluster.checkpoint_folder(self.job), self.side / "changelog" / self.job)
         cluster.wait_running(self.job)
         if self.holdfast:
-            self.namespace = self.rig.ha.cluster_path(cluster.cluster_id).split("/")[3]
+            self.namespace = wait_until(lambda: self.rig.ha.cluster_path(cluster.cluster_id), 60,
+                                        "the daemon to list the cluster").split("/")[3]
         self.tasks = task_count(self.rig, self.job)
         wait_checkpoints(leader, RETAINED + 1)
 
@@ -140,9 +141,9 @@ class Leaks:
             wait_checkpoints(leader, 1 + 3000 // self.args.interval_ms, leader.lines.mark())
             self.sweep_running()
         self.rig.flink.cancel(self.job)
-        checkpoints.settle(self.folders.checkpoints, quiet=3)
+        checkpoints.settle(self.folders.checkpoints, quiet=10)
         if self.folders.changelog.is_dir():
-            checkpoints.settle(self.folders.changelog, quiet=1)
+            checkpoints.settle(self.folders.changelog, quiet=5)
 
     def account(self, name):
         """What is there and what is named; the counts go into the result as <name>_…"""

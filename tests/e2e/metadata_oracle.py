@@ -16,8 +16,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lib import checkpoints, maven  # noqa: E402
 from lib.failover import wait_checkpoints  # noqa: E402
-from lib.failure import Failure  # noqa: E402
-from lib.flink import java  # noqa: E402
+from lib.failure import Failure, wait_until  # noqa: E402
+from lib.flink import JOB_TIMEOUT, java  # noqa: E402
 from lib.paths import BUILD  # noqa: E402
 from lib.rig import Rig, main_guard, write_json  # noqa: E402
 
@@ -99,6 +99,7 @@ def write_checkpoints(version, mode, count, options, work):
         watcher = checkpoints.MetadataWatcher(cluster.checkpoint_folder(job), work / "metadata").start()
         cluster.wait_running(job)
         wait_checkpoints(leader, count)
+        wait_until(lambda: len(watcher.inodes) >= count, JOB_TIMEOUT, f"{count} _metadata to be caught")
         watcher.stop()
     return len(watcher.inodes)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lib import flink, maven  # noqa: E402
-from lib.failover import wait_checkpoints  # noqa: E402
+from lib.failover import newest_before  # noqa: E402
 from lib.failure import Failure, require, wait_until  # noqa: E402
 from lib.rig import Rig, main_guard, write_json  # noqa: E402
 
@@ -44,8 +44,8 @@ class Session:
         self.base = f"/v1/clusters/default/{rig.flink.cluster_id}"
         self.sid = uuid.uuid4().hex
         self.port = rig.ha.port
-        self._call("POST", "/sessions", {"session": self.sid, "holder": "test", "ttl_ms": 10000})
-        self.stream = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        self._call("POST", "/sessions", {"session": self.sid, "holder": "test", "ttl_ms": 60000})
+        self.stream = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         self.stream.request("GET", f"{self.base}/sessions/{self.sid}/events?contend=true")
         answer = self.stream.getresponse()
         event = {}
@@ -54,7 +54,7 @@ class Session:
         self.fence = event["fence"]
 
     def _call(self, method, path, body, **headers):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         connection.request(method, self.base + path, json.dumps(body), {"Content-Type": "application/json", **headers})
         with connection.getresponse() as answer:
             text = answer.read().decode()
@@ -82,11 +82,14 @@ def store_unreadable_results(rig):
 def damage(rig, kind, name):
     """Flips bytes in the middle of a stored graph or application, wherever the store folder holds it."""
     url = rig.ha.url + rig.ha.cluster_path(rig.flink.cluster_id) + f"/{kind}/{name}"
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         stored = answer.read()
     damaged = 0
     for path in rig.ha.store.rglob("*"):
-        content = path.read_bytes() if path.is_file() else b""
+        try:
+            content = path.read_bytes() if path.is_file() else b""
+        except FileNotFoundError:  # old records go at any time
+            continue
         at = content.find(stored) if stored else -1
         if at >= 0:
             middle = at + len(stored) // 2
@@ -107,6 +110,17 @@ def complete(rig, job, count):
     return wait_until(look, flink.JOB_TIMEOUT, f"{count} listed checkpoints of job {job}")
 
 
+def at_rest(rig, job):
+    """The daemon's list of a job's checkpoints when it has not changed for half a second."""
+    seen = []
+
+    def look():
+        seen.append(rig.ha.listed(rig.flink.cluster_id, job))
+        return len(seen) > 1 and seen[-1] == seen[-2]
+    wait_until(look, 60, f"the list of job {job} to rest", poll=0.5)
+    return seen[-1]
+
+
 def quarantined(rig, kind, name):
     """The reason that the daemon tells people."""
     return (rig.ha.get(rig.ha.cluster_path(rig.flink.cluster_id) + f"/{kind}/{name}/info") or {}).get("quarantined")
@@ -119,8 +133,8 @@ def damage_and_kill(rig, cast, leader, result):
     if "broken application" in cast:
         damage(rig, "applications", cast["broken application"])
     sound = cast["sound"]
-    wait_checkpoints(leader, 1, leader.lines.mark())  # so that the oldest will not be subsumed in the next instant
-    oldest = complete(rig, sound, RETAINED)[0]
+    leader.pause()  # nothing is subsumed any more, but what was on its way
+    oldest = at_rest(rig, sound)[0]
     result["removed_metadata_of"] = oldest["id"]
     (rig.flink.checkpoint_folder(sound) / f"chk-{oldest['id']}" / "_metadata").unlink()
     leader.kill()
@@ -128,9 +142,7 @@ def damage_and_kill(rig, cast, leader, result):
 
 
 def said(jm, pattern, since):
-    found = jm.lines.first(pattern, since)
-    require(found, f"{jm.log} has no line {pattern!r} after the takeover")
-    return found[0].text
+    return jm.lines.wait_for(pattern, flink.JOB_TIMEOUT, f"a line {pattern!r} after the takeover", since, jm)[0].text
 
 
 def check_sound(rig, job, newest, successor, since, result):
@@ -146,7 +158,7 @@ def check_sound(rig, job, newest, successor, since, result):
 
 
 def check_set_aside(rig, kind, name, successor, since, result):
-    reason = wait_until(lambda: quarantined(rig, kind, name), 30, f"{kind}/{name} to be quarantined")
+    reason = wait_until(lambda: quarantined(rig, kind, name), flink.JOB_TIMEOUT, f"{kind}/{name} to be quarantined")
     result["reasons"][kind] = reason
     said(successor, rf"Holdfast: {kind} {name} cannot be recovered and is quarantined", since)
     rig.say(f"{kind}/{name} is quarantined: {reason[:200]}")
@@ -158,17 +170,17 @@ def check(rig, cast, leader, result):
     result["restored_checkpoint"], result["reasons"] = {}, {}
     sound = [job for who, job in cast.items() if who.startswith("sound")]
     # Asked at once: what the new leader completes replaces them soon.
-    listed = {job: rig.ha.listed(rig.flink.cluster_id, job) for job in sound}
+    newest = {job: newest_before(rig, job, successor, successor.grants()[-1][0]) for job in sound}
     for job in sound:
-        newest = max(entry["id"] for entry in listed[job] if entry["started_ms"] <= leader.killed_at * 1000)
-        check_sound(rig, job, newest, successor, since, result)
+        check_sound(rig, job, newest[job], successor, since, result)
     check_set_aside(rig, "graphs", cast["broken"], successor, since, result)
     if "broken application" in cast:
         check_set_aside(rig, "applications", cast["broken application"], successor, since, result)
     rig.say(said(successor, rf"(?i)checkpoint {result['removed_metadata_of']} of job {cast['sound']} .*quarantin",
                  since)[:200])
     successor.require_alive()
-    jobs = {entry["jid"]: entry["state"] for entry in (rig.flink.get("/jobs/overview") or {}).get("jobs", [])}
+    overview = wait_until(lambda: rig.flink.get("/jobs/overview"), flink.JOB_TIMEOUT, "the overview of jobs")
+    jobs = {entry["jid"]: entry["state"] for entry in overview["jobs"]}
     result["jobs"] = jobs
     for job in sound:
         require(jobs.get(job) == "RUNNING", f"the sound job {job} is {jobs.get(job)}")
@@ -183,7 +195,7 @@ def check_results(rig, ids, leader, applications):
     for kind, name in ids.items():
         if kind == "application-results" and not applications:
             continue
-        leader.lines.wait_for(rf"Holdfast: {kind} {name} cannot be read and is quarantined", 30,
+        leader.lines.wait_for(rf"Holdfast: {kind} {name} cannot be read and is quarantined", flink.JOB_TIMEOUT,
                               f"{leader.name} to set {kind}/{name} aside", 0, leader)
         rig.say(f"{kind}/{name} is quarantined")
 

@@ -109,14 +109,14 @@ class Attack:
         self.replicas.wait_leader(besides=leader)
         self.takeovers.append(self.drills[-1] if self.args.how == "drill" else (time.monotonic() - at) * 1000)
         # Two answers: the first may be to what was under way.
-        wait_until(lambda: all(job.answers >= before + 2 or job.problems for job, before in zip(self.jobs, answers)), 60,
+        wait_until(lambda: all(job.answers >= before + 2 or job.problems for job, before in zip(self.jobs, answers)), 120,
                    "every job to commit under the new leader", poll=0.005)
         self.gaps += [job.gap * 1000 for job in self.jobs]
         if self.args.how == "pause":
             leader.process.resume()
             self._stale_answers(leader)
         elif self.args.how != "drill":
-            leader.process.child.wait(30)
+            leader.process.child.wait(120)
             leader.process.start()
         self.replicas.wait_ready()
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lib import checkpoints, flink, maven  # noqa: E402
-from lib.failover import completed, wait_checkpoints  # noqa: E402
+from lib.failover import completed, newest_before, wait_checkpoints  # noqa: E402
 from lib.failure import Failure, require  # noqa: E402
 from lib.holdfastd import History  # noqa: E402
 from lib.rig import Rig, main_guard, write_json  # noqa: E402
@@ -20,7 +20,7 @@ from lib.rig import Rig, main_guard, write_json  # noqa: E402
 RETAINED = 2
 TTL_MS = 4000
 #: How much later than its time-to-live a silent leader may be replaced; the rest is a loaded machine's.
-SLACK_MS = 1500
+SLACK_MS = 8000
 REVOKED = r"DefaultDispatcherRunner was revoked the leadership"
 
 
@@ -62,8 +62,7 @@ def sleep_through_deposition(rig, job, leader, result):
     granted = other.lines.wait_for(rig.ha.granted, 60, "the standby's grant", process=other)[0]
     result["takeover_ms"] = round((granted.time - paused_at) * 1000)
     rig.say(f"{other.name} leads after {result['takeover_ms']} ms (time-to-live {TTL_MS} ms)")
-    listed = rig.ha.listed(rig.flink.cluster_id, job)
-    result["checkpoint_before"] = max(entry["id"] for entry in listed if entry["started_ms"] <= paused_at * 1000)
+    result["checkpoint_before"] = newest_before(rig, job, other, granted)
     restored = other.lines.wait_for(flink.RESTORED, flink.JOB_TIMEOUT, "the restore", granted.index, other)
     result["restored_checkpoint"] = int(restored[1][2])
     wait_checkpoints(other, 2, granted.index)

@@ -25,7 +25,7 @@ from lib.places import HdfsPlace, S3Place  # noqa: E402
 from lib.rig import main_guard, write_json  # noqa: E402
 
 S3_DOWN_S = 1.0
-RESUME_LIMIT_S = 60
+RESUME_LIMIT_S = 120
 TTL_MS = 60000
 
 
@@ -37,7 +37,7 @@ class S3Victim:
     def strike(self):
         """Until the store can be written again."""
         self.place.server.kill()
-        time.sleep(S3_DOWN_S)
+        time.sleep(S3_DOWN_S)  # in which requests fail
         self.place.server.restart()
 
     def heal(self):
@@ -59,7 +59,7 @@ class NameNodeVictim:
 
     def heal(self):
         self.killed.start()
-        wait_until(lambda: self.killed.require_alive() or self.killed.state() == "standby", 60, "the killed one as standby", poll=0.1)
+        wait_until(lambda: self.killed.require_alive() or self.killed.state() == "standby", 120, "the killed one as standby", poll=0.1)
 
 
 class DataNodeVictim:

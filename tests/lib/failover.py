@@ -48,13 +48,9 @@ class Takeover:
         self.successor = self.rig.flink.wait_leader()
         self.granted = self.successor.grants()[-1][0]
         self.failover_ms = self._since_kill(self.granted)
-        listed = self.rig.ha.listed(self.rig.flink.cluster_id, self.job)
-        if listed is None:
-            # ZooKeeper: only what the dead JobManager had logged is known.
-            self.acknowledged = self.logged
-        else:
-            self.acknowledged = max((entry["id"] for entry in listed
-                                     if entry["started_ms"] <= self.leader.killed_at * 1000), default=0)
+        found = newest_before(self.rig, self.job, self.successor, self.granted)
+        # ZooKeeper: only what the dead JobManager had logged is known.
+        self.acknowledged = self.logged if found is None else found
 
     def follow_restore(self):
         found = self._wait(flink.RESTORED, f"job {self.job} to be restored")
@@ -88,6 +84,19 @@ class Takeover:
 
     def _since_kill(self, line):
         return round((line.time - self.leader.killed_at) * 1000)
+
+
+def newest_before(rig, job, successor, granted):
+    """The newest checkpoint that was acknowledged when a JobManager was granted the leadership, 0 for none; None when
+    nobody can be asked. Asked late, when the successor's own have replaced it, it is what that says it found."""
+    listed = rig.ha.listed(rig.flink.cluster_id, job)
+    if listed is None:
+        return None
+    before = [entry["id"] for entry in listed if entry["started_ms"] <= granted.time * 1000]
+    if before or not listed:
+        return max(before, default=0)
+    found = [match for _, match in successor.lines.find(rig.ha.recovered, granted.index) if match[2] == job]
+    return int(found[0][3]) if found else 0
 
 
 def task_count(rig, job):

@@ -4,7 +4,6 @@ Signatures are not checked: what is tested is what holdfastd makes of the answer
 """
 import re
 import threading
-import time
 import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from xml.sax.saxutils import escape
@@ -34,7 +33,11 @@ def checks_before_it_waits(request, key):
     if request.conditional and key not in request.server.objects:
         request.conditional = False
         if "race" in key:
-            time.sleep(0.3)
+            with request.server.lock:
+                request.server.racers += 1
+                if request.server.racers > 1:
+                    request.server.two_race.set()
+            request.server.two_race.wait(30)
 
 
 @fault
@@ -149,6 +152,8 @@ class FakeS3:
         self.server.daemon_threads = True
         self.server.objects = {}
         self.server.lock = threading.Lock()
+        self.server.racers = 0
+        self.server.two_race = threading.Event()
         self.server.fault = FAULTS[name]
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
 

@@ -113,7 +113,7 @@ class Holdfastd:
 
     def listed(self, cluster, job):
         """The entries of a job's checkpoint list, waiting a moment for a daemon that is just coming up."""
-        return wait_until(lambda: self.checkpoints(cluster, job), 20, f"holdfastd to list the checkpoints of {job}",
+        return wait_until(lambda: self.checkpoints(cluster, job), 120, f"holdfastd to list the checkpoints of {job}",
                           poll=0.01)["checkpoints"]
 
 

@@ -100,7 +100,7 @@ class Connection:
 class Manager:
     """A JobManager: a session that contends for its cluster, renews, and follows its stream."""
 
-    def __init__(self, endpoints, cluster, ttl_ms=15000):
+    def __init__(self, endpoints, cluster, ttl_ms=30000):
         self.endpoints = endpoints
         self.base = f"/v1/clusters/default/{cluster}"
         self.sid = os.urandom(16).hex()
@@ -117,8 +117,8 @@ class Manager:
         Connection(self.endpoints).call("POST", self.base + "/sessions", body)
         for thread in self.threads:
             thread.start()
-        if not self.granted.wait(60):
-            raise Refused(f"{self.base}: no leadership within 60 s; {self.lost}")
+        if not self.granted.wait(120):
+            raise Refused(f"{self.base}: no leadership within 120 s; {self.lost}")
         return self
 
     def headers(self):
@@ -135,7 +135,7 @@ class Manager:
             self.lost.append(f"{kind}: {event.get('reason')}")
 
     def _stream(self):
-        connection = Connection(self.endpoints, timeout=6)  # three heartbeats
+        connection = Connection(self.endpoints, timeout=20)  # ten heartbeats: whoever closes it has a moment to come back
         while not self.ended.is_set():
             try:
                 stream = connection.open()
@@ -226,9 +226,9 @@ class Job:
 
     def stop(self):
         self.ended.set()
-        self.thread.join(60)
+        self.thread.join(120)
         if self.thread.is_alive():
-            self.problems.append("the last commit had no answer within 60 s")
+            self.problems.append("the last commit had no answer within 120 s")
 
     def check(self, connection):
         """After the end: the store has what was acknowledged last, and only that."""
