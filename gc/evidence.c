@@ -144,6 +144,43 @@ const void *hf_evidence_rows(const struct hf_evidence *evidence, enum hf_ev_list
     return rows_of(evidence, list, out_count);
 }
 
+/* ---------------------------------------------------------------------------- texts */
+
+/* Bytes of the UTF-8 character at text; 0: it is none, or a control character. */
+static size_t utf8_size(const unsigned char *text)
+{
+    static const struct {
+        unsigned char mask, value, least_second;
+    } forms[] = {{0x80, 0x00, 0}, {0xe0, 0xc0, 0x80}, {0xf0, 0xe0, 0x80}, {0xf8, 0xf0, 0x80}};
+
+    for (size_t form = 0; form < HF_COUNT_OF(forms); form++) {
+        if ((text[0] & forms[form].mask) != forms[form].value)
+            continue;
+        if (form == 0)
+            return text[0] >= 0x20 && text[0] != 0x7f;
+        for (size_t i = 1; i <= form; i++) {
+            if ((text[i] & 0xc0) != 0x80)
+                return 0;
+        }
+        bool overlong = text[0] == 0xc0 || text[0] == 0xc1 || (text[0] == 0xe0 && text[1] < 0xa0) ||
+                        (text[0] == 0xf0 && text[1] < 0x90);
+        bool beyond = (text[0] == 0xed && text[1] >= 0xa0) || text[0] > 0xf4 ||
+                      (text[0] == 0xf4 && text[1] >= 0x90);
+        return overlong || beyond ? 0 : form + 1;
+    }
+    return 0;
+}
+
+void hf_evidence_scrub(char *text)
+{
+    for (unsigned char *at = (unsigned char *)text; *at != 0;) {
+        size_t size = utf8_size(at);
+        if (size == 0)
+            *at = '?';
+        at += size == 0 ? 1 : size;
+    }
+}
+
 /* ---------------------------------------------------------------------------- building */
 
 void hf_evidence_init(struct hf_evidence *evidence)
@@ -318,6 +355,8 @@ enum hf_status hf_evidence_fail(struct hf_evidence *evidence, enum hf_ev_domain 
     vsnprintf(reason, sizeof reason, why, arguments);
     va_end(arguments);
     snprintf(about, sizeof about, "%s", what == NULL ? "" : what);
+    hf_evidence_scrub(reason);
+    hf_evidence_scrub(about);
     return hf_evidence_add_failure(evidence, &(struct hf_ev_failure){domain, about, reason});
 }
 

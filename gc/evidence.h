@@ -454,6 +454,8 @@ const void *hf_evidence_rows(const struct hf_evidence *evidence, enum hf_ev_list
                              size_t *out_count);
 /* As hf_evidence_add_<list>. */
 enum hf_status hf_evidence_add(struct hf_evidence *evidence, enum hf_ev_list list, const void *row);
+/* Names come from outside, and sentences are cut: what is no UTF-8 of one line becomes '?'. */
+void hf_evidence_scrub(char *text);
 const char *hf_evidence_domain_name(enum hf_ev_domain domain);
 
 #endif

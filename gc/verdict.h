@@ -4,8 +4,8 @@
  * Rules, in this order (docs/orphans.md has them for operators):
  *
  *   - One sign of life is enough: it is LIVE, whatever else could not be seen.
- *   - Anything that could not be observed, or was not looked at: UNKNOWN, and UNKNOWN means keep.
  *   - Whoever would start it again owns it: STARTING, or SUSPENDED when somebody put it to rest.
+ *   - Anything that could not be observed, or was not looked at: UNKNOWN, and UNKNOWN means keep.
  *   - Left over is only what has no owner, and was seen so twice, at least the minimum age apart, with nothing
  *     changed in between, by version and not by clock.
  *
@@ -153,6 +153,12 @@ bool hf_verdict_parse(const char *name, enum hf_verdict_kind *out_kind);
 const char *hf_verdict_code_name(enum hf_verdict_code code); /* "no-owner" */
 enum hf_verdict_kind hf_verdict_code_shows(enum hf_verdict_code code);
 const char *hf_verdict_next_name(enum hf_verdict_next next); /* "revived" */
+
+/* It shows a sign of life. */
+bool hf_verdict_is_living(const struct hf_evidence *evidence,
+                          const struct hf_verdict_settings *settings);
+/* A job in this state of Flink's runs, or will by itself. */
+bool hf_verdict_job_is_active(const char *state);
 
 /* ---------------------------------------------------------------------- across clusters */
 
