@@ -437,8 +437,9 @@ enum hf_status hf_cleanup_keep_znode(struct hf_cleanup *c, const struct hf_clean
     enum hf_status status = hf_zk_client_read(c->zookeeper, node->path, &now, err);
 
     if (status == HF_NOT_FOUND ||
-        (status == HF_OK && (now.version != node->version ||
-                             now.created_zxid != node->created_zxid || now.owner != 0)))
+        (status == HF_OK &&
+         (now.version != node->version || now.created_zxid != node->created_zxid ||
+          now.changed_zxid != node->changed_zxid || now.owner != 0)))
         return hf_error_set(err, HF_CONFLICT, "%s has changed since it was looked at", node->path);
     if (status == HF_OK) {
         data = hex_of(now.data);

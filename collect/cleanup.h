@@ -39,6 +39,7 @@ struct hf_cleanup_znode {
     const char *path;
     int32_t version;
     int64_t created_zxid;
+    int64_t changed_zxid;
 };
 HF_MUST_USE enum hf_status hf_cleanup_keep_znode(struct hf_cleanup *cleanup,
                                                  const struct hf_cleanup_znode *node,
