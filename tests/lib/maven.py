@@ -71,7 +71,7 @@ def kubernetes_jar(version):
 
 
 def _flink_jar(what, artifact, version):
-    version = {"1.20.5": "1.20.1"}.get(version, version)
+    version = {"1.20.5": "1.20.1", "2.1.3": "2.1.0"}.get(version, version)
     target = CACHE / f"{artifact}-{version}.jar"
     with cache_lock(target.name):
         if not target.is_file():
