@@ -53,12 +53,29 @@
                         2: a slot for which a put is under way;  3: the first slot never sent, with
                         older puts unconfirmed;  0: reads are left out                         */
 #endif
+#ifndef LOOK
+#if DEPTH == 1
+#define LOOK 1       /* before the seal a takeover lists what is behind the first free slot. Is there
+                        anything but first slots of later epochs, it reads the slot again; still free
+                        is a hole: it stops, unless the newest snapshot has moved.
+                        0: no look;  2: the slot is not read again;  3: first slots count as well;
+                        4: it stops without a second look at the snapshots                     */
+#else
+#define LOOK 0       /* it rests on one record under way                                        */
+#endif
+#endif
 /* Choices within the rules: the first is the harder world, the second the code as it is. */
 #ifndef KEEP
 #define KEEP 1       /* truncate up to the 1: newest, 2: second newest snapshot                */
 #endif
 #ifndef LATE_DELETE
 #define LATE_DELETE 0 /* 1: a delete that was decided on DATA arrives at any later time        */
+#endif
+
+#ifndef LOSS
+#define LOSS 0       /* 1: the store loses one object above the newest snapshot, with something behind
+                        it. Not while somebody who found that slot free is about to fill it, nor a
+                        seal that alone keeps out one who is at work: no takeover could tell     */
 #endif
 
 #define SEAL 16
@@ -78,15 +95,28 @@ byte  last_op = 0;
 typedef message { byte e; byte i; byte v; bit live }
 message wandering[REPLICAS];   /* one put of each replica that nobody waits for any more      */
 
+#if LOSS
+byte lost = 0, lost_v = 0;     /* slot + 1, and what stood there                                */
+byte aim[REPLICAS];            /* slot + 1: its last look showed nothing behind this one        */
+bit  busy[REPLICAS];           /* has sent a seal, or leads                                     */
+#define THERE(e,i) (AT(e,i) != 0 -> AT(e,i) : (lost == (e)*SLOTS + (i) -> lost_v : 0))
+#define AIM(x) aim[me] = (x)
+#define BUSY(x) busy[me] = (x)
+#else
+#define THERE(e,i) AT(e,i)
+#define AIM(x) skip
+#define BUSY(x) skip
+#endif
+
 active proctype Audit()
 {
     short found; byte e, i;
 end:
     do :: d_step { found = snap_state; e = snap_e; i = snap_i + 1;
         do
-        :: e < EPOCHS && i <= SLOTS && AT(e,i) != 0 ->
-            if :: IS_SEAL(AT(e,i)) -> e++; i = 1
-               :: else -> found = found | (1 << AT(e,i)); i++ fi
+        :: e < EPOCHS && i <= SLOTS && THERE(e,i) != 0 ->
+            if :: IS_SEAL(THERE(e,i)) -> e++; i = 1
+               :: else -> found = found | (1 << THERE(e,i)); i++ fi
         :: else -> break
         od;
         assert((acked & ~found) == 0);
@@ -144,6 +174,70 @@ end:
     od
 }
 
+#if LOOK == 3
+#define SHOWS(x) (slot[x] != 0)
+#else
+#define SHOWS(x) (slot[x] != 0 && ((x)/SLOTS == e || (x)%SLOTS > 0))
+#endif
+inline list_behind() {
+    look = 2; AIM(e*SLOTS + i); x = e*SLOTS + i;
+    do
+    :: x < EPOCHS*SLOTS && SHOWS(x) -> look = 3; AIM(0); break
+    :: x < EPOCHS*SLOTS && !SHOWS(x) -> x++
+    :: else -> break
+    od;
+    x = 0
+}
+
+#if LOSS
+/* What is behind slot x, and shows that it was filled. */
+inline see_behind(x) {
+    seen = 0; y = (x) + 1;
+    do
+    :: y < EPOCHS*SLOTS && !seen -> seen = slot[y] != 0 && (y/SLOTS == (x)/SLOTS || y%SLOTS > 0); y++
+    :: else -> break
+    od;
+    y = 0
+}
+
+inline somebody_would_fill(x) {
+    y = 0;
+    do
+    :: y < REPLICAS && !wanted ->
+        wanted = aim[y] == (x) + 1 || (IS_SEAL(slot[x]) && (busy[y] || aim[y] != 0)) ||
+                 (wandering[y].live && wandering[y].v != slot[x] &&
+                  wandering[y].e*SLOTS + wandering[y].i == (x) + 1);
+        y++
+    :: else -> break
+    od;
+    y = 0
+}
+
+#define LOSE(x) d_step { lost == 0 && x >= snap_e*SLOTS + snap_i && slot[x] != 0 -> \
+        see_behind(x); wanted = 0; somebody_would_fill(x); \
+        if :: seen && !wanted -> lost = x + 1; lost_v = slot[x]; slot[x] = 0 :: else fi; \
+        seen = 0; wanted = 0 }
+active proctype Loss()
+{
+    byte y; bit seen, wanted;
+end:
+    do :: LOSE(0) :: LOSE(1) :: LOSE(2)
+#if EPOCHS*SLOTS > 4
+       :: LOSE(3) :: LOSE(4)
+#endif
+#if EPOCHS*SLOTS > 6
+       :: LOSE(5) :: LOSE(6)
+#endif
+#if EPOCHS*SLOTS > 8
+       :: LOSE(7)
+#endif
+#if EPOCHS*SLOTS > 9
+       :: LOSE(8) :: LOSE(9) :: LOSE(10)
+#endif
+    od
+}
+#endif
+
 /* A snapshot of everything up to (e,i) becomes durable. A deposed leader's may be older than the newest. */
 inline snapshot_put(e, i, state) {
     if
@@ -168,24 +262,70 @@ proctype Replica(byte me)
     byte written, attempt;
     short state;         /* transactions replayed and confirmed                              */
     byte op[2]; bit confirmed[2]; byte n; /* records under way                               */
+#if LOOK
+    byte look = 0, x = 0; /* 1: the slot is free; 2: and nothing is behind it; 3: something is */
+#endif
 
 takeover:
     /* The content of a snapshot never changes, so listing and loading are one step; a load that finds
      * nothing any more is a new attempt. */
     atomic {
         if :: attempt == ATTEMPTS -> goto done :: else -> attempt++ fi;
-        base_e = snap_e; base_i = snap_i; state = snap_state; e = snap_e; i = snap_i + 1
+        base_e = snap_e; base_i = snap_i; state = snap_state; e = snap_e; i = snap_i + 1;
+#if LOOK
+        look = 0;
+#endif
+        AIM(0); BUSY(0)
     }
+#if LOOK
+    do /* replay, look behind the first free slot, and seal it */
+    :: d_step { look == 0 && e < EPOCHS && i <= SLOTS && AT(e,i) == 0 -> look = 1 } /* read, and free */
+    :: d_step { look == 1 -> list_behind() }
+    :: d_step { look == 2 && AT(e,i) != 0 -> look = 0; AIM(0) } /* exists: it is read */
+#if LOOK != 2
+    :: d_step { look == 3 && AT(e,i) != 0 -> look = 0 }         /* filled since */
+    :: atomic { look == 3 && AT(e,i) == 0 -> break }            /* a hole */
+#else
+    :: atomic { look == 3 -> break }
+#endif
+    :: atomic { look == 2 && AT(e,i) == 0 -> AT(e,i) = MY_SEAL; AIM(0); BUSY(1); break }
+    :: d_step { look == 2 && AT(e,i) == 0 && !wandering[me].live -> /* sent, no answer: it is read again */
+        wandering[me].live = 1; wandering[me].e = e; wandering[me].i = i; wandering[me].v = MY_SEAL;
+        look = 0; AIM(0); BUSY(1) }
+    :: d_step { look == 2 && AT(e,i) == 0 -> look = 0; AIM(0) } /* lost before the store saw it */
+    :: atomic { look == 0 && e < EPOCHS && i <= SLOTS && AT(e,i) == MY_SEAL -> break } /* it has arrived */
+    :: d_step { look == 0 && e < EPOCHS && i <= SLOTS && IS_SEAL(AT(e,i)) && AT(e,i) != MY_SEAL -> e++; i = 1 }
+    :: d_step { look == 0 && e < EPOCHS && i <= SLOTS && AT(e,i) != 0 && !IS_SEAL(AT(e,i)) ->
+        state = state | (1 << AT(e,i)); i++ }
+    :: atomic { look == 0 && (e >= EPOCHS || i > SLOTS) -> goto done } /* the end of the model */
+    od;
+    atomic {
+        if
+        :: look == 3 ->
+#if LOOK != 4
+            if :: snap_e != base_e || snap_i != base_i -> goto takeover :: else fi;
+#endif
+#if LOSS
+            assert(lost != 0); /* else it stops over a store that is whole */
+#else
+            assert(0);
+#endif
+            goto done /* and changes nothing */
+        :: else -> look = 0
+        fi
+    }
+#else
     do /* replay, and seal the first free slot */
-    :: atomic { e < EPOCHS && i <= SLOTS && AT(e,i) == 0 -> AT(e,i) = MY_SEAL; break }
+    :: atomic { e < EPOCHS && i <= SLOTS && AT(e,i) == 0 -> AT(e,i) = MY_SEAL; BUSY(1); break }
     :: d_step { e < EPOCHS && i <= SLOTS && AT(e,i) == 0 && !wandering[me].live -> /* sent, no answer */
-        wandering[me].live = 1; wandering[me].e = e; wandering[me].i = i; wandering[me].v = MY_SEAL }
+        wandering[me].live = 1; wandering[me].e = e; wandering[me].i = i; wandering[me].v = MY_SEAL; BUSY(1) }
     :: atomic { e < EPOCHS && i <= SLOTS && AT(e,i) == MY_SEAL -> break } /* it has arrived */
     :: d_step { e < EPOCHS && i <= SLOTS && IS_SEAL(AT(e,i)) && AT(e,i) != MY_SEAL -> e++; i = 1 }
     :: d_step { e < EPOCHS && i <= SLOTS && AT(e,i) != 0 && !IS_SEAL(AT(e,i)) ->
         state = state | (1 << AT(e,i)); i++ }
     :: atomic { e >= EPOCHS || i > SLOTS -> goto done } /* the end of the model */
     od;
+#endif
 #if RECHECK == 1
     atomic { if :: snap_e != base_e || snap_i != base_i -> goto takeover :: else fi }
 #elif RECHECK == 2
@@ -241,7 +381,12 @@ takeover:
     od;
 done:
     skip;
-    d_step { e = 0; i = 0; base_e = 0; base_i = 0; written = 0; attempt = ATTEMPTS; state = 0;
+    d_step {
+#if LOOK
+             look = 0;
+#endif
+             AIM(0); BUSY(0);
+             e = 0; i = 0; base_e = 0; base_i = 0; written = 0; attempt = ATTEMPTS; state = 0;
              op[0] = 0; op[1] = 0; confirmed[0] = 0; confirmed[1] = 0; n = 0 }
 }
 
