@@ -2,13 +2,15 @@
 #include "cli/gc.h"
 
 #include "base/memory.h"
-#include "backends/files_folder.h"
 
 #include <inttypes.h>
 #include <string.h>
 
 /* One complete checkpoint or savepoint: the folder with its `_metadata`. */
 struct checkpoint {
+    struct hf_gc_target *target; /* where it is; its root is the folder above */
+    struct hf_gc_files *files;
+    char uri[HF_GC_FILES_PATH_MAX];
     char folder[HF_GC_FILES_PATH_MAX];
     char job[33]; /* empty: not in a job's folder */
     uint64_t id;
@@ -29,6 +31,35 @@ static void identify(struct checkpoint *c)
     }
 }
 
+/* The job's folder is the target's root: plans, pins and locks are beside it. */
+static enum hf_status open_one(struct hf_cli *cli, struct checkpoint *out, const char *uri,
+                               struct hf_error *err)
+{
+    char parent[HF_GC_FILES_PATH_MAX];
+    size_t size = strlen(uri);
+
+    while (size > 0 && uri[size - 1] == '/')
+        size--;
+    const char *name = memrchr(uri, '/', size);
+    if (name == NULL || size >= sizeof parent)
+        return hf_error_set(err, HF_INVALID, "'%s' is no checkpoint's folder", uri);
+    snprintf(parent, sizeof parent, "%.*s", (int)(name - uri), uri);
+    snprintf(out->uri, sizeof out->uri, "%.*s", (int)size, uri);
+    out->target = hf_gc_target_new();
+    if (out->target == NULL)
+        return hf_error_set(err, HF_NO_MEMORY, "no memory");
+    enum hf_status status = hf_gc_add_root(cli, out->target, parent, err);
+    if (status != HF_OK)
+        return status;
+    out->files = out->target->sweep.files;
+    int n = snprintf(out->folder, sizeof out->folder, "%s%.*s", out->target->roots[0],
+                     (int)(size - (size_t)(name - uri)), name);
+    if (n < 0 || (size_t)n >= sizeof out->folder)
+        return hf_error_set(err, HF_INVALID, "'%.200s…' is too long", uri);
+    identify(out);
+    return hf_gc_target_ready(out->target, err);
+}
+
 /* What args[1] (a folder) or args[1..3] (cluster, job, id) mean. */
 static enum hf_status find_one(struct hf_cli *cli, struct checkpoint *out, struct hf_error *err)
 {
@@ -38,13 +69,8 @@ static enum hf_status find_one(struct hf_cli *cli, struct checkpoint *out, struc
     const json_t *entry;
     size_t i;
 
-    if (cli->arg_count == 2) {
-        if (hf_files_folder_path(cli->args[1], out->folder) == NULL)
-            return hf_error_set(err, HF_INVALID, "'%s' is no folder that is mounted here",
-                                cli->args[1]);
-        identify(out);
-        return HF_OK;
-    }
+    if (cli->arg_count == 2)
+        return open_one(cli, out, cli->args[1], err);
     if (cli->arg_count != 4 || !hf_cli_cluster_path(cli, cli->args[1], path, sizeof path) ||
         !hf_gc_job_is_valid(HF_BYTES_OF_STRING(cli->args[2])))
         return hf_error_set(err, HF_INVALID, "give the checkpoint's folder, or CLUSTER JOB ID");
@@ -56,13 +82,9 @@ static enum hf_status find_one(struct hf_cli *cli, struct checkpoint *out, struc
     json_array_foreach(json_object_get(answer, "checkpoints"), i, entry)
     {
         char id[32];
-        if (strcmp(hf_cli_number(hf_cli_int(entry, "id"), id), cli->args[3]) != 0)
-            continue;
-        const char *pointer = hf_cli_text(entry, "pointer", "");
-        status = hf_files_folder_path(pointer, out->folder) != NULL
-                     ? HF_OK
-                     : hf_error_set(err, HF_INVALID, "'%s' is not mounted here", pointer);
-        identify(out);
+        if (out->target == NULL &&
+            strcmp(hf_cli_number(hf_cli_int(entry, "id"), id), cli->args[3]) == 0)
+            status = open_one(cli, out, hf_cli_text(entry, "pointer", ""), err);
     }
     json_decref(answer);
     return status;
@@ -71,6 +93,7 @@ static enum hf_status find_one(struct hf_cli *cli, struct checkpoint *out, struc
 /* ---------------------------------------------------------------------------- verify, show */
 
 struct verify {
+    const struct hf_gc_target *target;
     struct hf_gc_files *files;
     struct hf_gc_stream *stream;
     const char *folder;
@@ -132,8 +155,11 @@ static enum hf_status verify_handle(void *arg, const struct hf_metadata_handle *
     bool relative = handle->kind == HF_METADATA_RELATIVE;
     int n = snprintf(uri, sizeof uri, "%s%s%.*s", relative ? v->folder : "", relative ? "/" : "",
                      (int)handle->path.size, handle->path.data);
-    if (n < 0 || (size_t)n >= sizeof uri || hf_files_folder_path(uri, path) == NULL) {
-        wrong(v, uri, "is not mounted here");
+    bool fits = n >= 0 && (size_t)n < sizeof uri;
+    if (fits && relative)
+        memcpy(path, uri, (size_t)n + 1);
+    else if (!fits || hf_gc_target_path(v->target, uri, path) == NULL) {
+        wrong(v, uri, "is not mounted here, or in another bucket");
         return HF_OK;
     }
     if (strcmp(path, v->last) != 0) {
@@ -161,8 +187,8 @@ static enum hf_status verify_handle(void *arg, const struct hf_metadata_handle *
 }
 
 /* Reads `_metadata` and, with look, the files. v->wrong belongs to the caller, also after a failure. */
-static enum hf_status verify_one(struct verify *v, const char *folder, bool look,
-                                 struct hf_error *err)
+static enum hf_status verify_one(struct verify *v, const struct hf_gc_target *target,
+                                 const char *folder, bool look, struct hf_error *err)
 {
     const struct hf_metadata_source source = {v, verify_read};
     const struct hf_metadata_visitor visitor = {
@@ -170,7 +196,8 @@ static enum hf_status verify_one(struct verify *v, const char *folder, bool look
     char path[HF_GC_FILES_PATH_MAX + 16];
 
     memset(v, 0, sizeof *v);
-    v->files = hf_files_folder();
+    v->target = target;
+    v->files = target->sweep.files;
     v->folder = folder;
     v->look = look;
     v->type = "-";
@@ -194,7 +221,7 @@ static int verify(struct hf_cli *cli, const struct checkpoint *c)
     int code = 0;
 
     hf_assert(v != NULL);
-    enum hf_status status = verify_one(v, c->folder, true, &err);
+    enum hf_status status = verify_one(v, c->target, c->folder, true, &err);
     size_t count = json_array_size(v->wrong);
     if (status == HF_OK && cli->output == HF_CLI_JSON) {
         json_t *answer =
@@ -221,56 +248,55 @@ static int verify(struct hf_cli *cli, const struct checkpoint *c)
 
 /* ---------------------------------------------------------------------------- pins, deletion */
 
-static enum hf_status pin_path(const struct checkpoint *c, char *out, struct hf_gc_store *store,
-                               struct hf_error *err)
+static enum hf_status pin_path(const struct checkpoint *c, char *out, struct hf_error *err)
 {
     char folder[HF_GC_FILES_PATH_MAX];
-    char name[96];
 
-    store->lock = -1;
     if (c->job[0] == '\0')
         return hf_error_set(err, HF_INVALID,
                             "'%s' is no checkpoint in a job's folder; savepoints are never deleted",
                             c->folder);
     snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(c->folder, '/') - c->folder), c->folder);
-    hf_gc_store_init(store, folder);
-    snprintf(name, sizeof name, "%s.chk-%" PRIu64, c->job, c->id);
-    return hf_gc_store_path(store, "pins", name, "", out, err);
+    return hf_gc_store_pin(folder, c->id, out, err);
 }
 
 static bool is_pinned(const struct checkpoint *c)
 {
     char path[HF_GC_FILES_PATH_MAX];
-    struct hf_gc_store store;
     struct hf_gc_entry entry;
     struct hf_error ignored;
 
-    return pin_path(c, path, &store, &ignored) == HF_OK &&
-           hf_files_folder()->ops->stat(hf_files_folder(), path, &entry, &ignored) == HF_OK;
+    return pin_path(c, path, &ignored) == HF_OK &&
+           c->files->ops->stat(c->files, path, &entry, &ignored) == HF_OK;
+}
+
+static enum hf_status set_pin(struct hf_gc_files *files, const char *path, struct hf_error *err)
+{
+    enum hf_status status = files->ops->create(files, path, (struct hf_bytes){0}, err);
+
+    return status == HF_EXISTS ? HF_OK : status;
 }
 
 static int pin(struct hf_cli *cli, const struct checkpoint *c, bool set)
 {
     char path[HF_GC_FILES_PATH_MAX];
     char metadata[HF_GC_FILES_PATH_MAX + 16];
-    struct hf_gc_store store;
+    struct hf_gc_store *store = &c->target->store;
     struct hf_gc_entry entry;
     struct hf_error err = {0};
-    struct hf_gc_files *files = hf_files_folder();
 
-    enum hf_status status = pin_path(c, path, &store, &err);
+    enum hf_status status = pin_path(c, path, &err);
     snprintf(metadata, sizeof metadata, "%s/_metadata", c->folder);
     if (status == HF_OK && set)
-        status = files->ops->stat(files, metadata, &entry, &err);
+        status = c->files->ops->stat(c->files, metadata, &entry, &err);
     if (status == HF_OK)
-        status = hf_gc_store_open(&store, &err);
+        status = hf_gc_store_open(store, &err);
     if (status == HF_OK)
-        status = set ? hf_gc_store_touch(path, &err) : files->ops->remove(files, path, &err);
+        status = set ? set_pin(c->files, path, &err) : c->files->ops->remove(c->files, path, &err);
     if (status == HF_OK)
         status = hf_gc_store_audit(
-            &store, json_pack("{s:s, s:s}", "action", set ? "pin" : "unpin", "path", c->folder),
+            store, json_pack("{s:s, s:s}", "action", set ? "pin" : "unpin", "path", c->folder),
             &err);
-    hf_gc_store_close(&store);
     if (status != HF_OK) {
         err.status = status;
         return hf_cli_fail(&err);
@@ -281,13 +307,12 @@ static int pin(struct hf_cli *cli, const struct checkpoint *c, bool set)
     return 0;
 }
 
-static int delete_one(struct hf_cli *cli, const struct checkpoint *c)
+static int delete_one(struct hf_cli *cli, struct checkpoint *c)
 {
     char path[HF_GC_FILES_PATH_MAX];
-    struct hf_gc_store store;
     struct hf_error err = {0};
 
-    enum hf_status status = pin_path(c, path, &store, &err);
+    enum hf_status status = pin_path(c, path, &err);
     if (status == HF_OK && cli->arg_count != 2)
         status = hf_error_set(&err, HF_CONFLICT,
                               "the job retains chk-%" PRIu64 " for its recovery: it is not deleted",
@@ -296,13 +321,17 @@ static int delete_one(struct hf_cli *cli, const struct checkpoint *c)
         status = hf_error_set(&err, HF_CONFLICT, "chk-%" PRIu64 " is pinned", c->id);
     if (status != HF_OK)
         return hf_cli_fail(&err);
-    return hf_gc_delete_checkpoint(cli, c->folder, c->id);
+    struct hf_gc_target *target = c->target;
+    c->target = NULL;
+    return hf_gc_delete_checkpoint(cli, target, c->id);
 }
 
 /* ---------------------------------------------------------------------------- lists */
 
 struct catalogue {
     struct hf_cli *cli;
+    struct hf_gc_target *target;
+    struct hf_gc_files *files;
     const char *folder; /* of the job at hand */
     json_t *list;
     bool look;
@@ -320,13 +349,14 @@ static enum hf_status on_found(void *arg, const struct hf_gc_entry *entry)
     uint64_t id;
 
     hf_assert(c != NULL && v != NULL);
+    c->files = cat->files;
     int n = snprintf(c->folder, sizeof c->folder, "%s/%s", cat->folder, entry->path);
     snprintf(metadata, sizeof metadata, "%s/_metadata", c->folder);
     if (entry->kind == HF_GC_DIRECTORY && n > 0 && (size_t)n < sizeof c->folder &&
         hf_gc_chk_parse(HF_BYTES_OF_STRING(entry->path), &id) &&
-        hf_files_folder()->ops->stat(hf_files_folder(), metadata, &at, &why) == HF_OK) {
+        cat->files->ops->stat(cat->files, metadata, &at, &why) == HF_OK) {
         identify(c);
-        enum hf_status status = verify_one(v, c->folder, cat->look, &why);
+        enum hf_status status = verify_one(v, cat->target, c->folder, cat->look, &why);
         size_t problems = json_array_size(v->wrong);
         const char *state = status != HF_OK ? why.text
                             : !cat->look    ? "not verified"
@@ -359,7 +389,7 @@ static enum hf_status on_job(void *arg, const struct hf_gc_entry *entry)
         return HF_OK;
     cat->folder = folder;
     enum hf_status status =
-        hf_files_folder()->ops->list(hf_files_folder(), folder, false, on_found, cat, cat->err);
+        cat->files->ops->list(cat->files, folder, false, on_found, cat, cat->err);
     cat->folder = parent;
     return status == HF_NOT_FOUND ? HF_OK : status;
 }
@@ -408,19 +438,19 @@ static int tell_list(struct hf_cli *cli, json_t *list)
 /* All complete checkpoints of one job's folder, or of all jobs in a folder. */
 static int list_folder(struct hf_cli *cli, const char *uri, bool one_job)
 {
-    char folder[HF_GC_FILES_PATH_MAX];
     struct hf_error err = {0};
-    struct catalogue cat = {.cli = cli, .folder = folder, .err = &err};
+    struct catalogue cat = {.cli = cli, .target = hf_gc_target_new(), .err = &err};
     int code;
 
-    if (hf_files_folder_path(uri, folder) == NULL) {
-        hf_error_set(&err, HF_INVALID, "'%s' is no folder that is mounted here", uri);
-        return hf_cli_fail(&err);
-    }
+    hf_assert(cat.target != NULL);
+    enum hf_status status = hf_gc_add_root(cli, cat.target, uri, &err);
+    cat.files = cat.target->sweep.files;
+    cat.folder = cat.target->roots[0];
     cat.look = cli->output == HF_CLI_WIDE || cli->output == HF_CLI_JSON;
     cat.list = json_array();
-    enum hf_status status = hf_files_folder()->ops->list(hf_files_folder(), folder, false,
-                                                         one_job ? on_found : on_job, &cat, &err);
+    if (status == HF_OK)
+        status = cat.files->ops->list(cat.files, cat.folder, false, one_job ? on_found : on_job,
+                                      &cat, &err);
     if (status != HF_OK) {
         err.status = status;
         code = hf_cli_fail(&err);
@@ -428,6 +458,7 @@ static int list_folder(struct hf_cli *cli, const char *uri, bool one_job)
         code = tell_list(cli, cat.list);
     }
     json_decref(cat.list);
+    hf_gc_target_free(cat.target);
     return code;
 }
 
@@ -525,12 +556,14 @@ int hf_cmd_checkpoints(struct hf_cli *cli)
     }
     struct checkpoint *c = hf_calloc(1, sizeof *c);
     hf_assert(c != NULL);
-    if (find_one(cli, c, &err) != HF_OK) {
+    /* The same as for any other `_metadata`. */
+    if (which == 0 && cli->arg_count == 2) {
+        code = hf_cmd_metadata(cli);
+    } else if (find_one(cli, c, &err) != HF_OK) {
         code = hf_cli_fail(&err);
     } else if (which == 0) {
-        /* The same as for any other `_metadata`. */
         cli->args[0] = "show";
-        cli->args[1] = c->folder;
+        cli->args[1] = c->uri;
         cli->arg_count = 2;
         code = hf_cmd_metadata(cli);
     } else {
@@ -538,6 +571,7 @@ int hf_cmd_checkpoints(struct hf_cli *cli)
                : which <= 3 ? pin(cli, c, which == 2)
                             : delete_one(cli, c);
     }
+    hf_gc_target_free(c->target);
     hf_free(c);
     return code;
 }

@@ -341,31 +341,22 @@ static int gc_run(struct hf_cli *cli)
     return code;
 }
 
-int hf_gc_delete_checkpoint(struct hf_cli *cli, const char *folder, uint64_t id)
+int hf_gc_delete_checkpoint(struct hf_cli *cli, struct hf_gc_target *target, uint64_t id)
 {
     struct hf_error err = {0};
     struct planning p;
     char plan_id[HF_GC_ID_SIZE];
     int code = 0;
-    struct hf_gc_target *target = hf_gc_target_new();
 
-    hf_assert(target != NULL);
     planning_init(&p, cli, target);
     p.plan.discarded = true;
-    struct hf_gc_sweep *sweep = &p.plan.target->sweep;
-    snprintf(p.plan.target->roots[0], sizeof p.plan.target->roots[0], "%.*s",
-             (int)(strrchr(folder, '/') - folder), folder);
-    *sweep = (struct hf_gc_sweep){
-        .files = hf_files_folder(),
-        .settings = {.state = HF_GC_UNKNOWN, .now_ms = hf_gc_now_ms()},
-        .roots = {p.plan.target->roots[0]},
-        .root_count = 1,
-        .discards = &id,
-        .discard_count = 1,
-    };
-    hf_gc_store_init(&p.plan.target->store, p.plan.target->roots[0]);
+    target->sweep.settings.now_ms = hf_gc_now_ms();
     hf_gc_store_id(plan_id);
-    enum hf_status status = hf_gc_store_open(&p.plan.target->store, &err);
+    enum hf_status status = hf_gc_target_discard(target, id, &err);
+    if (status == HF_OK)
+        status = hf_gc_target_ready(target, &err);
+    if (status == HF_OK)
+        status = hf_gc_store_open(&target->store, &err);
     if (status == HF_OK)
         status = run_plan(&p, plan_id, &code, &err);
     hf_gc_target_free(p.plan.target);

@@ -3,7 +3,7 @@
  * The file is read twice: once to see that it is whole and to add up, once to print. So nothing is
  * printed of a damaged one, the sums come first, and memory does not grow with the file.
  */
-#include "cli/cli.h"
+#include "cli/gc.h"
 
 #include "base/bytes.h"
 #include "base/memory.h"
@@ -11,6 +11,8 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -361,45 +363,78 @@ static enum hf_status on_folder(void *arg, struct hf_bytes path, bool shared)
     return json_array_append_new(show->folders, entry) == 0 ? HF_OK : HF_NO_MEMORY;
 }
 
-static enum hf_status file_read(void *arg, void *out, size_t size, size_t *out_size,
-                                struct hf_error *err)
-{
-    FILE *file = arg;
+/* One `_metadata`, where it is mounted or in a bucket. */
+struct source {
+    struct hf_gc_target *target;
+    struct hf_gc_files *files;
+    struct hf_gc_stream *stream;
+    char path[HF_GC_FILES_PATH_MAX];
+};
 
-    *out_size = fread(out, 1, size, file);
-    if (*out_size == 0 && ferror(file))
-        return hf_error_set(err, HF_UNAVAILABLE, "%s", strerror(errno));
-    return HF_OK;
+static enum hf_status source_read(void *arg, void *out, size_t size, size_t *out_size,
+                                  struct hf_error *err)
+{
+    struct source *source = arg;
+
+    return source->files->ops->read(source->stream, out, size, out_size, err);
 }
 
-/* FILE, file:/FILE, or the folder of a checkpoint, as Flink takes it for a restore. */
-static enum hf_status open_source(const char *name, FILE **out_file, struct hf_error *err)
+static enum hf_status source_rewind(struct source *source, struct hf_error *err)
 {
-    char path[HF_CLI_PATH_MAX];
-    struct stat st;
+    if (source->stream != NULL)
+        source->files->ops->close(source->stream);
+    source->stream = NULL;
+    return source->files->ops->open(source->files, source->path, &source->stream, err);
+}
 
-    if (strstr(name, "://") != NULL && strncmp(name, "file://", 7) != 0)
-        return hf_error_set(err, HF_INVALID,
-                            "'%s': only files can be read; copy its _metadata here", name);
+static void source_close(struct source *source)
+{
+    if (source->stream != NULL)
+        source->files->ops->close(source->stream);
+    hf_gc_target_free(source->target);
+}
+
+/* A path as people type it: relative, or by a link. */
+static const char *whole_path(const char *name, char out[PATH_MAX], struct hf_error *err)
+{
+    if (hf_gc_target_is_bucket(name))
+        return name;
     if (strncmp(name, "file:", 5) == 0)
         name += 5;
-    while (name[0] == '/' && name[1] == '/')
-        name++;
-    int n = snprintf(path, sizeof path, "%s", name);
-    if (n >= 0 && (size_t)n < sizeof path && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-        n = snprintf(path, sizeof path, "%s/_metadata", name);
-    if (n < 0 || (size_t)n >= sizeof path)
-        return hf_error_set(err, HF_INVALID, "'%.100s…' is too long for a path", name);
-    *out_file = fopen(path, "rbe");
-    if (*out_file == NULL)
-        return hf_error_set(err, errno == ENOENT ? HF_NOT_FOUND : HF_INVALID, "%s: %s", path,
-                            strerror(errno));
-    if (fseek(*out_file, 0, SEEK_SET) != 0) {
-        fclose(*out_file);
-        *out_file = NULL;
-        return hf_error_set(err, HF_INVALID, "%s cannot be read twice: copy it into a file", path);
+    struct stat st;
+    if (stat(name, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) {
+        hf_error_set(err, HF_INVALID, "%s cannot be read twice: copy it into a file", name);
+        return NULL;
     }
-    return HF_OK;
+    if (realpath(name, out) != NULL)
+        return out;
+    hf_error_set(err, errno == ENOENT ? HF_NOT_FOUND : HF_INVALID, "%s: %s", name, strerror(errno));
+    return NULL;
+}
+
+/* A file or URI, or the folder of a checkpoint, as Flink takes it for a restore. */
+static enum hf_status source_open(struct hf_cli *cli, const char *name, struct source *out,
+                                  struct hf_error *err)
+{
+    char whole[PATH_MAX];
+    struct hf_gc_entry entry;
+
+    out->target = hf_gc_target_new();
+    if (out->target == NULL)
+        return hf_error_set(err, HF_NO_MEMORY, "no memory");
+    name = whole_path(name, whole, err);
+    enum hf_status status =
+        name != NULL ? hf_gc_add_root(cli, out->target, name, err) : err->status;
+    if (status != HF_OK)
+        return status;
+    out->files = out->target->sweep.files;
+    const char *path = out->target->roots[0];
+    status = out->files->ops->stat(out->files, path, &entry, err);
+    int n = snprintf(out->path, sizeof out->path, "%s%s", path,
+                     status == HF_OK && entry.kind == HF_GC_DIRECTORY ? "/_metadata" : "");
+    if (status == HF_OK && (n < 0 || (size_t)n >= sizeof out->path))
+        return hf_error_set(err, HF_INVALID, "'%.100s…' is too long for a path", path);
+    return status == HF_OK ? source_rewind(out, err) : status;
 }
 
 static enum hf_status print_state(struct show *show, const struct hf_metadata_source *source,
@@ -452,22 +487,25 @@ int hf_cmd_metadata(struct hf_cli *cli)
                                                  .properties = count_properties};
     bool summary = hf_cli_option(cli, "summary") != NULL;
     struct hf_error err = {0};
-    FILE *file = NULL;
+    struct source *file = hf_calloc(1, sizeof *file);
 
+    hf_assert(file != NULL);
     if (strcmp(cli->args[0], "show") != 0) {
         hf_error_set(&err, HF_INVALID, "'metadata %s': only 'metadata show FILE' is there",
                      cli->args[0]);
+        hf_free(file);
         return hf_cli_fail(&err);
     }
-    enum hf_status status = open_source(cli->args[1], &file, &err);
-    struct hf_metadata_source source = {file, file_read};
+    enum hf_status status = source_open(cli, cli->args[1], file, &err);
+    struct hf_metadata_source source = {file, source_read};
     if (status == HF_OK) {
         status = hf_metadata_read(&source, &counting, &err);
         if (status != HF_OK)
             hf_error_wrap(&err, status, "%s", cli->args[1]);
     }
+    if (status == HF_OK)
+        status = source_rewind(file, &err);
     if (status == HF_OK) {
-        rewind(file);
         if (cli->output == HF_CLI_JSON) {
             status = print_json(&show, &source, summary, &err);
         } else {
@@ -477,8 +515,8 @@ int hf_cmd_metadata(struct hf_cli *cli)
                 status = print_state(&show, &source, &err);
         }
     }
-    if (file != NULL)
-        fclose(file);
+    source_close(file);
+    hf_free(file);
     if (status == HF_OK)
         return 0;
     if (err.status == HF_OK)

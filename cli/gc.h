@@ -18,9 +18,9 @@ uint64_t hf_gc_now_ms(void);
 /* "90s", "24h", "7d" … in milliseconds. */
 bool hf_gc_parse_time(const char *text, uint64_t *out_ms);
 
-/* Plans and runs the deletion of one checkpoint of a job's folder, with the files that it alone owns. What it
- * shared is found by the next `gc run`. */
-int hf_gc_delete_checkpoint(struct hf_cli *cli, const char *folder, uint64_t id);
+/* Plans and runs the deletion of one checkpoint in the target's folder, with the files that it alone owns. What it
+ * shared is found by the next `gc run`. Frees the target. */
+int hf_gc_delete_checkpoint(struct hf_cli *cli, struct hf_gc_target *target, uint64_t id);
 
 int hf_gc_undo(struct hf_cli *cli);
 int hf_gc_status(struct hf_cli *cli);

@@ -173,7 +173,25 @@ class Tests:
         self.assertIn("are back", self.gc("undo", state["id"]))
         self.assertEqual(self.tree(), before)
         self.assertEqual(self.trash(), [])
-        self.assertEqual(self.run_gc()["files"], 400)
+        # What is back is young: a copy has the time of the copy.
+        self.assertEqual(self.run_gc("--min-age", "0s")["files"], 400)
+
+    def test_pins_and_single_deletions(self):
+        own, other = self.file("chk-7"), self.file("chk-8")
+        old, new = self.checkpoint(7, private=[own]), self.checkpoint(8, private=[other])
+        uri = self.uri(old)
+        listed = json.loads(self.cli("checkpoints", "list", "--folder", self.uri(self.dir), "-o", "json", *self.options()))
+        self.assertEqual({entry["id"]: entry["state"] for entry in listed["checkpoints"]}, {7: "whole", 8: "whole"})
+        self.assertIn("every file is there", self.cli("checkpoints", "verify", uri, *self.options()))
+        self.assertIn("checkpoint", self.cli("checkpoints", "show", uri, *self.options()))
+        self.cli("checkpoints", "pin", uri, *self.options())
+        self.assertIn("pinned", self.cli("checkpoints", "delete", uri, "--yes", *self.options(), code=5))
+        self.cli("checkpoints", "unpin", uri, *self.options())
+        self.cli("checkpoints", "delete", uri, "--yes", *self.options())
+        self.assertEqual(self.has(own, old / "_metadata", other, new / "_metadata"), [False, False, True, True])
+        self.assertEqual(len(self.trash()), 2)
+        self.lose(other)
+        self.cli("checkpoints", "verify", self.uri(new), *self.options(), code=10)
 
 
 class OnS3(Tests, InBucket):
