@@ -233,7 +233,7 @@ SUITES = [
           "requests and answers lost, doubled, late, refused; kill -9 of server and daemon: every acknowledged write once"),
     Suite("store-faults", "faults of S3, planted loss", "full", "release", "exit", 120,
           script("tests/e2e/store_faults.py", "--store", "s3", "--seconds", "4", "--lie"), ["tests/e2e/store_faults.py"],
-          "that test finds records which were thrown away"),
+          "records that were thrown away stop the next start, which names the first of them"),
     Suite("store-faults", "faults of OSS", "full", "release", "exit", 300,
           script("tests/e2e/store_faults.py", "--store", "oss", "--seconds", "35", "--json", "{logs}/store-faults-oss.json"),
           ["tests/e2e/store_faults.py"],

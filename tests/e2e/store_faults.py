@@ -39,7 +39,7 @@ def arguments():
     parser.add_argument("--seconds", type=float, default=60, help="of harm; default 60")
     parser.add_argument("--jobs", type=int, default=8, help="default 8")
     parser.add_argument("--share", type=float, help="of the requests that are harmed; default 0.1, 0.05 for hdfs (it needs three each)")
-    parser.add_argument("--lie", action="store_true", help="the proxy throws records away and says that they were put: must be found")
+    parser.add_argument("--lie", action="store_true", help="the proxy throws records away and says that they were put: the next start must refuse")
     parser.add_argument("--seed", type=int, help="default: a new one, printed")
     parser.add_argument("--json", metavar="FILE", help="write the counts to FILE")
     parser.add_argument("--work", metavar="DIR", help="work in DIR and keep it; default: a temporary folder")
@@ -362,16 +362,33 @@ def problems_of(managers, jobs, workers):
             for one in group for text in getattr(one, name)]
 
 
+# More than one, so that something is behind the first; and no snapshot holds what was in it.
+LIES = 5
+LIED = {"store.snapshot-records": "1000000"}
+
+
+def require_refusal(replicas):
+    """The daemon does not lead without records that have others behind them. It ends, and names the first that is missing."""
+    daemon = replicas.all[0]
+    wait_until(lambda: not daemon.process.alive(), SETTLE_S, "the daemon to refuse to start")
+    told = replicas.logged(r'event=store\.damaged .*log/[0-9a-f]{16}/[0-9a-f]{16}: missing, and log/')
+    if not told:
+        raise Failure(f"records were thrown away; exit code {daemon.process.child.returncode}, and no word of them in {daemon.log}")
+    print(f"found: {told[-1]}")
+
+
 def run(args, work, result):
     dice = random.Random(result["seed"])
     world = WORLDS[args.store](work, result["seed"], args.share, args.lie)
     replicas, managers, jobs, workers = None, [], [], []
     try:
-        replicas = Replicas(work, 1, world.store, {**world.settings, **PATIENCE}).start()
+        settings = {**world.settings, **PATIENCE, **(LIED if args.lie else {})}
+        replicas = Replicas(work, 1, world.store, settings).start()
         managers, jobs, workers = start_load(replicas, args, dice)
         attack = Attack(world, replicas, dice)
         world.plan.on = True
-        result["begun"] = True
+        if args.lie:
+            wait_until(lambda: world.plan.counts["lie"] >= LIES, SETTLE_S, f"{LIES} records to be thrown away")
         until = time.monotonic() + args.seconds
         while time.monotonic() < until and not problems_of(managers, jobs, workers):
             time.sleep(dice.uniform(0.5, 4))
@@ -389,6 +406,9 @@ def run(args, work, result):
             one.stop()
         attack.daemon.process.kill()
         attack.daemon.process.start()
+        if args.lie:
+            require_refusal(replicas)
+            return
         replicas.wait_leader()
         connection = Connection(replicas.endpoints)
         for one in [*jobs, *workers]:
@@ -398,7 +418,6 @@ def run(args, work, result):
                 except Refused as error:
                     one.problems.append(str(error))
         problems = problems_of(managers, jobs, workers)
-        del result["begun"]
         result.update(attack.counts, requests=world.plan.requests, harm=dict(sorted(world.plan.counts.items())),
                       failed_starts=attack.failed_starts,
                       commits=sum(job.acked for job in jobs) + sum(w.acknowledged for w in workers if isinstance(w, Keeper)),
@@ -407,7 +426,7 @@ def run(args, work, result):
                       longest_gap_ms=round(max(job.gap for job in jobs) * 1000),
                       violations=len(problems), problems=problems[:10])
         missing = [kind for kind in world.plan.kinds() if not world.plan.counts[kind]]
-        if args.seconds >= 30 and missing and not args.lie:
+        if args.seconds >= 30 and missing:
             result["problems"].append(f"never happened: {', '.join(missing)}")
     finally:
         world.plan.calm()
@@ -432,17 +451,9 @@ def main():
     with tempfile.TemporaryDirectory(prefix="holdfast-store-faults-") as temporary:
         work = Path(args.work or temporary)
         work.mkdir(parents=True, exist_ok=True)
-        try:
-            run(args, work, result)
-        except Failure as failure:
-            if not args.lie or "begun" not in result:
-                raise
-            result["problems"] = [str(failure)]
-        if args.lie:
-            if not result["problems"]:
-                raise Failure("records were thrown away and nothing was found missing")
-            print(f"found: {'; '.join(result['problems'][:2])}")
-            return
+        run(args, work, result)
+    if args.lie:
+        return
     print(json.dumps(result, indent=1))
     if args.json:
         write_json(args.json, result)
