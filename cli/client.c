@@ -1,6 +1,11 @@
 /* The call to the daemon: blocking, by libcurl. Answers are read up to a limit
- * and must be JSON objects. */
+ * and must be JSON objects.
+ *
+ * A replica that sleeps accepts connections and says nothing. Whoever reads for
+ * longer than a moment looks about: when another endpoint says that it leads,
+ * the call goes there. Writes wait: of two of them the first may be done later. */
 #include "cli/cli.h"
+#include "cli/probe.h"
 
 #include "base/bytes.h"
 
@@ -8,7 +13,20 @@
 #include <errno.h>
 #include <string.h>
 
-enum { ANSWER_MAX = 64 * 1024 * 1024, FOLLOW_MAX = 4, TOKEN_MAX = 16 * 1024 };
+enum {
+    ANSWER_MAX = 64 * 1024 * 1024,
+    FOLLOW_MAX = 4,
+    TOKEN_MAX = 16 * 1024,
+    PATIENCE_MS = 1000,
+    LOOK_PERIOD_MS = 500,
+};
+
+struct lookout {
+    struct hf_cli *cli;
+    const char *besides; /* the endpoint that is waited for */
+    uint64_t at_ms;      /* the next look */
+    const char *leader;  /* the endpoint found, or NULL */
+};
 
 size_t hf_cli_body(char *data, size_t size, size_t count, void *arg)
 {
@@ -62,10 +80,41 @@ void hf_cli_leader_url(const char *endpoint, const char *leader, char *out, size
              leader);
 }
 
+static enum hf_status client_one(struct hf_cli *cli, const char *endpoint,
+                                 const struct hf_cli_request *request, long timeout_ms,
+                                 struct lookout *lookout, json_t **out_object,
+                                 struct hf_error *err);
+
+/* Called by libcurl about once a second while it waits; not 0 ends the call. */
+static int lookout_cb(void *arg, curl_off_t down_all, curl_off_t down, curl_off_t up_all,
+                      curl_off_t up)
+{
+    struct lookout *l = arg;
+
+    (void)down_all;
+    (void)up_all;
+    (void)up;
+    if (down > 0 || hf_probe_now_ms() < l->at_ms)
+        return 0;
+    for (size_t i = 0; i < l->cli->endpoint_count && l->leader == NULL; i++) {
+        json_t *object = NULL;
+        const char *endpoint = l->cli->endpoints[i];
+        if (strcmp(endpoint, l->besides) != 0 &&
+            client_one(l->cli, endpoint, &(struct hf_cli_request){"GET", "/readyz", NULL},
+                       LOOK_PERIOD_MS, NULL, &object, NULL) == HF_OK &&
+            json_is_true(json_object_get(object, "leads")))
+            l->leader = endpoint;
+        json_decref(object);
+    }
+    l->at_ms = hf_probe_now_ms() + LOOK_PERIOD_MS;
+    return l->leader != NULL;
+}
+
 /* One request to one endpoint: HF_OK with the body read, whatever its code. */
 static enum hf_status client_call(struct hf_cli *cli, const char *endpoint,
-                                  const struct hf_cli_request *request, struct hf_buf *body,
-                                  long *out_code, struct hf_error *err)
+                                  const struct hf_cli_request *request, long timeout_ms,
+                                  struct lookout *lookout, struct hf_buf *body, long *out_code,
+                                  struct hf_error *err)
 {
     char url[HF_CLI_PATH_MAX + 512];
     char detail[CURL_ERROR_SIZE] = "";
@@ -83,13 +132,21 @@ static enum hf_status client_call(struct hf_cli *cli, const char *endpoint,
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, cli->timeout_ms);
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, cli->timeout_ms);
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, timeout_ms);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, timeout_ms);
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, detail);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, hf_cli_body);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, body);
-    if (strcmp(request->method, "GET") != 0)
+    if (strcmp(request->method, "GET") != 0) {
         curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
+    } else if (lookout != NULL) {
+        lookout->besides = endpoint;
+        lookout->leader = NULL;
+        lookout->at_ms = hf_probe_now_ms() + PATIENCE_MS;
+        curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+        curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, lookout_cb);
+        curl_easy_setopt(curl, CURLOPT_XFERINFODATA, lookout);
+    }
     if (request->body != NULL) {
         headers = curl_slist_append(NULL, "Content-Type: application/json");
         curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
@@ -131,15 +188,16 @@ enum hf_status hf_cli_answer(const char *endpoint, const struct hf_buf *body, lo
 }
 
 static enum hf_status client_one(struct hf_cli *cli, const char *endpoint,
-                                 const struct hf_cli_request *request, json_t **out_object,
-                                 struct hf_error *err)
+                                 const struct hf_cli_request *request, long timeout_ms,
+                                 struct lookout *lookout, json_t **out_object, struct hf_error *err)
 {
     struct hf_buf body;
     long code = 0;
 
     *out_object = NULL;
     hf_buf_init(&body, ANSWER_MAX);
-    enum hf_status status = client_call(cli, endpoint, request, &body, &code, err);
+    enum hf_status status =
+        client_call(cli, endpoint, request, timeout_ms, lookout, &body, &code, err);
     if (status == HF_OK)
         status = hf_cli_answer(endpoint, &body, code, out_object, err);
     hf_buf_release(&body);
@@ -150,19 +208,24 @@ enum hf_status hf_cli_send(struct hf_cli *cli, const struct hf_cli_request *requ
                            json_t **out_object, struct hf_error *err)
 {
     enum hf_status status = HF_UNAVAILABLE;
+    struct lookout lookout = {.cli = cli};
     char leader[512];
 
     curl_global_init(CURL_GLOBAL_DEFAULT);
     for (size_t i = 0; i < cli->endpoint_count; i++) {
         json_t *object = NULL;
-        status = client_one(cli, cli->endpoints[i], request, &object, err);
-        for (int hop = 0; status == HF_NOT_LEADER && hop < FOLLOW_MAX; hop++) {
-            const char *to = hf_cli_text(object, "leader", "");
-            if (to[0] == '\0')
+        status =
+            client_one(cli, cli->endpoints[i], request, cli->timeout_ms, &lookout, &object, err);
+        for (int hop = 0; hop < FOLLOW_MAX; hop++) {
+            const char *to = status == HF_NOT_LEADER ? hf_cli_text(object, "leader", "") : "";
+            if (to[0] != '\0')
+                hf_cli_leader_url(cli->endpoints[i], to, leader, sizeof leader);
+            else if (status == HF_UNAVAILABLE && lookout.leader != NULL)
+                snprintf(leader, sizeof leader, "%s", lookout.leader);
+            else
                 break;
-            hf_cli_leader_url(cli->endpoints[i], to, leader, sizeof leader);
             json_decref(object);
-            status = client_one(cli, leader, request, &object, err);
+            status = client_one(cli, leader, request, cli->timeout_ms, &lookout, &object, err);
         }
         if (status == HF_OK) {
             *out_object = object;
@@ -185,8 +248,8 @@ enum hf_status hf_cli_get_from(struct hf_cli *cli, const char *endpoint, const c
                                json_t **out_object, struct hf_error *err)
 {
     curl_global_init(CURL_GLOBAL_DEFAULT);
-    enum hf_status status =
-        client_one(cli, endpoint, &(struct hf_cli_request){"GET", path, NULL}, out_object, err);
+    enum hf_status status = client_one(cli, endpoint, &(struct hf_cli_request){"GET", path, NULL},
+                                       cli->timeout_ms, NULL, out_object, err);
     if (status != HF_OK) {
         json_decref(*out_object);
         *out_object = NULL;

@@ -3,7 +3,9 @@ import hashlib
 import os
 import re
 import signal
+import socket
 import sys
+import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -349,6 +351,19 @@ class Protocol(unittest.TestCase):
         run = subprocess.run([CLI, "--endpoint", "http://127.0.0.1:1", "status"], capture_output=True, text=True)
         self.assertEqual(run.returncode, 8)
         self.assertEqual(subprocess.run([CLI, "nonsense"], capture_output=True).returncode, 2)
+
+    def test_the_cli_leaves_a_replica_that_sleeps_for_the_one_that_leads(self):
+        with socket.create_server(("127.0.0.1", 0)) as asleep:  # which the kernel connects to, and nobody answers
+            silent, leader = (f"http://127.0.0.1:{port}" for port in (asleep.getsockname()[1], self.daemon.port))
+            begin = time.monotonic()
+            run = subprocess.run([CLI, "--endpoint", f"{silent},{leader}", "--timeout", "120", "-o", "json", "leaders"],
+                                 capture_output=True, text=True)
+            self.assertEqual(run.returncode, 0, run.stderr)
+            self.assertLess(time.monotonic() - begin, 100)
+            # Alone, it is waited for.
+            run = subprocess.run([CLI, "--endpoint", silent, "--timeout", "3", "leaders"], capture_output=True, text=True)
+            self.assertEqual(run.returncode, 8)
+            self.assertIn("timed out", run.stderr)
 
 
 if __name__ == "__main__":
