@@ -2,6 +2,7 @@
 #include "cli/gc.h"
 
 #include "base/memory.h"
+#include "cli/settings.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -40,39 +41,6 @@ uint64_t hf_gc_now_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-/* The daemon's settings, for buckets. NULL: none are given, or it failed. */
-static struct hf_config *config_of(struct hf_cli *cli, struct hf_error *err)
-{
-    const char *file = hf_cli_option(cli, "config");
-
-    if (file == NULL)
-        return NULL;
-    struct hf_config *config = hf_calloc(1, sizeof *config);
-    if (config == NULL) {
-        hf_error_set(err, HF_NO_MEMORY, "no memory");
-        return NULL;
-    }
-    hf_config_init(config);
-    if (hf_config_load(config, file, err) == HF_OK)
-        return config;
-    hf_free(config);
-    return NULL;
-}
-
-static enum hf_status state_dir(struct hf_cli *cli, char *out, struct hf_error *err)
-{
-    const char *folder = hf_cli_option(cli, "state-dir");
-    const char *base = folder != NULL ? folder : getenv("XDG_STATE_HOME");
-
-    if (base != NULL)
-        snprintf(out, HF_GC_FILES_PATH_MAX, "%s%s", base, folder != NULL ? "" : "/holdfast");
-    else if (getenv("HOME") != NULL)
-        snprintf(out, HF_GC_FILES_PATH_MAX, "%s/.local/state/holdfast", getenv("HOME"));
-    else
-        return hf_error_set(err, HF_INVALID, "$HOME is not set: say --state-dir DIR");
-    return HF_OK;
-}
-
 enum hf_status hf_gc_add_root(struct hf_cli *cli, struct hf_gc_target *target, const char *uri,
                               struct hf_error *err)
 {
@@ -81,10 +49,9 @@ enum hf_status hf_gc_add_root(struct hf_cli *cli, struct hf_gc_target *target, c
     enum hf_status status = HF_OK;
 
     if (hf_gc_target_is_bucket(uri)) {
-        status = state_dir(cli, local, err);
-        err->status = HF_OK;
-        config = status == HF_OK ? config_of(cli, err) : NULL;
-        status = status == HF_OK ? err->status : status;
+        status = hf_cli_state_dir(cli, local, err);
+        if (status == HF_OK)
+            status = hf_cli_config(cli, &config, err);
     }
     if (status == HF_OK)
         status = hf_gc_target_root(target, uri, config, local, err);
