@@ -141,12 +141,12 @@ class Overlay:
 
     SCRIPT = """set -e
 mount -t tmpfs holdfast-test "$1"
-mkdir "$1/upper" "$1/work" "$1/root"
-mount -t overlay holdfast-test -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/root"
-rm -rf "$1/root/var/lib/holdfast" "$1/root/etc/holdfast"
-mount --bind /dev "$1/root/dev"
-mount -t proc proc "$1/root/proc"
-mount -t tmpfs tmpfs "$1/root/run"
+mkdir "$1/upper" "$1/work" "$1/all"
+mount -t overlay holdfast-test -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/all"
+rm -rf "$1/all/var/lib/holdfast" "$1/all/etc/holdfast"
+mount --bind /dev "$1/all/dev"
+mount -t proc proc "$1/all/proc"
+mount -t tmpfs tmpfs "$1/all/run"
 echo ready
 exec sleep infinity
 """
@@ -165,7 +165,7 @@ exec sleep infinity
         os.rmdir(self.folder)
 
     def inside(self, *command):
-        return ["nsenter", "-t", self.keeper.pid, "-m", "chroot", f"{self.folder}/root", *command]
+        return ["nsenter", "-t", self.keeper.pid, "-m", "chroot", f"{self.folder}/all", *command]
 
     def run(self, *command, **options):
         return run(*self.inside(*command), **options)
