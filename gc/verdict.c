@@ -12,7 +12,7 @@ enum {
     MINUTE_MS = 60 * 1000,
     HOUR_MS = 60 * MINUTE_MS,
     DAY_MS = 24 * HOUR_MS,
-    SHORT_TEXT = 96,
+    SHORT_TEXT = 64,
 };
 
 /* What is known of a job beyond what its verdict says. */
@@ -751,8 +751,9 @@ static void tell_checkpoint(const struct hf_ev_pointer *pointer, char *out, size
                  when(pointer_ms(pointer), text));
 }
 
-static void tell_revived(const struct hf_verdict_job *job, const struct facts *facts, char *out,
-                         size_t size)
+/* orphan: nobody wants that it is run. */
+static void tell_revived(const struct hf_verdict_job *job, const struct facts *facts, bool orphan,
+                         char *out, size_t size)
 {
     const struct hf_ev_pointer *plan = facts->plan;
     char checkpoint[2 * SHORT_TEXT];
@@ -761,15 +762,17 @@ static void tell_revived(const struct hf_verdict_job *job, const struct facts *f
                                                           : " (by Flink 2.3 and later)";
 
     if (plan->kind == HF_EV_POINTER_APPLICATION) {
-        snprintf(out, size, "application %s would be run again%s", job->id, by);
+        snprintf(out, size, "application %s would be %s%s", job->id,
+                 orphan ? "run again" : "recovered", by);
         return;
     }
     if (facts->newest == NULL)
         snprintf(checkpoint, sizeof checkpoint, "its beginning, as it has no checkpoint");
     else
         tell_checkpoint(facts->newest, checkpoint, sizeof checkpoint);
-    snprintf(out, size, "job %s would be revived from %s%s%s%s", job->id, checkpoint, by,
-             plan->name[0] == '\0' ? "" : ": ", plan->name);
+    snprintf(out, size, "job %s would be %s from %s%s%s%s", job->id,
+             orphan ? "revived" : "recovered", checkpoint, by, plan->name[0] == '\0' ? "" : ": ",
+             plan->name);
 }
 
 static void tell_failing(const struct hf_verdict_job *job, const struct facts *facts, char *out,
@@ -841,9 +844,14 @@ static void judge_job(struct hf_verdict_job *job, const struct facts *facts)
         job->can_repair = true;
         job->repair = facts->readable->checkpoint;
     }
+}
+
+/* When it is known whether somebody owns it. */
+static void write_job(struct hf_verdict_job *job, const struct facts *facts, bool orphan)
+{
     switch (job->next) {
     case HF_VERDICT_NEXT_REVIVED:
-        tell_revived(job, facts, job->text, sizeof job->text);
+        tell_revived(job, facts, orphan, job->text, sizeof job->text);
         break;
     case HF_VERDICT_NEXT_FAILS:
         tell_failing(job, facts, job->text, sizeof job->text);
@@ -1044,6 +1052,8 @@ static enum hf_status judge_all(struct judge *judge, struct hf_verdict *out)
     for (size_t i = 0; i < out->job_count; i++)
         judge_job(&out->jobs[i], &judge->facts[i]);
     decide(judge);
+    for (size_t i = 0; i < out->job_count; i++)
+        write_job(&out->jobs[i], &judge->facts[i], out->orphan);
     status = look(judge); /* now that it is known which reasons count most */
     tell_leftover(judge);
     for (size_t i = 0; i < out->job_count; i++)

@@ -98,7 +98,7 @@ enum hf_verdict_next {
 #undef HF_VERDICT_ENUM
 };
 
-enum { HF_VERDICT_REASONS_MAX = 24, HF_VERDICT_TEXT_MAX = 320 };
+enum { HF_VERDICT_REASONS_MAX = 24, HF_VERDICT_TEXT_MAX = 400 };
 
 struct hf_verdict_reason {
     enum hf_verdict_code code;
