@@ -19,12 +19,13 @@ const struct hf_cli_verb hf_cli_verbs[] = {
     {"gc", "plan|run|status|undo|purge [CLUSTER|ID] [JOB]",
      "files that no checkpoint needs any more: what may go and why, trash with undo", hf_cmd_gc,
      "config state-dir job-folder changelog-folder folder ha-folder holdfast sole ended-cluster "
-     "also min-age older-than rate ended unlisted delete "
-     "dry-run"},
+     "kubernetes kubeconfig context zookeeper zookeeper-root also min-age older-than rate ended "
+     "unlisted delete apply dry-run"},
     {"orphans", "list|explain|clean|undo [CLUSTER|ARCHIVE]",
      "HA metadata of Flink clusters that nobody owns any more: what it would do, removal with undo",
      hf_cmd_orphans,
-     "kubeconfig context zookeeper zookeeper-root config ha-folder state-dir min-age older-than wait "
+     "kubeconfig context zookeeper zookeeper-root config ha-folder state-dir min-age older-than "
+     "wait "
      "all no-rest dry-run"},
     {"leaders", "", "which JobManager leads which cluster", hf_cmd_leaders, NULL},
     {"drill", "[CLUSTER]", "makes the replicas, or a cluster's JobManagers, fail over; measures it",
@@ -90,6 +91,14 @@ const struct hf_cli_option_row hf_cli_options[] = {
      "complete checkpoints that the daemon does not list go too"},
     {"delete", NULL, OPT_OF_VERB, true, "no trash"},
     {"dry-run", NULL, OPT_OF_VERB, true, "change nothing"},
+    {"apply", NULL, OPT_OF_VERB, true, "of clusters that are only observed: no dry run"},
+    {"kubernetes", NULL, OPT_OF_VERB, true,
+     "HA metadata is in ConfigMaps of the API server that a pod or kubectl would use"},
+    {"kubeconfig", "FILE", OPT_OF_VERB, true, "the same, of that file"},
+    {"context", "NAME", OPT_OF_VERB, true, "of the kubeconfig; its current one by default"},
+    {"zookeeper", "HOSTS", OPT_OF_VERB, true, "HA metadata is in the ensemble host:port,host:port"},
+    {"zookeeper-root", "PATH", OPT_OF_VERB, true,
+     "high-availability.zookeeper.path.root, /flink by default"},
     {"summary", NULL, OPT_OF_VERB, true, "the sums, no list"},
     {NULL, NULL, 0, false, NULL},
 };

@@ -1,6 +1,7 @@
 /* holdfast gc: plan, run, status, undo, purge. */
 #include "cli/gc.h"
 #include "cli/gc_leftovers.h"
+#include "cli/ha_sources.h"
 #include "collect/batch.h"
 #include "collect/planning.h"
 
@@ -277,7 +278,9 @@ static enum hf_status run_plan(struct planning *p, const char *id, int *out_code
                                struct hf_error *err)
 {
     bool trash = hf_cli_option(p->cli, "delete") == NULL;
-    bool dry = hf_cli_option(p->cli, "dry-run") != NULL;
+    /* What is only observed may have more to it than what was seen. */
+    bool dry = hf_cli_option(p->cli, "dry-run") != NULL ||
+               (hf_ha_sources_given(p->cli) && hf_cli_option(p->cli, "apply") == NULL);
     const char *rate = hf_cli_option(p->cli, "rate");
     struct hf_gc_done done = {0};
     char *end = NULL;
@@ -299,6 +302,9 @@ static enum hf_status run_plan(struct planning *p, const char *id, int *out_code
         forget_plan(p, id);
         if (status == HF_OK && !p->show)
             *out_code = tell_run(p, "", &done, trash);
+        if (dry && planned > 0 && p->cli->output == HF_CLI_TABLE)
+            fprintf(p->cli->out, "nothing was changed%s\n",
+                    hf_cli_option(p->cli, "dry-run") == NULL ? ": say --apply" : "");
         return status;
     }
     const struct hf_gc_apply apply = {

@@ -1,6 +1,7 @@
 #include "cli/gc_leftovers.h"
 
 #include "cli/gc.h"
+#include "cli/ha_sources.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -75,6 +76,25 @@ static enum hf_status ask_daemon(struct finding *f, struct hf_error *err)
     return status;
 }
 
+/* ---------------------------------------------------------------------------- unmodified Flink */
+
+static enum hf_status ask_sources(struct finding *f, struct hf_error *err)
+{
+    struct hf_ha_sources *sources = NULL;
+
+    enum hf_status status = hf_ha_sources_observe(f->cli, NULL, &sources, err);
+    if (status == HF_OK) {
+        const struct hf_observation *parts[] = {&sources->orphans.kubernetes,
+                                                &sources->orphans.zookeeper};
+        for (size_t part = 0; part < HF_COUNT_OF(parts); part++) {
+            for (size_t i = 0; status == HF_OK && i < parts[part]->count; i++)
+                status = hf_storage_dir_take(f->dir, parts[part]->clusters[i]);
+        }
+    }
+    hf_ha_sources_close(sources);
+    return status;
+}
+
 /* ---------------------------------------------------------------------------- the folder */
 
 static enum hf_status open_folder(struct finding *f, const char *uri, struct hf_error *err)
@@ -103,7 +123,8 @@ static enum hf_status take_settings(struct hf_cli *cli, struct hf_storage_dir_se
     *s = (struct hf_storage_dir_settings){
         .now_ms = hf_gc_now_ms(), /* before HA metadata is read */
         .min_age_ms = 24ull * HOUR,
-        .looked = hf_cli_option(cli, "holdfast") != NULL,
+        .looked = hf_cli_option(cli, "holdfast") != NULL || hf_ha_sources_given(cli),
+        .partial = hf_ha_sources_partial(cli),
         .sole = hf_cli_option(cli, "sole") != NULL,
         .ended = hf_cli_option(cli, "ended-cluster"),
     };
@@ -130,6 +151,8 @@ struct hf_gc_target *hf_gc_find_leftovers(struct hf_cli *cli, struct hf_storage_
         status = open_folder(&f, hf_cli_option(cli, "ha-folder"), err);
     if (status == HF_OK && hf_cli_option(cli, "holdfast") != NULL)
         status = ask_daemon(&f, err);
+    if (status == HF_OK && hf_ha_sources_given(cli))
+        status = ask_sources(&f, err);
     if (status == HF_OK) {
         *out_dir = f.dir;
         return f.target;

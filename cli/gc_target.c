@@ -2,6 +2,7 @@
 #include "cli/gc.h"
 
 #include "base/memory.h"
+#include "cli/ha_sources.h"
 #include "cli/settings.h"
 
 #include <inttypes.h>
@@ -156,6 +157,107 @@ static enum hf_status ask_daemon(struct hf_cli *cli, struct hf_gc_target *target
     return status;
 }
 
+/* ---------------------------------------------------------------------------- unmodified Flink */
+
+/* The job's folder is above that of a checkpoint, when that is the job's own. */
+static enum hf_status root_of(struct hf_cli *cli, struct hf_gc_target *target, const char *job,
+                              const char *external, struct hf_error *err)
+{
+    char folder[HF_GC_FILES_PATH_MAX];
+    const char *name = strrchr(external, '/');
+
+    if (target->sweep.root_count > 0 || name == NULL || name - external < 33 ||
+        memcmp(name - 32, job, 32) != 0 || name[-33] != '/')
+        return HF_OK;
+    snprintf(folder, sizeof folder, "%.*s", (int)(name - external), external);
+    return hf_gc_add_root(cli, target, folder, err);
+}
+
+static int by_checkpoint(const void *a, const void *b)
+{
+    const struct hf_ev_pointer *one = *(const struct hf_ev_pointer *const *)a;
+    const struct hf_ev_pointer *other = *(const struct hf_ev_pointer *const *)b;
+
+    return (one->checkpoint > other->checkpoint) - (one->checkpoint < other->checkpoint);
+}
+
+/* What the job retains, oldest first. */
+static enum hf_status take_pointers(struct hf_cli *cli, struct hf_gc_target *target,
+                                    const struct hf_ev_pointer **rows, size_t count,
+                                    struct hf_error *err)
+{
+    enum hf_status status = HF_OK;
+
+    qsort(rows, count, sizeof *rows, by_checkpoint);
+    for (size_t i = count; status == HF_OK && i-- > 0;)
+        status = root_of(cli, target, rows[i]->job, rows[i]->external, err);
+    if (status == HF_OK && target->sweep.root_count == 0)
+        return hf_error_set(err, HF_NOT_FOUND,
+                            "no retained checkpoint tells where the job's are; give --job-folder");
+    for (size_t i = 0; status == HF_OK && i < count; i++) {
+        if (rows[i]->file != HF_EV_THERE && rows[i]->file != HF_EV_INLINE)
+            return hf_error_set(err, HF_UNAVAILABLE,
+                                "checkpoint %" PRIu64
+                                " is retained, and %s could not be read: what "
+                                "it names is not known",
+                                rows[i]->checkpoint, rows[i]->path);
+        status = hf_gc_target_listed(target, rows[i]->checkpoint, rows[i]->triggered_ms,
+                                     rows[i]->external, false, err);
+    }
+    return status;
+}
+
+static enum hf_status take_evidence(struct hf_cli *cli, struct hf_gc_target *target,
+                                    const struct hf_evidence *e, const char *job,
+                                    struct hf_error *err)
+{
+    const struct hf_ev_pointer **rows = hf_calloc(e->count_pointer + 1, sizeof(void *));
+    struct hf_gc_settings *s = &target->sweep.settings;
+    size_t count = 0;
+
+    if (rows == NULL)
+        return hf_error_set(err, HF_NO_MEMORY, "no memory");
+    for (size_t i = 0; i < e->count_pointer; i++) {
+        const struct hf_ev_pointer *row = &e->rows_pointer[i];
+        if (strcmp(row->job, job) == 0 && row->kind == HF_EV_CHECKPOINT)
+            rows[count++] = row;
+        else if (strcmp(row->job, job) == 0)
+            s->state = HF_GC_RUNNING; /* or whoever comes next runs it */
+    }
+    for (size_t i = 0; i < e->count_leader; i++) {
+        if (e->rows_leader[i].acquired_ms > s->restarted_ms)
+            s->restarted_ms = e->rows_leader[i].acquired_ms;
+    }
+    enum hf_status status = take_pointers(cli, target, rows, count, err);
+    hf_free(rows);
+    return status;
+}
+
+/* What the job retains, as the HA metadata of an unmodified Flink has it. Its order of things is that of the daemon's
+ * answers: what is retained, then the folders. */
+static enum hf_status ask_sources(struct hf_cli *cli, struct hf_gc_target *target,
+                                  const char *cluster, const char *job, struct hf_error *err)
+{
+    struct hf_ha_sources *sources = NULL;
+    const struct hf_evidence *e = NULL;
+
+    if (!hf_gc_job_is_valid(HF_BYTES_OF_STRING(job)))
+        return hf_error_set(err, HF_INVALID, "'%s' is no job's id", job);
+    enum hf_status status = hf_ha_sources_observe(cli, cluster, &sources, err);
+    if (status == HF_OK)
+        status = hf_ha_sources_cluster(sources, cluster, &e, err);
+    if (status == HF_OK && (e->incomplete != HF_OK || !hf_evidence_knows(e, HF_EV_DOMAIN_OBJECTS) ||
+                            !hf_evidence_knows(e, HF_EV_DOMAIN_ENTRIES)))
+        status = hf_error_set(
+            err, HF_UNAVAILABLE, "the HA metadata of %s was not understood whole%s%s", cluster,
+            e->count_failure > 0 ? ": " : "", e->count_failure > 0 ? e->rows_failure[0].why : "");
+    if (status == HF_OK)
+        status = take_evidence(cli, target, e, job, err);
+    hf_ha_sources_close(sources);
+    target->managed = true;
+    return status;
+}
+
 static enum hf_status take_options(struct hf_cli *cli, struct hf_gc_target *target,
                                    struct hf_error *err)
 {
@@ -244,7 +346,9 @@ struct hf_gc_target *hf_gc_find(struct hf_cli *cli, size_t first, struct hf_erro
         return NULL;
     }
     status = take_options(cli, target, err);
-    if (status == HF_OK && cli->arg_count == first + 2)
+    if (status == HF_OK && hf_ha_sources_given(cli) && cli->arg_count == first + 2)
+        status = ask_sources(cli, target, cli->args[first], cli->args[first + 1], err);
+    else if (status == HF_OK && cli->arg_count == first + 2)
         status = ask_daemon(cli, target, cli->args[first], cli->args[first + 1], err);
     else if (status == HF_OK && (cli->arg_count != first || target->sweep.root_count == 0))
         status = hf_error_set(err, HF_INVALID, "give CLUSTER JOB, or --job-folder and the folder");

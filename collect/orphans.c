@@ -267,6 +267,12 @@ static enum hf_status judge(struct hf_orphans *o, struct hf_error *err)
     return status == HF_TOO_LARGE ? HF_OK : status;
 }
 
+enum hf_status hf_orphans_observe(struct hf_orphans *o, struct hf_error *err)
+{
+    scan_forget(o);
+    return observe(o, err);
+}
+
 enum hf_status hf_orphans_scan(struct hf_orphans *o, struct hf_error *err)
 {
     scan_forget(o);

@@ -53,6 +53,9 @@ void hf_orphans_close(struct hf_orphans *orphans); /* zeroed: fine */
  * forgotten. */
 HF_MUST_USE enum hf_status hf_orphans_scan(struct hf_orphans *orphans, struct hf_error *err);
 
+/* One observation that is neither judged nor kept for the next time: `kubernetes` and `zookeeper` have it. */
+HF_MUST_USE enum hf_status hf_orphans_observe(struct hf_orphans *orphans, struct hf_error *err);
+
 /* Index of the cluster; false: it was not seen. namespace_ NULL: of ZooKeeper. */
 bool hf_orphans_find(const struct hf_orphans *orphans, const char *namespace_, const char *id,
                      size_t *out_index);
