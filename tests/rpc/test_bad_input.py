@@ -88,7 +88,7 @@ class Stores(unittest.TestCase):
         open(path, "w").close()
         self.refused("is no folder", path)
 
-    def test_a_store_of_another_format_or_damaged_is_named(self):
+    def test_a_store_of_another_format_or_damaged_or_with_a_hole_is_named(self):
         with Daemon(store=os.path.join(self.folder, "s")) as daemon:
             JobManager(daemon).wait_granted()
             daemon.stop()
@@ -107,6 +107,10 @@ class Stores(unittest.TestCase):
         self.refused("log/0000000000000001/0000000000000002: byte", os.path.join(self.folder, "s"), 10)
         record.write_bytes(b"")
         self.refused("see docs/operations.md", os.path.join(self.folder, "s"), 10)
+        record.unlink()
+        left = sorted(record.parent.parent.glob("*/*"))
+        self.refused("log/0000000000000001/0000000000000002: missing, and log/", os.path.join(self.folder, "s"), 10)
+        self.assertEqual(sorted(record.parent.parent.glob("*/*")), left, "the hole was filled")
         record.write_bytes(good)
         Daemon(store=os.path.join(self.folder, "s")).start().remove()
 
