@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { RIVALS = 5, ROUNDS = 200, GUARD_MS = 60 * 1000 };
+enum { RIVALS = 5, ROUNDS = 200, GUARD_MS = 120 * 1000 };
 
 struct election {
     struct hf_lease *lease;

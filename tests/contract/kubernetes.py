@@ -95,7 +95,7 @@ class KubernetesTest(unittest.TestCase):
 
 class Cases(KubernetesTest):
     def test_the_cases_of_every_election(self):
-        env = {**os.environ, **self.env, **self.timing(2000, 1500, 200)}
+        env = {**os.environ, **self.env, **self.timing(9000, 6000, 200)}
         done = subprocess.run([world.build / "tests" / "contract" / "test_election", "-j2"], env=env,
                               capture_output=True, text=True, timeout=280, check=False)
         found = re.search(r"Tested: (\d+) \| Passing: (\d+)", done.stderr)

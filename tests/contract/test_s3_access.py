@@ -24,7 +24,7 @@ from lib.s3 import S3  # noqa: E402
 DAEMON = BUILD / "daemon" / "holdfastd"
 ROLE = "arn:aws:iam::123456789012:role/holdfast"
 TOKEN = "eyJ.the-token.of-the-pod"
-PATIENCE_S = 30
+PATIENCE_S = 90
 
 
 class Identities(BaseHTTPRequestHandler):

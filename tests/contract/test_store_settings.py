@@ -42,7 +42,7 @@ class StoreTest(unittest.TestCase):
     def refused(self, settings, *expected):
         """The daemon ends by itself, and its last words hold all of `expected`."""
         arguments = [word for key, value in {"listen": "127.0.0.1:0", **settings}.items() for word in ("-D", f"{key}={value}")]
-        done = subprocess.run([DAEMON, *arguments], capture_output=True, text=True, timeout=60,
+        done = subprocess.run([DAEMON, *arguments], capture_output=True, text=True, timeout=120,
                               env={"no_proxy": "127.0.0.1", "PATH": "/usr/bin"})
         text = [line for line in done.stderr.splitlines() if line.startswith("holdfastd: ")]
         self.assertNotEqual(done.returncode, 0, done.stderr)

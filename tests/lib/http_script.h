@@ -14,7 +14,7 @@
 #include <string.h>
 #include <uv.h>
 
-enum { GUARD_MS = 20 * 1000, CONNECTIONS = 64 };
+enum { GUARD_MS = 120 * 1000, CONNECTIONS = 64 };
 
 /* What the server does with one request, in order of arrival; the last one serves all others. */
 struct act {

@@ -14,7 +14,7 @@
 #define WORLD_FENCE "3"
 #define WORLD_CLUSTER "/v1/clusters/default/c"
 
-enum { WORLD_ANSWER_MAX = 3 * 1024 * 1024, WORLD_WAIT_MS = 10000 };
+enum { WORLD_ANSWER_MAX = 3 * 1024 * 1024, WORLD_WAIT_MS = 120000 };
 
 void world_open(void);
 /* Asserts that nothing is left over: no connection, stream, call, or payload without owner. */

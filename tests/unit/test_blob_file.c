@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { GUARD_MS = 30 * 1000, FAULT_KILL = -1 };
+enum { GUARD_MS = 120 * 1000, FAULT_KILL = -1 };
 
 static uv_loop_t loop;
 static uv_timer_t guard;

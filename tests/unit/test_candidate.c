@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { REPLICAS = 2, GUARD_MS = 30 * 1000 };
+enum { REPLICAS = 2, GUARD_MS = 120 * 1000 };
 
 struct fake_lease {
     struct hf_lease base;

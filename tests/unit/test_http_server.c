@@ -15,7 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { PEERS_MAX = 8, PATIENCE_MS = 20000, SEEN_MAX = 1024 * 1024 };
+enum { PEERS_MAX = 8, PATIENCE_MS = 120000, SEEN_MAX = 1024 * 1024 };
 
 #define JSON "application/json"
 #define HOST "Host: x\r\n"
