@@ -406,6 +406,9 @@ enum hf_status hf_config_check(const struct hf_config *config, struct hf_error *
     if (config->session_close_grace >= config->session_ttl_min && config->session_close_grace > 0)
         return hf_error_set(err, HF_INVALID,
                             "session.close-grace must be less than session.ttl-min");
+    if (config->token_audience[0] != '\0' && config->access_file[0] == '\0')
+        return hf_error_set(err, HF_INVALID,
+                            "security.kubernetes.audience needs security.access-file");
     if ((config->tls_certificate[0] == '\0') != (config->tls_key[0] == '\0'))
         return hf_error_set(err, HF_INVALID,
                             "listen.tls.certificate-file and listen.tls.key-file go together");

@@ -43,6 +43,21 @@ enum {
       "PEM of who signs clients' certificates; empty: clients are asked for none")                 \
     X(BOOL, tls_client_required, "listen.tls.client-certificate-required", false, 0, 1,            \
       "who shows none is turned away in the handshake, /healthz included")                         \
+    X(STRING, access_file, "security.access-file", "", 0, 1023,                                    \
+      "who may do what, read again when it changes (docs/security.md); empty: everybody "          \
+      "everything")                                                                                \
+    X(BOOL, allow_unprotected, "security.allow-unprotected", false, 0, 1,                          \
+      "listen on an address that others reach though TLS or the access file is missing")           \
+    X(STRING, token_audience, "security.kubernetes.audience", "", 0, 255,                          \
+      "tokens of service accounts are let in when they are for this audience; empty: never")       \
+    X(STRING, token_kubeconfig, "security.kubernetes.kubeconfig", "", 0, 1023,                     \
+      "file that says which API server knows them; empty: $KUBECONFIG, else as a pod")             \
+    X(STRING, token_context, "security.kubernetes.context", "", 0, 255,                            \
+      "context in that file; empty: its current-context")                                          \
+    X(MSEC, token_cache, "security.kubernetes.cache", 60 * HF_SEC, 0, 600 * HF_SEC,                \
+      "what the API server said of a token holds for")                                             \
+    X(MSEC, token_stale, "security.kubernetes.stale", 600 * HF_SEC, 0, HF_DAY,                     \
+      "... and, while it cannot be asked, for")                                                    \
     X(STRING, replica_name, "replica.name", "holdfast", 1, 63, "name of this replica, for people") \
     X(STRING, store, "store", "file:///var/lib/holdfast", 1, 1023,                                 \
       "where everything that must survive is kept")                                                \

@@ -14,6 +14,8 @@
 #define HF_STATUS_TABLE(X)                                                         \
     X(OK, 200, 0, false, "ok")                                                     \
     X(INVALID, 400, 2, false, "the request is not valid")                          \
+    X(UNAUTHENTICATED, 401, 3, false, "it is not known who asks")                  \
+    X(FORBIDDEN, 403, 3, false, "who asks may not do this")                        \
     X(NOT_FOUND, 404, 4, false, "no such entry")                                   \
     X(METHOD, 405, 2, false, "the path exists, but not with this method")          \
     X(TIMEOUT, 408, 8, true, "the request did not arrive in time")                 \

@@ -9,7 +9,8 @@
 static const char *const outputs = "table wide json yaml name tree";
 
 static const char *const exit_codes =
-    "0 fine, 1 a drill or check found something, 2 bad usage or request, 4 no such entry, 5 "
+    "0 fine, 1 a drill or check found something, 2 bad usage or request, 3 not let in, 4 no such "
+    "entry, 5 "
     "conflict, "
     "6 fenced, 7 not the leader, 8 not available, 9 outcome unknown, 10 damaged data, 70 internal";
 

@@ -347,7 +347,10 @@ static void housekeeping_cb(uv_timer_t *timer)
         daemon_stop(d, hf_status_exit(HF_UNKNOWN));
         return;
     }
-    hf_security_refresh(d->security);
+    if (!d->stopping) {
+        hf_security_refresh(d->security);
+        d->service.access = hf_security_access(d->security);
+    }
     if (!d->leads)
         return;
     deletions_kick(d);
@@ -543,6 +546,11 @@ static enum hf_status service_step_down(struct hf_service *service, struct hf_er
     return HF_OK;
 }
 
+static void service_review(struct hf_service *service, struct hf_review *review)
+{
+    hf_security_review(daemon_of(service)->security, review);
+}
+
 static json_t *service_status(struct hf_service *service)
 {
     struct daemon *d = daemon_of(service);
@@ -644,6 +652,7 @@ static const struct hf_service_ops service_ops = {
     .random = service_random,
     .status = service_status,
     .step_down = service_step_down,
+    .review = service_review,
     .metrics = service_metrics,
 };
 
@@ -692,6 +701,7 @@ static void start_serving(struct daemon *d)
     http.idle_timeout_ms = config->idle_timeout;
     http.stall_timeout_ms = config->stall_timeout;
     http.tls = hf_security_tls(d->security);
+    d->service.access = hf_security_access(d->security);
     d->rpc = hf_rpc_new(&d->loop, &d->service, &http);
     if (d->rpc == NULL) {
         start_failed(d, HF_NO_MEMORY, "start", "no memory");
@@ -853,13 +863,21 @@ static void stop_handles(struct daemon *d)
         hf_blob_close(d->blob, blob_closed, d);
 }
 
+static void security_closed(void *arg)
+{
+    struct daemon *d = arg;
+
+    d->security = NULL;
+    stop_handles(d);
+}
+
 /* Others may lead from now on: nothing of ours is on its way to the store any more. */
 static void candidate_closed(void *arg)
 {
     struct daemon *d = arg;
 
     d->candidate = NULL;
-    stop_handles(d);
+    hf_security_close(d->security, security_closed, d);
 }
 
 static void replica_closed(void *arg)
@@ -983,7 +1001,7 @@ int hf_daemon_run(const struct hf_config *config)
     hf_assert(d->candidate != NULL);
     hf_log_info("daemon.starting", "version=%s store=%s", HF_VERSION,
                 hf_log_quote(config->store).text);
-    enum hf_status status = hf_security_new(&d->security, config, &err);
+    enum hf_status status = hf_security_new(&d->security, &d->loop, config, &err);
     if (status == HF_OK)
         status = hf_registry_blob_open(&d->blob, &d->loop, config->store, &store, &err);
     if (status != HF_OK)
@@ -998,7 +1016,6 @@ int hf_daemon_run(const struct hf_config *config)
     hf_assert(closed == 0);
     int code = d->exit_code;
     hf_log_info("daemon.stopped", "exit=%d", code);
-    hf_security_free(d->security);
     hf_sessions_free(d->service.sessions);
     hf_blob_req_release(&d->req);
     hf_blob_req_release(&d->deleting_req);

@@ -1,11 +1,12 @@
 #include "daemon/daemon.h"
 
 #include "base/log.h"
+#include "rpc/rpc.h"
 
 #include <getopt.h>
 #include <string.h>
 
-enum { OPT_CONFIG = 256, OPT_PRINT, OPT_REFERENCE, OPT_MANUAL, OPT_VERSION };
+enum { OPT_CONFIG = 256, OPT_PRINT, OPT_REFERENCE, OPT_MANUAL, OPT_ROUTES, OPT_VERSION };
 
 static void usage(FILE *out)
 {
@@ -17,7 +18,15 @@ static void usage(FILE *out)
             "  --print-config       show the settings in force, and end\n"
             "  --config-reference   the reference page of all settings, and end\n"
             "  --config-manual      the same as a manual page, holdfastd.yaml(5)\n"
+            "  --routes             every route and what it takes to call it, and end\n"
             "  --version, --help\n");
+}
+
+static void print_routes(void)
+{
+    for (const struct hf_route_info *route = hf_rpc_routes(); route->method != NULL; route++)
+        printf("%s %s %s %s\n", route->method, route->pattern, route->need,
+               route->mutates ? "mutates" : "reads");
 }
 
 static int fail(const struct hf_error *err)
@@ -45,6 +54,7 @@ static int parse(int argc, char **argv, struct hf_config *config, bool *out_prin
         {"print-config", no_argument, NULL, OPT_PRINT},
         {"config-reference", no_argument, NULL, OPT_REFERENCE},
         {"config-manual", no_argument, NULL, OPT_MANUAL},
+        {"routes", no_argument, NULL, OPT_ROUTES},
         {"version", no_argument, NULL, OPT_VERSION},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
@@ -69,6 +79,10 @@ static int parse(int argc, char **argv, struct hf_config *config, bool *out_prin
                 return 0;
             } else if (option == OPT_MANUAL && round == 0) {
                 hf_config_manual(stdout);
+                *out_end = true;
+                return 0;
+            } else if (option == OPT_ROUTES && round == 0) {
+                print_routes();
                 *out_end = true;
                 return 0;
             } else if (option == OPT_VERSION && round == 0) {

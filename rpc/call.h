@@ -4,12 +4,14 @@
 #ifndef HF_RPC_CALL_H
 #define HF_RPC_CALL_H
 
+#include "rpc/access.h"
 #include "rpc/json.h"
 #include "rpc/rpc.h"
 
 enum { HF_CALL_PARAMS_MAX = 4, HF_CALL_PARAM_SIZE = 256 };
 
 struct hf_call;
+struct hf_route;
 typedef void (*hf_call_handler)(struct hf_call *call);
 
 /* What hf_http_arg of a request points to: calls and streams alike. */
@@ -29,7 +31,15 @@ struct hf_call {
     char params[HF_CALL_PARAMS_MAX][HF_CALL_PARAM_SIZE];
     struct hf_cluster_ref ref;
     struct hf_fence fence;
+    const struct hf_route *route; /* NULL: there is none for this path and method */
+    bool path_known;
     const char *kind; /* of the route: "graphs", "results", ... */
+    struct hf_identity who;
+    enum hf_access_need need; /* what follows is rpc/guard.c's */
+    bool of_cluster;
+    hf_call_handler admitted;
+    char *token; /* while it is being reviewed */
+    struct hf_review review;
     json_t *body;
     json_t *answer; /* given when the submission comes back HF_OK */
     struct hf_txn txn;

@@ -827,7 +827,10 @@ static int on_headers_complete(llhttp_t *parser)
     deadline_set(conn, hf_http_has_body(req) ? conn->server->options.body_timeout_ms : 0);
     req->handed_over = true;
     conn->server->handler.on_request(conn->server->handler.arg, req);
-    return 0;
+    if (conn->req != req || !req->paused)
+        return 0;
+    conn->halted = true; /* who it is has to be found out first */
+    return HPE_PAUSED;
 }
 
 static int on_body(llhttp_t *parser, const char *at, size_t size)
@@ -938,7 +941,7 @@ void hf_http_resume(struct hf_http_request *req)
     struct conn *conn = req->conn;
 
     req->paused = false;
-    if (conn->closing)
+    if (conn->closing || conn->lingering)
         return;
     if (!req->complete)
         deadline_set(conn, conn->server->options.body_timeout_ms);

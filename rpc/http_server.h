@@ -86,7 +86,7 @@ void *hf_http_arg(const struct hf_http_request *req);
 void hf_http_collect(struct hf_http_request *req, size_t limit,
                      void (*cb)(struct hf_http_request *req, struct hf_bytes body));
 /* The body in pieces of at most 128 KiB, then once on_end. After hf_http_pause nothing comes before
- * hf_http_resume. More than limit bytes is answered 413 after on_closed. */
+ * hf_http_resume; paused within on_request, the body waits until it is asked for. More than limit bytes is answered 413 after on_closed. */
 void hf_http_stream_body(struct hf_http_request *req, uint64_t limit,
                          void (*on_piece)(struct hf_http_request *req, struct hf_bytes piece),
                          void (*on_end)(struct hf_http_request *req));

@@ -141,6 +141,16 @@ static json_t *leader_json(struct hf_call *call, struct hf_keyspace ks,
                      (json_int_t)hf_sessions_waiting(call->service->sessions, ref->path));
 }
 
+/* Lists leave out what the caller has no business with. */
+static bool is_seen(const struct hf_call *call, const char *cluster_path)
+{
+    char ns[HF_NAME_MAX + 1];
+    char name[HF_NAME_MAX + 1];
+
+    return hf_cluster_ref_names(cluster_path, ns, name, sizeof ns) &&
+           hf_identity_sees(&call->who, ns, name);
+}
+
 typedef json_t *(*cluster_view)(struct hf_call *call, struct hf_keyspace ks,
                                 const struct hf_cluster_ref *ref);
 
@@ -176,6 +186,8 @@ static json_t *clusters_page(struct hf_call *call, const char *field, cluster_vi
             break;
         }
         snprintf(ref.path, sizeof ref.path, "/clusters/%.700s", rest);
+        if (!is_seen(call, ref.path))
+            continue;
         json_t *one = view(call, ks, &ref);
         if (one != NULL)
             json_array_append_new(list, one);
@@ -351,7 +363,8 @@ static void trash_read(struct hf_call *call)
         char name[HF_NAME_MAX + 1];
         if (strchr(id, '/') != NULL || strcmp(id, after) <= 0 ||
             !hf_trash_decode(entry.value, &info) ||
-            !hf_cluster_ref_names(info.cluster, ns, name, sizeof ns))
+            !hf_cluster_ref_names(info.cluster, ns, name, sizeof ns) ||
+            !is_seen(call, info.cluster))
             continue;
         if (json_array_size(list) >= limit) {
             json_object_set_new(answer, "next", json_string(after));
@@ -371,10 +384,25 @@ void hf_res_trash(struct hf_call *call)
     hf_call_read(call, trash_read);
 }
 
+/* What is not there is nobody's. */
+static bool trash_is_seen(struct hf_call *call)
+{
+    struct hf_trash_info info;
+
+    return !hf_catalog_trash_get(call->service->ops->pending(call->service), call->params[0],
+                                 &info) ||
+           is_seen(call, info.cluster);
+}
+
 void hf_res_trash_restore(struct hf_call *call)
 {
     if (!hf_job_id_is_valid(call->params[0])) {
         hf_call_refuse(call, HF_INVALID, "a trash id is 32 lower-case hex digits");
+        return;
+    }
+    if (!trash_is_seen(call)) {
+        hf_call_refuse(call, HF_FORBIDDEN, "%s may not touch the cluster that '%s' was of",
+                       call->who.name, call->params[0]);
         return;
     }
     call->answer = json_pack("{s:b}", "restored", 1);

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "rpc/guard.h"
 #include "rpc/streams.h"
 
 #include <inttypes.h>
@@ -23,10 +24,11 @@ enum route_flags {
     FREES = 1 << 5, /* ends or deletes something: also taken when the storage is full */
 };
 
-struct route {
+struct hf_route {
     const char *method;
     const char *pattern;
     const char *kind;
+    enum hf_access_need need;
     unsigned flags;
     hf_call_handler handler;
 };
@@ -34,60 +36,72 @@ struct route {
 #define CLUSTER "/v1/clusters/{ns}/{cluster}"
 #define WRITE (FENCED | LEADER | MUTATES)
 
-static const struct route routes[] = {
-    {"POST", CLUSTER "/sessions", NULL, BODY | LEADER | MUTATES, hf_res_session_open},
-    {"POST", CLUSTER "/sessions/{sid}/renew", NULL, LEADER, hf_res_session_renew},
-    {"GET", CLUSTER "/sessions/{sid}/events", NULL, LEADER, hf_res_session_events},
-    {"DELETE", CLUSTER "/sessions/{sid}", NULL, LEADER | MUTATES, hf_res_session_close},
-    {"GET", CLUSTER "/leader", NULL, LEADER, hf_res_leader_get},
-    {"GET", CLUSTER "/leader/watch", NULL, LEADER, hf_res_leader_watch},
-    {"PUT", CLUSTER "/leader/{component}", NULL, WRITE | BODY, hf_res_leader_put},
-    {"DELETE", CLUSTER "/leader/{component}", NULL, WRITE | FREES, hf_res_leader_delete},
-#define PAYLOADS(kind)                                                                             \
-    {"GET", CLUSTER "/" kind, kind, LEADER, hf_res_payload_list},                                  \
-        {"PUT", CLUSTER "/" kind "/{id}", kind, WRITE | RAW, hf_res_payload_put},                  \
-        {"GET", CLUSTER "/" kind "/{id}", kind, LEADER, hf_res_payload_get},                       \
-        {"GET", CLUSTER "/" kind "/{id}/info", kind, LEADER, hf_res_payload_info},                 \
-        {"DELETE", CLUSTER "/" kind "/{id}", kind, WRITE | FREES, hf_res_payload_delete},          \
-    {                                                                                              \
-        "POST", CLUSTER "/" kind "/{id}/quarantine", kind, WRITE | BODY, hf_res_payload_quarantine \
+static const struct hf_route routes[] = {
+    {"POST", CLUSTER "/sessions", NULL, HF_NEED_WRITE, BODY | LEADER | MUTATES,
+     hf_res_session_open},
+    {"POST", CLUSTER "/sessions/{sid}/renew", NULL, HF_NEED_WRITE, LEADER, hf_res_session_renew},
+    {"GET", CLUSTER "/sessions/{sid}/events", NULL, HF_NEED_WRITE, LEADER, hf_res_session_events},
+    {"DELETE", CLUSTER "/sessions/{sid}", NULL, HF_NEED_WRITE, LEADER | MUTATES,
+     hf_res_session_close},
+    {"GET", CLUSTER "/leader", NULL, HF_NEED_READ, LEADER, hf_res_leader_get},
+    {"GET", CLUSTER "/leader/watch", NULL, HF_NEED_READ, LEADER, hf_res_leader_watch},
+    {"PUT", CLUSTER "/leader/{component}", NULL, HF_NEED_WRITE, WRITE | BODY, hf_res_leader_put},
+    {"DELETE", CLUSTER "/leader/{component}", NULL, HF_NEED_WRITE, WRITE | FREES,
+     hf_res_leader_delete},
+#define PAYLOADS(kind)                                                                           \
+    {"GET", CLUSTER "/" kind, kind, HF_NEED_READ, LEADER, hf_res_payload_list},                  \
+        {"PUT", CLUSTER "/" kind "/{id}", kind, HF_NEED_WRITE, WRITE | RAW, hf_res_payload_put}, \
+        {"GET", CLUSTER "/" kind "/{id}", kind, HF_NEED_READ, LEADER, hf_res_payload_get},       \
+        {"GET", CLUSTER "/" kind "/{id}/info", kind, HF_NEED_READ, LEADER, hf_res_payload_info}, \
+        {"DELETE",      CLUSTER "/" kind "/{id}", kind, HF_NEED_WRITE,                           \
+         WRITE | FREES, hf_res_payload_delete},                                                  \
+    {                                                                                            \
+        "POST", CLUSTER "/" kind "/{id}/quarantine", kind, HF_NEED_WRITE, WRITE | BODY,          \
+            hf_res_payload_quarantine                                                            \
     }
     PAYLOADS("graphs"),
     PAYLOADS("applications"),
-    {"POST", CLUSTER "/jobs/{job}/checkpoints", NULL, WRITE | BODY, hf_res_checkpoint_commit},
-    {"GET", CLUSTER "/jobs/{job}/checkpoints", NULL, LEADER, hf_res_checkpoint_list},
-    {"DELETE", CLUSTER "/jobs/{job}/checkpoints", NULL, WRITE | FREES, hf_res_checkpoint_clear},
-    {"DELETE", CLUSTER "/jobs/{job}/checkpoints/{id}", NULL, WRITE | FREES,
+    {"POST", CLUSTER "/jobs/{job}/checkpoints", NULL, HF_NEED_WRITE, WRITE | BODY,
+     hf_res_checkpoint_commit},
+    {"GET", CLUSTER "/jobs/{job}/checkpoints", NULL, HF_NEED_READ, LEADER, hf_res_checkpoint_list},
+    {"DELETE", CLUSTER "/jobs/{job}/checkpoints", NULL, HF_NEED_WRITE, WRITE | FREES,
+     hf_res_checkpoint_clear},
+    {"DELETE", CLUSTER "/jobs/{job}/checkpoints/{id}", NULL, HF_NEED_WRITE, WRITE | FREES,
      hf_res_checkpoint_delete},
-    {"POST", CLUSTER "/jobs/{job}/checkpoints/{id}/quarantine", NULL, WRITE | BODY,
+    {"POST", CLUSTER "/jobs/{job}/checkpoints/{id}/quarantine", NULL, HF_NEED_WRITE, WRITE | BODY,
      hf_res_checkpoint_quarantine},
-    {"POST", CLUSTER "/jobs/{job}/discards/done", NULL, WRITE | BODY | FREES, hf_res_discards_done},
-    {"POST", CLUSTER "/jobs/{job}/counter/reserve", NULL, WRITE | BODY, hf_res_counter_reserve},
-    {"POST", CLUSTER "/jobs/{job}/counter/raise", NULL, WRITE | BODY, hf_res_counter_raise},
-#define RESULTS(kind)                                                                              \
-    {"GET", CLUSTER "/" kind, kind, LEADER, hf_res_result_list},                                   \
-        {"PUT", CLUSTER "/" kind "/{id}", kind, WRITE | BODY, hf_res_result_put},                  \
-        {"GET", CLUSTER "/" kind "/{id}", kind, LEADER, hf_res_result_get},                        \
-        {"POST", CLUSTER "/" kind "/{id}/clean", kind, WRITE | BODY | FREES, hf_res_result_clean}, \
-    {                                                                                              \
-        "POST", CLUSTER "/" kind "/{id}/quarantine", kind, WRITE | BODY, hf_res_result_quarantine  \
+    {"POST", CLUSTER "/jobs/{job}/discards/done", NULL, HF_NEED_WRITE, WRITE | BODY | FREES,
+     hf_res_discards_done},
+    {"POST", CLUSTER "/jobs/{job}/counter/reserve", NULL, HF_NEED_WRITE, WRITE | BODY,
+     hf_res_counter_reserve},
+    {"POST", CLUSTER "/jobs/{job}/counter/raise", NULL, HF_NEED_WRITE, WRITE | BODY,
+     hf_res_counter_raise},
+#define RESULTS(kind)                                                                            \
+    {"GET", CLUSTER "/" kind, kind, HF_NEED_READ, LEADER, hf_res_result_list},                   \
+        {"PUT", CLUSTER "/" kind "/{id}", kind, HF_NEED_WRITE, WRITE | BODY, hf_res_result_put}, \
+        {"GET", CLUSTER "/" kind "/{id}", kind, HF_NEED_READ, LEADER, hf_res_result_get},        \
+        {"POST",        CLUSTER "/" kind "/{id}/clean", kind,                                    \
+         HF_NEED_WRITE, WRITE | BODY | FREES,           hf_res_result_clean},                    \
+    {                                                                                            \
+        "POST", CLUSTER "/" kind "/{id}/quarantine", kind, HF_NEED_WRITE, WRITE | BODY,          \
+            hf_res_result_quarantine                                                             \
     }
     RESULTS("results"),
     RESULTS("application-results"),
-    {"GET", CLUSTER "/jobs", NULL, LEADER, hf_res_jobs},
-    {"GET", CLUSTER "/jobs/{job}", NULL, LEADER, hf_res_job},
-    {"DELETE", CLUSTER "/jobs/{job}", NULL, WRITE | FREES, hf_res_job_clean},
-    {"GET", CLUSTER, NULL, LEADER, hf_res_cluster},
-    {"DELETE", CLUSTER, NULL, WRITE | FREES, hf_res_cluster_delete},
-    {"GET", "/v1/clusters", NULL, LEADER, hf_res_clusters},
-    {"GET", "/v1/leaders", NULL, LEADER, hf_res_leaders},
-    {"GET", "/v1/trash", NULL, LEADER, hf_res_trash},
-    {"POST", "/v1/trash/{id}/restore", NULL, LEADER | MUTATES, hf_res_trash_restore},
-    {"POST", "/v1/step-down", NULL, LEADER, hf_res_step_down},
-    {"GET", "/v1/status", NULL, 0, hf_res_status},
-    {"GET", "/healthz", NULL, 0, hf_res_healthz},
-    {"GET", "/readyz", NULL, 0, hf_res_readyz},
-    {"GET", "/metrics", NULL, 0, hf_res_metrics},
+    {"GET", CLUSTER "/jobs", NULL, HF_NEED_READ, LEADER, hf_res_jobs},
+    {"GET", CLUSTER "/jobs/{job}", NULL, HF_NEED_READ, LEADER, hf_res_job},
+    {"DELETE", CLUSTER "/jobs/{job}", NULL, HF_NEED_WRITE, WRITE | FREES, hf_res_job_clean},
+    {"GET", CLUSTER, NULL, HF_NEED_READ, LEADER, hf_res_cluster},
+    {"DELETE", CLUSTER, NULL, HF_NEED_WRITE, WRITE | FREES, hf_res_cluster_delete},
+    {"GET", "/v1/clusters", NULL, HF_NEED_OVERVIEW, LEADER, hf_res_clusters},
+    {"GET", "/v1/leaders", NULL, HF_NEED_OVERVIEW, LEADER, hf_res_leaders},
+    {"GET", "/v1/trash", NULL, HF_NEED_OVERVIEW, LEADER, hf_res_trash},
+    {"POST", "/v1/trash/{id}/restore", NULL, HF_NEED_ADMIN, LEADER | MUTATES, hf_res_trash_restore},
+    {"POST", "/v1/step-down", NULL, HF_NEED_ADMIN_ALL, LEADER, hf_res_step_down},
+    {"GET", "/v1/status", NULL, HF_NEED_OVERVIEW, 0, hf_res_status},
+    {"GET", "/healthz", NULL, HF_NEED_NOTHING, 0, hf_res_healthz},
+    {"GET", "/readyz", NULL, HF_NEED_ANY, 0, hf_res_readyz},
+    {"GET", "/metrics", NULL, HF_NEED_OVERVIEW, 0, hf_res_metrics},
 };
 
 const struct hf_route_info *hf_rpc_routes(void)
@@ -95,7 +109,12 @@ const struct hf_route_info *hf_rpc_routes(void)
     static struct hf_route_info info[HF_COUNT_OF(routes) + 1];
 
     for (size_t i = 0; i < HF_COUNT_OF(routes); i++)
-        info[i] = (struct hf_route_info){routes[i].method, routes[i].pattern};
+        info[i] = (struct hf_route_info){
+            .method = routes[i].method,
+            .pattern = routes[i].pattern,
+            .need = hf_access_need_name(routes[i].need),
+            .mutates = (routes[i].flags & MUTATES) != 0,
+        };
     return info;
 }
 
@@ -145,7 +164,8 @@ static void answer_json(struct hf_rpc *rpc, struct hf_http_request *req, enum hf
         status = in_doubt ? HF_UNKNOWN : HF_NO_MEMORY;
     rpc->stats.answers[status]++;
     if (req != NULL)
-        hf_http_answer(req, hf_status_http(status), "application/json", NULL, body);
+        hf_http_answer(req, hf_status_http(status), "application/json",
+                       status == HF_UNAUTHENTICATED ? "WWW-Authenticate: Bearer\r\n" : NULL, body);
     hf_free(text);
 }
 
@@ -289,7 +309,7 @@ static void call_closed(struct hf_rpc_owner *owner, enum hf_http_end end)
 
     (void)end;
     call->req = NULL;
-    if (!call->submitted && call->arg_free == NULL)
+    if (!call->submitted && call->arg_free == NULL && call->token == NULL)
         hf_call_free(call);
 }
 
@@ -386,7 +406,7 @@ static bool path_split(const char *path, struct segments *out)
 }
 
 /* A literal beats a parameter: the table has literals first where both fit. */
-static bool route_fits(const struct route *route, const struct segments *segments,
+static bool route_fits(const struct hf_route *route, const struct segments *segments,
                        struct hf_call *call)
 {
     const char *at = route->pattern;
@@ -409,8 +429,8 @@ static bool route_fits(const struct route *route, const struct segments *segment
     return *at == '\0';
 }
 
-static const struct route *route_find(const char *method, const struct segments *segments,
-                                      bool *out_path_known)
+static const struct hf_route *route_find(const char *method, const struct segments *segments,
+                                         bool *out_path_known)
 {
     *out_path_known = false;
     for (size_t i = 0; i < HF_COUNT_OF(routes); i++) {
@@ -448,9 +468,14 @@ static bool fence_parse(struct hf_call *call)
     return true;
 }
 
-static bool params_check(struct hf_call *call, const struct route *route)
+static bool is_of_cluster(const struct hf_route *route)
 {
-    if (strncmp(route->pattern, CLUSTER, strlen(CLUSTER)) != 0)
+    return strncmp(route->pattern, CLUSTER, strlen(CLUSTER)) == 0;
+}
+
+static bool params_check(struct hf_call *call, const struct hf_route *route)
+{
+    if (!is_of_cluster(route))
         return true;
     if (!hf_cluster_ref_init(&call->ref, call->params[0], call->params[1])) {
         hf_call_refuse(call, HF_INVALID,
@@ -490,10 +515,18 @@ static bool content_type_is(const char *value, const char *wanted)
            (value[n] == '\0' || value[n] == ';' || value[n] == ' ');
 }
 
-static void call_start(struct hf_call *call, const struct route *route)
+/* Whoever asks may ask. */
+static void call_start(struct hf_call *call)
 {
+    const struct hf_route *route = call->route;
     const char *type = hf_http_header(call->req, "content-type");
 
+    if (route == NULL) {
+        hf_call_refuse(call, call->path_known ? HF_METHOD : HF_NOT_FOUND,
+                       "%s: see docs/protocol.md",
+                       call->path_known ? "not with this method" : "no such path");
+        return;
+    }
     if ((route->flags & LEADER) != 0 && !call->service->ops->leads(call->service)) {
         hf_call_refuse(call, HF_NOT_LEADER, "this replica does not lead");
         return;
@@ -525,7 +558,7 @@ static void on_request(void *arg, struct hf_http_request *req)
     bool path_known = false;
 
     hf_json_begin();
-    const struct route *route = NULL;
+    const struct hf_route *route = NULL;
     bool split = path_split(hf_http_path(req), &segments);
     if (split)
         route = route_find(hf_http_method(req), &segments, &path_known);
@@ -540,16 +573,17 @@ static void on_request(void *arg, struct hf_http_request *req)
     call->req = req;
     hf_txn_init(&call->txn);
     hf_http_set_arg(req, &call->owner);
+    call->route = route;
+    call->path_known = path_known;
     if (route == NULL) {
-        hf_call_refuse(call, path_known ? HF_METHOD : HF_NOT_FOUND, "%s: see docs/protocol.md",
-                       path_known ? "not with this method" : "no such path");
+        hf_guard(call, HF_NEED_ANY, false, call_start);
         return;
     }
     route_fits(route, &segments, call);
     call->kind = route->kind;
     call->makes_room = (route->flags & FREES) != 0;
     call->mutates = (route->flags & MUTATES) != 0;
-    call_start(call, route);
+    hf_guard(call, route->need, is_of_cluster(route), call_start);
 }
 
 static void on_closed(struct hf_http_request *req, enum hf_http_end end)

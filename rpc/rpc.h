@@ -34,6 +34,8 @@ void hf_rpc_stats(const struct hf_rpc *rpc, struct hf_rpc_stats *out_stats);
 struct hf_route_info {
     const char *method;
     const char *pattern;
+    const char *need; /* enum hf_access_need */
+    bool mutates;
 };
 const struct hf_route_info *hf_rpc_routes(void);
 

@@ -10,7 +10,20 @@
 
 #include <jansson.h>
 
+struct hf_access;
 struct hf_service;
+
+/* A token that Kubernetes is asked about; in the caller's memory until done has been entered. */
+struct hf_review {
+    const char *token;                      /* borrowed until then */
+    void (*done)(struct hf_review *review); /* once, never within the call */
+    /* HF_OK, HF_UNAUTHENTICATED (it is no service account's, or not for us); else nobody knows */
+    enum hf_status status;
+    char ns[256];
+    char name[256];
+    struct hf_error error;
+    struct hf_review *next; /* whoever reviews */
+};
 
 struct hf_service_limits {
     size_t body_json_bytes_max;
@@ -43,6 +56,8 @@ struct hf_service_ops {
     /* The leader hands over to a standby, once what it has accepted is durable. HF_CONFLICT: it cannot,
      * `err` says why. */
     enum hf_status (*step_down)(struct hf_service *service, struct hf_error *err);
+    /* NULL: no token is known but those of the access file. */
+    void (*review)(struct hf_service *service, struct hf_review *review);
     /* Appends Prometheus text. */
     void (*metrics)(struct hf_service *service, struct hf_buf *out);
 };
@@ -52,6 +67,7 @@ struct hf_service {
     struct hf_service_limits limits;
     struct hf_sessions *sessions;
     struct hf_blob *blob;
+    const struct hf_access *access; /* of now; NULL: everybody may do everything */
 };
 
 /* What submission->arg points to: the daemon calls `done` when it comes back. */

@@ -14,6 +14,8 @@ struct hf_rpc {
     uv_timer_t heartbeat;
     struct stream *streams;
     struct hf_rpc_stats stats;
+    uint64_t denied;
+    uint64_t denied_logged_ms;
     int closing_left;
     void (*closed)(void *arg);
     void *closed_arg;

@@ -1334,6 +1334,14 @@ enum hf_status hf_catalog_cluster_delete(struct hf_keyspace ks, const struct hf_
     return txn_finish(txn, err);
 }
 
+bool hf_catalog_trash_get(struct hf_keyspace ks, const char *trash_id, struct hf_trash_info *out)
+{
+    struct hf_entry entry;
+    struct key trash = key_of("/trash/", "%s", trash_id);
+
+    return get(ks, &trash, &entry) && hf_trash_decode(entry.value, out);
+}
+
 enum hf_status hf_catalog_trash_restore(struct hf_keyspace ks, const char *trash_id,
                                         struct hf_txn *txn, struct hf_error *err)
 {

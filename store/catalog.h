@@ -271,6 +271,7 @@ struct hf_trash_info {
     uint64_t deleted_ms;
 };
 bool hf_trash_decode(struct hf_bytes value, struct hf_trash_info *out);
+bool hf_catalog_trash_get(struct hf_keyspace ks, const char *trash_id, struct hf_trash_info *out);
 
 /* Discards that no JobManager will finish: of jobs that have ended and are cleaned up, and those that are too many.
  * "/discards/<ns>/<cluster>/<job>/<19 digits>". */

@@ -96,6 +96,9 @@ SUITES = [
     Suite("bad-input", "bad input", "quick", "release", "unittest", 300,
           script("tests/rpc/test_bad_input.py"), ["tests/rpc/test_bad_input.py"],
           "wrong settings, foreign and damaged stores, a full disk, hostile connections: a clear error, nothing lost"),
+    Suite("authz", "authz", "quick", "release", "unittest", 300,
+          script("tests/security/test_authz.py"), ["tests/security/test_authz.py", "rpc/guard.c", "docs/security.md"],
+          "every route x every role does what docs/security.md says; lists, files that change, secrets, ports that others reach"),
     Suite("tls", "TLS", "full", "release", "unittest", 600,  # when Flink's jars are not there yet
           script("tests/security/test_tls.py"), ["tests/security/test_tls.py", "rpc/tls.c"],
           "versions, ciphers, certificates that are replaced, wrong or a client's, slow and broken handshakes; CLI and plugin; a scanner"),

@@ -61,7 +61,7 @@ final class Client {
             HttpClient.Builder builder =
                     HttpClient.newBuilder()
                             .version(HttpClient.Version.HTTP_1_1)
-                            .connectTimeout(Duration.ofSeconds(2))
+                            .connectTimeout(Duration.ofSeconds(context == null ? 2 : 4)) /* with the handshake */
                             .followRedirects(HttpClient.Redirect.NEVER);
             if (context != null) {
                 builder.sslContext(context);
