@@ -99,6 +99,9 @@ SUITES = [
     Suite("authz", "authz", "quick", "release", "unittest", 300,
           script("tests/security/test_authz.py"), ["tests/security/test_authz.py", "rpc/guard.c", "docs/security.md"],
           "every route x every role does what docs/security.md says; lists, files that change, secrets, ports that others reach"),
+    Suite("authz", "tokens of Kubernetes", "full", "release", "unittest", 600,
+          script("tests/security/test_token_review.py"), ["tests/security/test_token_review.py", "backends/token_review.c"],
+          "service accounts on a real API server: audience, memory, the server away, no byte of a request lost meanwhile"),
     Suite("tls", "TLS", "full", "release", "unittest", 600,  # when Flink's jars are not there yet
           script("tests/security/test_tls.py"), ["tests/security/test_tls.py", "rpc/tls.c"],
           "versions, ciphers, certificates that are replaced, wrong or a client's, slow and broken handshakes; CLI and plugin; a scanner"),
