@@ -84,6 +84,10 @@ bool hf_sid_parse(const char *text, struct hf_owner *out);
 
 /* Streams (rpc/streams.c). */
 void hf_rpc_stream_session(struct hf_call *call);
+/* Refuses a call whose session the table has ended. That is told once nothing can undo it: until
+ * then a restart could, its fence still writes, and a leader that was asleep for longer than the
+ * session lives may have been replaced by one that keeps it. */
+void hf_call_session_gone(struct hf_call *call);
 void hf_rpc_stream_watch(struct hf_call *call);
 json_t *hf_leader_map(struct hf_keyspace ks, const char *cluster_path);
 

@@ -142,8 +142,6 @@ static bool session_of_path(struct hf_call *call)
     return true;
 }
 
-/* The end of a session is told once nothing can undo it: until then a restart could, and its
- * fence still writes. */
 static void session_gone_read(struct hf_call *call)
 {
     struct hf_session_info session;
@@ -153,6 +151,11 @@ static void session_gone_read(struct hf_call *call)
         hf_call_refuse(call, HF_UNAVAILABLE, "the session is about to end");
     else
         hf_call_refuse(call, HF_GONE, "the session has ended; open a new one with a new id");
+}
+
+void hf_call_session_gone(struct hf_call *call)
+{
+    hf_call_read(call, session_gone_read);
 }
 
 /* Answered from memory: renewals cost the storage nothing (I10). */
@@ -167,7 +170,7 @@ void hf_res_session_renew(struct hf_call *call)
                                               service->ops->now_ms(service),
                                               service->ops->proof_ms(service), &remaining);
     if (status == HF_GONE) {
-        hf_call_read(call, session_gone_read);
+        hf_call_session_gone(call);
         return;
     }
     if (status != HF_OK) {

@@ -142,7 +142,10 @@ void hf_rpc_stream_session(struct hf_call *call)
             hf_sessions_attach(sessions, sid, stream, strcmp(contend, "true") == 0, now, &replaced);
     if (status != HF_OK) {
         stream_free(stream);
-        hf_call_fail(call, status);
+        if (status == HF_GONE)
+            hf_call_session_gone(call);
+        else
+            hf_call_fail(call, status);
         return;
     }
     if (replaced != NULL) {

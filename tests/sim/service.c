@@ -286,6 +286,10 @@ static void session_attach(struct replica *r, const struct request *request)
         hf_sessions_renew(r->sessions, sid, now, replica_proof_ms(r), &remaining);
     if (status == HF_OK)
         status = hf_sessions_attach(r->sessions, sid, stream, request->contend, now, &replaced);
+    if (status == HF_GONE) {
+        commit(r, task_of(request, session_gone_read), HF_OK);
+        return;
+    }
     if (status != HF_OK) {
         refuse(r, request, status);
         return;

@@ -6,6 +6,7 @@
 #include "tests/lib/rpc_world.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define GRAPH WORLD_CLUSTER "/graphs/0000000000000000000000000000000a"
@@ -88,6 +89,9 @@ HF_TEST(rpc_store, a_put_that_is_refused_by_itself_is_no_conflict)
 static const struct hf_blob_ops *honest;
 static struct hf_blob_ops holding;
 static struct hf_blob_req *held;
+static char *held_name;
+static void *held_data;
+static size_t held_size;
 
 /* The first read of a payload waits until it is let go, and then finds nothing. */
 static void read_held(struct hf_blob *blob, struct hf_blob_req *req, const char *name,
@@ -141,4 +145,61 @@ HF_TEST(rpc_store, a_payload_that_is_missing_is_named)
     cr_assert_eq(read_during(NULL, NULL, text, sizeof text), 500, "%s", text);
     cr_assert_not_null(strstr(text, "payload/"), "%s", text);
     cr_assert_not_null(strstr(text, "is missing; the job cannot"), "%s", text);
+}
+
+/* Keeps the next record from the store until it is let go. */
+static void create_held(struct hf_blob *blob, struct hf_blob_req *req, const char *name,
+                        struct hf_bytes body)
+{
+    blob->ops = honest;
+    held = req;
+    held_name = strdup(name);
+    held_data = malloc(body.size);
+    held_size = body.size;
+    cr_assert(held_name != NULL && held_data != NULL);
+    memcpy(held_data, body.data, body.size);
+}
+
+/* As a leader does that has slept for longer than its sessions live, and that may be none any more. */
+HF_TEST(rpc_store, the_end_of_a_session_is_told_when_it_is_written_to_renewals_and_to_streams)
+{
+    static const char renewal[] = "POST " WORLD_CLUSTER "/sessions/" WORLD_SID
+                                  "/renew HTTP/1.1\r\nHost: x\r\n"
+                                  "Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
+    static const char stream[] = "GET " WORLD_CLUSTER "/sessions/" WORLD_SID
+                                 "/events?contend=true HTTP/1.1\r\n"
+                                 "Host: x\r\n\r\n";
+    const char *requests[] = {renewal, stream};
+    struct world_client clients[2];
+    char text[512];
+
+    world_open();
+    honest = world_blob()->ops;
+    holding = *honest;
+    holding.create = create_held;
+    world_blob()->ops = &holding;
+    held = NULL;
+    world_time_passes(1000 * 1000);
+    while (held == NULL)
+        world_turn();
+    for (int i = 0; i < 2; i++) {
+        world_client_open(&clients[i]);
+        cr_assert(world_client_send(&clients[i], requests[i], strlen(requests[i])));
+    }
+    for (int turn = 0; turn < 100; turn++) {
+        world_turn();
+        for (int i = 0; i < 2; i++) {
+            world_client_read(&clients[i]);
+            cr_assert_eq(clients[i].in_size, 0, "%.*s", (int)clients[i].in_size, clients[i].in);
+        }
+    }
+    honest->create(world_blob(), held, held_name, (struct hf_bytes){held_data, held_size});
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(take(&clients[i], text, sizeof text), 410, "%s", text);
+        cr_assert_not_null(strstr(text, "GONE"), "%s", text);
+    }
+    world_settle();
+    world_close();
+    free(held_name);
+    free(held_data);
 }
