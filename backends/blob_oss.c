@@ -219,8 +219,8 @@ static enum hf_status place_take(const struct hf_blob_oss_options *options,
                                  struct hf_object_options *out, char region[HF_OBJECT_REGION_MAX],
                                  char endpoint[ENDPOINT_MAX], struct hf_error *err)
 {
-    out->endpoint = option_or_variable(options->endpoint, "OSS_ENDPOINT");
-    out->region = option_or_variable(options->region, "OSS_REGION");
+    out->endpoint = option_or_variable(out->endpoint, "OSS_ENDPOINT");
+    out->region = option_or_variable(out->region, "OSS_REGION");
     if (out->endpoint == NULL && out->region == NULL)
         return hf_error_set(err, HF_INVALID,
                             "oss.endpoint: needed, for example oss-cn-hangzhou.aliyuncs.com");
@@ -243,17 +243,7 @@ static enum hf_status place_take(const struct hf_blob_oss_options *options,
 enum hf_status hf_blob_oss_open(struct hf_blob **out_blob, uv_loop_t *loop,
                                 const struct hf_blob_oss_options *options, struct hf_error *err)
 {
-    struct hf_object_options objects = {
-        .bucket = options->bucket,
-        .prefix = options->prefix,
-        .credentials = options->credentials,
-        .ca_file = options->ca_file,
-        .proxy = options->proxy,
-        .connections_max = options->connections_max,
-        .request_ms = options->request_ms,
-        .retry_ms = options->retry_ms,
-        .part_bytes = options->part_bytes,
-    };
+    struct hf_object_options objects = options->object;
     char region[HF_OBJECT_REGION_MAX];
     char endpoint[ENDPOINT_MAX];
     enum hf_status status;

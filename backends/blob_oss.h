@@ -14,21 +14,12 @@
 
 /* NULL, "" and 0 mean the default. Everything is copied. */
 struct hf_blob_oss_options {
-    const char *bucket;
-    const char *prefix;    /* of all names, without '/' at its ends; "" none */
-    const char *endpoint;  /* "https://host:port" or "host"; default: OSS_ENDPOINT, then
-                             https://oss-REGION.aliyuncs.com */
-    const char *region;    /* "cn-hangzhou"; default: OSS_REGION, then that of the endpoint */
+    /* dialect, style and the vendor of credentials are filled in. Default of endpoint: OSS_ENDPOINT,
+     * then https://oss-REGION.aliyuncs.com; of region: OSS_REGION, then that of the endpoint. */
+    struct hf_object_options object;
     bool internal;         /* without an endpoint: the one within the cloud's network */
     const char *style;     /* "virtual", "path" or "cname"; default: virtual */
     const char *signature; /* "v4" or "v1"; default: v4 */
-    struct hf_s3_credentials_options credentials; /* vendor is filled in */
-    const char *ca_file;
-    const char *proxy;
-    unsigned connections_max; /* default 32 */
-    uint64_t request_ms;      /* one try; default 10 s, longer for large bodies */
-    uint64_t retry_ms;        /* all tries of a call; default 10 s */
-    uint64_t part_bytes;      /* of an upload in parts; default 8 MiB */
 };
 
 /* Checks the settings and makes no request. HF_INVALID names the setting. */

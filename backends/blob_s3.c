@@ -120,23 +120,13 @@ static const char *option_or_variable(const char *option, const char *variable)
 enum hf_status hf_blob_s3_open(struct hf_blob **out_blob, uv_loop_t *loop,
                                const struct hf_blob_s3_options *options, struct hf_error *err)
 {
-    struct hf_object_options objects = {
-        .dialect = &s3_dialect,
-        .bucket = options->bucket,
-        .prefix = options->prefix,
-        .endpoint = option_or_variable(options->endpoint, "AWS_ENDPOINT_URL_S3"),
-        .region = option_or_variable(options->region, "AWS_REGION"),
-        .style = options->path_style ? HF_OBJECT_PATH : HF_OBJECT_VIRTUAL_HOST,
-        .credentials = options->credentials,
-        .ca_file = options->ca_file,
-        .proxy = options->proxy,
-        .connections_max = options->connections_max,
-        .request_ms = options->request_ms,
-        .retry_ms = options->retry_ms,
-        .part_bytes = options->part_bytes,
-    };
+    struct hf_object_options objects = options->object;
     char endpoint[HF_OBJECT_REGION_MAX + 64];
 
+    objects.dialect = &s3_dialect;
+    objects.style = options->path_style ? HF_OBJECT_PATH : HF_OBJECT_VIRTUAL_HOST;
+    objects.endpoint = option_or_variable(objects.endpoint, "AWS_ENDPOINT_URL_S3");
+    objects.region = option_or_variable(objects.region, "AWS_REGION");
     if (objects.region == NULL)
         objects.region = option_or_variable(NULL, "AWS_DEFAULT_REGION");
     if (objects.region == NULL)

@@ -9,18 +9,10 @@
 
 /* NULL, "" and 0 mean the default. Everything is copied. */
 struct hf_blob_s3_options {
-    const char *bucket;
-    const char *prefix;   /* of all names, without '/' at its ends; "" none */
-    const char *endpoint; /* "https://host:port"; default: https://s3.REGION.amazonaws.com */
-    const char *region;   /* default: AWS_REGION, AWS_DEFAULT_REGION, us-east-1 */
-    bool path_style;      /* https://host/bucket/name instead of https://bucket.host/name */
-    struct hf_s3_credentials_options credentials;
-    const char *ca_file;
-    const char *proxy;
-    unsigned connections_max; /* default 32 */
-    uint64_t request_ms;      /* one try; default 10 s, longer for large bodies */
-    uint64_t retry_ms;        /* tries of a call after its first failure; default 10 s */
-    uint64_t part_bytes;      /* of an upload in parts; default 8 MiB */
+    /* dialect and style are filled in. Default of endpoint: AWS_ENDPOINT_URL_S3, then
+     * https://s3.REGION.amazonaws.com; of region: AWS_REGION, AWS_DEFAULT_REGION, us-east-1. */
+    struct hf_object_options object;
+    bool path_style; /* https://host/bucket/name instead of https://bucket.host/name */
 };
 
 /* Checks the settings and makes no request: whether the bucket is there and keeps the promise is

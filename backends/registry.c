@@ -60,6 +60,28 @@ static enum hf_status place_take(struct place *place, const char *scheme, const 
     return HF_OK;
 }
 
+/* The settings of both dialects have the same names behind "s3." and "oss.", but for one. */
+#define OBJECT_OPTIONS(config, dialect, token)                                                 \
+    (struct hf_object_options)                                                                 \
+    {                                                                                          \
+        .endpoint = (config)->dialect##_endpoint, .region = (config)->dialect##_region,        \
+        .credentials =                                                                         \
+            {                                                                                  \
+                .source = (config)->dialect##_credentials,                                     \
+                .access_key = (config)->dialect##_access_key,                                  \
+                .secret_key = (config)->dialect##_secret_key,                                  \
+                .session_token = (config)->dialect##_##token,                                  \
+                .file = (config)->dialect##_credentials_file,                                  \
+                .profile = (config)->dialect##_profile,                                        \
+                .sts_endpoint = (config)->dialect##_sts_endpoint,                              \
+                .metadata_endpoint = (config)->dialect##_metadata_endpoint,                    \
+            },                                                                                 \
+        .ca_file = (config)->dialect##_ca_file, .proxy = (config)->dialect##_proxy,            \
+        .connections_max = (unsigned)(config)->dialect##_connections,                          \
+        .request_ms = (config)->dialect##_timeout, .retry_ms = (config)->dialect##_retry_time, \
+        .part_bytes = (config)->dialect##_part_size,                                           \
+    }
+
 static enum hf_status open_s3(struct hf_blob **out_blob, uv_loop_t *loop, const char *rest,
                               const struct hf_registry_options *options, struct hf_error *err)
 {
@@ -70,27 +92,12 @@ static enum hf_status open_s3(struct hf_blob **out_blob, uv_loop_t *loop, const 
     enum hf_status status = place_take(&place, "s3", rest, err);
     if (status != HF_OK)
         return status;
-    s3.bucket = place.bucket;
-    s3.prefix = place.prefix;
     if (config != NULL) {
-        s3.endpoint = config->s3_endpoint;
-        s3.region = config->s3_region;
+        s3.object = OBJECT_OPTIONS(config, s3, session_token);
         s3.path_style = config->s3_path_style != 0;
-        s3.credentials.source = config->s3_credentials;
-        s3.credentials.access_key = config->s3_access_key;
-        s3.credentials.secret_key = config->s3_secret_key;
-        s3.credentials.session_token = config->s3_session_token;
-        s3.credentials.file = config->s3_credentials_file;
-        s3.credentials.profile = config->s3_profile;
-        s3.credentials.sts_endpoint = config->s3_sts_endpoint;
-        s3.credentials.metadata_endpoint = config->s3_metadata_endpoint;
-        s3.ca_file = config->s3_ca_file;
-        s3.proxy = config->s3_proxy;
-        s3.connections_max = (unsigned)config->s3_connections;
-        s3.request_ms = config->s3_timeout;
-        s3.retry_ms = config->s3_retry_time;
-        s3.part_bytes = config->s3_part_size;
     }
+    s3.object.bucket = place.bucket;
+    s3.object.prefix = place.prefix;
     return hf_blob_s3_open(out_blob, loop, &s3, err);
 }
 
@@ -104,29 +111,14 @@ static enum hf_status open_oss(struct hf_blob **out_blob, uv_loop_t *loop, const
     enum hf_status status = place_take(&place, "oss", rest, err);
     if (status != HF_OK)
         return status;
-    oss.bucket = place.bucket;
-    oss.prefix = place.prefix;
     if (config != NULL) {
-        oss.endpoint = config->oss_endpoint;
-        oss.region = config->oss_region;
+        oss.object = OBJECT_OPTIONS(config, oss, security_token);
         oss.internal = config->oss_internal != 0;
         oss.style = config->oss_address_style;
         oss.signature = config->oss_signature;
-        oss.credentials.source = config->oss_credentials;
-        oss.credentials.access_key = config->oss_access_key;
-        oss.credentials.secret_key = config->oss_secret_key;
-        oss.credentials.session_token = config->oss_security_token;
-        oss.credentials.file = config->oss_credentials_file;
-        oss.credentials.profile = config->oss_profile;
-        oss.credentials.sts_endpoint = config->oss_sts_endpoint;
-        oss.credentials.metadata_endpoint = config->oss_metadata_endpoint;
-        oss.ca_file = config->oss_ca_file;
-        oss.proxy = config->oss_proxy;
-        oss.connections_max = (unsigned)config->oss_connections;
-        oss.request_ms = config->oss_timeout;
-        oss.retry_ms = config->oss_retry_time;
-        oss.part_bytes = config->oss_part_size;
     }
+    oss.object.bucket = place.bucket;
+    oss.object.prefix = place.prefix;
     return hf_blob_oss_open(out_blob, loop, &oss, err);
 }
 

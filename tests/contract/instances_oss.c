@@ -32,16 +32,16 @@ static enum hf_status open_with(struct contract *c, const char *endpoint, const 
                                 struct hf_error *err)
 {
     struct hf_blob_oss_options options = {
-        .bucket = variable("HF_TEST_OSS_BUCKET"),
-        .prefix = c->folder,
-        .endpoint = variable(endpoint),
+        .object.bucket = variable("HF_TEST_OSS_BUCKET"),
+        .object.prefix = c->folder,
+        .object.endpoint = variable(endpoint),
         .style = style,
         .signature = signature,
-        .region = variable("HF_TEST_OSS_REGION"),
-        .part_bytes = HF_OBJECT_PART_MIN,
-        .credentials = {.access_key = variable("HF_TEST_OSS_ACCESS_KEY"),
-                        .secret_key = variable("HF_TEST_OSS_SECRET_KEY"),
-                        .session_token = getenv("HF_TEST_OSS_TOKEN")},
+        .object.region = variable("HF_TEST_OSS_REGION"),
+        .object.part_bytes = HF_OBJECT_PART_MIN,
+        .object.credentials = {.access_key = variable("HF_TEST_OSS_ACCESS_KEY"),
+                               .secret_key = variable("HF_TEST_OSS_SECRET_KEY"),
+                               .session_token = getenv("HF_TEST_OSS_TOKEN")},
     };
 
     return hf_blob_oss_open(out_blob, &c->loop, &options, err);

@@ -29,14 +29,14 @@ static void s3_begin(struct contract *c)
 static enum hf_status s3_open(struct contract *c, struct hf_blob **out_blob, struct hf_error *err)
 {
     struct hf_blob_s3_options options = {
-        .bucket = variable("HF_TEST_S3_BUCKET"),
-        .prefix = c->folder,
-        .endpoint = variable("HF_TEST_S3_ENDPOINT"),
+        .object.bucket = variable("HF_TEST_S3_BUCKET"),
+        .object.prefix = c->folder,
+        .object.endpoint = variable("HF_TEST_S3_ENDPOINT"),
         .path_style = true,
-        .region = "us-east-1",
-        .ca_file = getenv("HF_TEST_S3_CA_FILE"),
-        .credentials = {.access_key = variable("HF_TEST_S3_ACCESS_KEY"),
-                        .secret_key = variable("HF_TEST_S3_SECRET_KEY")},
+        .object.region = "us-east-1",
+        .object.ca_file = getenv("HF_TEST_S3_CA_FILE"),
+        .object.credentials = {.access_key = variable("HF_TEST_S3_ACCESS_KEY"),
+                               .secret_key = variable("HF_TEST_S3_SECRET_KEY")},
     };
 
     return hf_blob_s3_open(out_blob, &c->loop, &options, err);

@@ -30,14 +30,14 @@ struct call {
 static struct hf_blob_oss_options options_for(const struct script *script)
 {
     return (struct hf_blob_oss_options){
-        .bucket = "bucket",
-        .prefix = "ha",
-        .endpoint = script->url,
-        .region = "cn-hangzhou",
+        .object.bucket = "bucket",
+        .object.prefix = "ha",
+        .object.endpoint = script->url,
+        .object.region = "cn-hangzhou",
         .style = "path",
-        .retry_ms = 3000,
-        .request_ms = 5000,
-        .credentials = {.access_key = "LTAIaccess", .secret_key = "secret"},
+        .object.retry_ms = 3000,
+        .object.request_ms = 5000,
+        .object.credentials = {.access_key = "LTAIaccess", .secret_key = "secret"},
     };
 }
 
@@ -50,7 +50,7 @@ static void rig_open(struct rig *rig, const struct act *acts, unsigned act_count
     struct hf_blob_oss_options own = options_for(&rig->script);
     if (options != NULL) {
         own = *options;
-        own.endpoint = rig->script.url;
+        own.object.endpoint = rig->script.url;
     }
     cr_assert_eq(hf_blob_oss_open(&rig->blob, &rig->script.loop, &own, &err), HF_OK, "%s",
                  err.text);
@@ -382,11 +382,11 @@ static void check_host(struct hf_blob_oss_options options, const char *host)
     char expected[200];
 
     script_begin(&rig.script, acts, 1);
-    options.bucket = "bucket";
-    options.proxy = rig.script.url;
-    options.retry_ms = 1;
-    options.credentials.access_key = "a";
-    options.credentials.secret_key = "s";
+    options.object.bucket = "bucket";
+    options.object.proxy = rig.script.url;
+    options.object.retry_ms = 1;
+    options.object.credentials.access_key = "a";
+    options.object.credentials.secret_key = "s";
     cr_assert_eq(hf_blob_oss_open(&rig.blob, &rig.script.loop, &options, &err), HF_OK, "%s",
                  err.text);
     struct call call = do_read(&rig, "log/1");
@@ -401,16 +401,16 @@ HF_TEST(oss_store, finds_the_bucket_by_region_endpoint_and_style)
 {
     unsetenv("OSS_REGION");
     unsetenv("OSS_ENDPOINT");
-    check_host((struct hf_blob_oss_options){.region = "cn-hangzhou"},
+    check_host((struct hf_blob_oss_options){.object.region = "cn-hangzhou"},
                "bucket.oss-cn-hangzhou.aliyuncs.com");
-    check_host((struct hf_blob_oss_options){.region = "cn-hangzhou", .internal = true},
+    check_host((struct hf_blob_oss_options){.object.region = "cn-hangzhou", .internal = true},
                "bucket.oss-cn-hangzhou-internal.aliyuncs.com");
-    check_host((struct hf_blob_oss_options){.endpoint = "oss-cn-beijing.aliyuncs.com:443"},
+    check_host((struct hf_blob_oss_options){.object.endpoint = "oss-cn-beijing.aliyuncs.com:443"},
                "bucket.oss-cn-beijing.aliyuncs.com");
-    check_host(
-        (struct hf_blob_oss_options){
-            .endpoint = "https://data.example.com/", .region = "cn-beijing", .style = "cname"},
-        "data.example.com");
+    check_host((struct hf_blob_oss_options){.object.endpoint = "https://data.example.com/",
+                                            .object.region = "cn-beijing",
+                                            .style = "cname"},
+               "data.example.com");
     setenv("OSS_REGION", "cn-shanghai", 1);
     check_host((struct hf_blob_oss_options){0}, "bucket.oss-cn-shanghai.aliyuncs.com");
     setenv("OSS_ENDPOINT", "https://oss.example.com", 1);
@@ -435,28 +435,29 @@ static void check_refused(const char *what, struct hf_blob_oss_options options, 
 HF_TEST(oss_store, names_the_setting_that_is_wrong)
 {
     struct hf_blob_oss_options good = {
-        .bucket = "bucket",
-        .endpoint = "oss-cn-hangzhou.aliyuncs.com",
-        .credentials = {.access_key = "a", .secret_key = "s"},
+        .object.bucket = "bucket",
+        .object.endpoint = "oss-cn-hangzhou.aliyuncs.com",
+        .object.credentials = {.access_key = "a", .secret_key = "s"},
     };
     struct hf_blob_oss_options o;
 
     unsetenv("OSS_REGION");
     unsetenv("OSS_ENDPOINT");
-    check_refused("no place", (o = good, o.endpoint = "", o), "oss.endpoint: needed");
-    check_refused("no region", (o = good, o.endpoint = "https://oss.example.com", o),
+    check_refused("no place", (o = good, o.object.endpoint = "", o), "oss.endpoint: needed");
+    check_refused("no region", (o = good, o.object.endpoint = "https://oss.example.com", o),
                   "oss.region: needed");
-    check_refused("region", (o = good, o.region = "cn hangzhou", o), "oss.region");
-    check_refused("endpoint", (o = good, o.endpoint = "ftp://x", o.region = "r", o),
+    check_refused("region", (o = good, o.object.region = "cn hangzhou", o), "oss.region");
+    check_refused("endpoint", (o = good, o.object.endpoint = "ftp://x", o.object.region = "r", o),
                   "oss.endpoint");
     check_refused("style", (o = good, o.style = "s3", o), "oss.address-style");
     check_refused("signature", (o = good, o.signature = "v2", o), "oss.signature");
-    check_refused("bucket", (o = good, o.bucket = "b", o), "bucket");
-    check_refused("prefix", (o = good, o.prefix = "a//b", o), "oss://bucket/prefix");
-    check_refused("part size", (o = good, o.part_bytes = 5, o), "oss.part-size");
-    check_refused("keys", (o = good, o.credentials.secret_key = "", o), "oss.secret-key");
-    check_refused("source", (o = good, o.credentials.source = "vault", o), "oss.credentials");
-    check_refused("identity", (o = good, o.credentials.source = "web-identity", o),
+    check_refused("bucket", (o = good, o.object.bucket = "b", o), "bucket");
+    check_refused("prefix", (o = good, o.object.prefix = "a//b", o), "oss://bucket/prefix");
+    check_refused("part size", (o = good, o.object.part_bytes = 5, o), "oss.part-size");
+    check_refused("keys", (o = good, o.object.credentials.secret_key = "", o), "oss.secret-key");
+    check_refused("source", (o = good, o.object.credentials.source = "vault", o),
+                  "oss.credentials");
+    check_refused("identity", (o = good, o.object.credentials.source = "web-identity", o),
                   "ALIBABA_CLOUD_OIDC_PROVIDER_ARN");
 }
 
