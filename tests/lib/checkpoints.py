@@ -97,7 +97,7 @@ def account(folder, watcher, acknowledged, flink_lib):
 def too_many_missed(found):
     """Whether the account says too little. The watcher is a thread that may come too late for some; what one of them
     refers to is mostly referred to by the ones before and after it as well."""
-    return len(found["metadata_missed"]) * 4 > found["acknowledged"]
+    return len(found["metadata_missed"]) * 2 > found["acknowledged"]
 
 
 def _account(folder, watcher, acknowledged, flink_lib):
