@@ -1,6 +1,7 @@
 #include "gc/evidence.h"
 
 #include "base/memory.h"
+#include "base/mutant.h"
 #include "gc/plan.h"
 
 #include <stdarg.h>
@@ -451,6 +452,20 @@ static bool sum_still(struct sum *sum, const struct hf_evidence *evidence)
         if (!sum_end(sum))
             return false;
     }
+    for (size_t i = 0; i < evidence->count_rest; i++) {
+        sum_begin(sum, HF_EV_LIST_rest);
+        sum_text(sum, evidence->rows_rest[i].url);
+        hf_buf_append_u8(&sum->row, (uint8_t)evidence->rows_rest[i].outcome);
+        if (!sum_end(sum))
+            return false;
+    }
+    for (size_t i = 0; i < evidence->count_rest_job; i++) {
+        sum_begin(sum, HF_EV_LIST_rest_job);
+        sum_text(sum, evidence->rows_rest_job[i].job);
+        sum_text(sum, evidence->rows_rest_job[i].state);
+        if (!sum_end(sum))
+            return false;
+    }
     return true;
 }
 
@@ -492,7 +507,9 @@ static struct hf_hash sum_take(struct sum *sum)
 static uint64_t since(uint64_t before_ms, const struct hf_hash *before, const struct hf_hash *now,
                       uint64_t ended_ms)
 {
-    return before_ms != 0 && hf_hash_equal(before, now) ? before_ms : ended_ms;
+    bool same = hf_hash_equal(before, now) || HF_MUTANT(verdict_changes_pass);
+
+    return before_ms != 0 && same ? before_ms : ended_ms;
 }
 
 enum hf_status hf_sighting_next(const struct hf_sighting *previous,
@@ -506,10 +523,13 @@ enum hf_status hf_sighting_next(const struct hf_sighting *previous,
     bool broken = false;
 
     *out_sighting = none;
-    if (evidence->incomplete != HF_OK || evidence->count_failure > 0 || cluster->observed_ms == 0)
+    if (evidence->incomplete != HF_OK ||
+        (evidence->count_failure > 0 && !HF_MUTANT(verdict_failures_pass)) ||
+        cluster->observed_ms == 0)
         return HF_OK;
     /* A clock that went back proves nothing. */
-    if (previous == NULL || previous->last_ms > cluster->observed_ms)
+    if (previous == NULL ||
+        (previous->last_ms > cluster->observed_ms && !HF_MUTANT(verdict_clock_back)))
         previous = &none;
     uint64_t ended_ms =
         cluster->ended_ms > cluster->observed_ms ? cluster->ended_ms : cluster->observed_ms;

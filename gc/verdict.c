@@ -1,6 +1,7 @@
 #include "gc/verdict.h"
 
 #include "base/memory.h"
+#include "base/mutant.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -247,7 +248,7 @@ static void look_at_leaders(struct judge *judge)
         const struct hf_ev_leader *leader = &judge->evidence->rows_leader[i];
         uint64_t lease_ms = leader->lease_ms == 0 ? LEASE_DEFAULT_MS : leader->lease_ms;
 
-        if (leader->ephemeral)
+        if (leader->ephemeral && !HF_MUTANT(verdict_no_sessions))
             show(judge, HF_VERDICT_FOR_LATCH, "session %s holds %s", leader->session,
                  leader->holder);
         else if (leader->holder[0] == '\0')
@@ -255,7 +256,8 @@ static void look_at_leaders(struct judge *judge)
         else if (leader->renewed_ms == 0)
             show(judge, HF_VERDICT_FOR_NOT_UNDERSTOOD, "it is not known when leader %s renewed",
                  leader->holder);
-        else if (add(add(leader->renewed_ms, lease_ms), judge->skew_ms) >= judge->now_ms)
+        else if (add(add(leader->renewed_ms, lease_ms),
+                     HF_MUTANT(verdict_no_skew) ? 0 : judge->skew_ms) >= judge->now_ms)
             show(judge, HF_VERDICT_FOR_LEASE, "leader %s renewed its lease on %s", leader->holder,
                  when(leader->renewed_ms, text));
     }
@@ -280,6 +282,8 @@ static void look_at_workload(struct judge *judge, const struct hf_ev_workload *w
     else if (workload->ended)
         show(judge, HF_VERDICT_FOR_OWNER_ENDED, "%s %s/%s has ended and is still there", kind,
              workload->namespace_, workload->name);
+    else if (workload->wanted == 0 && HF_MUTANT(verdict_zero_is_gone))
+        return;
     else if (workload->wanted == 0)
         show(judge, HF_VERDICT_FOR_SCALED_TO_ZERO, "%s %s/%s is scaled to zero", kind,
              workload->namespace_, workload->name);
@@ -297,7 +301,7 @@ static void look_at_pod(struct judge *judge, const struct hf_ev_pod *pod)
         return;
     if (pod->component == HF_EV_TASK_MANAGER)
         show(judge, HF_VERDICT_FOR_TASK_MANAGERS, "pod %s of a TaskManager is there", pod->name);
-    else if (pod->started)
+    else if (pod->started && !(HF_MUTANT(verdict_deleted_is_gone) && pod->deleted_ms != 0))
         show(judge, HF_VERDICT_FOR_POD_RUNS, "pod %s/%s runs%s", pod->namespace_, pod->name,
              pod->deleted_ms != 0 ? ", though it is being deleted" : "");
     else if (!known)
@@ -317,6 +321,8 @@ static void look_at_resource(struct judge *judge, const struct hf_ev_resource *r
     enum hf_verdict_code code = HF_VERDICT_FOR_OWNED;
     const char *state = "is there";
 
+    if (HF_MUTANT(verdict_no_suspended) && resource->suspended)
+        return;
     if (resource->kept_for[0] != '\0')
         show(judge, HF_VERDICT_FOR_KEPT, "%s %s says to keep it: %s", kind, resource->name,
              resource->kept_for);
@@ -407,7 +413,7 @@ static enum hf_status look_at_objects(struct judge *judge)
         if (uid[0] != '\0' && bsearch(&uid, uids, uid_count, sizeof *uids, text_compare) == NULL)
             show(judge, HF_VERDICT_FOR_FOREIGN_OWNER, "%s is owned by a %s that was not seen",
                  object->name, object->owner_kind);
-        if (object->kept_for[0] != '\0')
+        if (!HF_MUTANT(verdict_not_kept) && object->kept_for[0] != '\0')
             show(judge, HF_VERDICT_FOR_KEPT, "%s says to keep it: %s", object->name,
                  object->kept_for);
         if (object->foreign)
@@ -426,7 +432,7 @@ static void look_at_what_is_not_known(struct judge *judge)
     if (evidence->incomplete != HF_OK)
         show(judge, HF_VERDICT_FOR_INCOMPLETE, "not all of it could be taken in: %s",
              hf_status_text(evidence->incomplete));
-    for (size_t i = 0; i < evidence->count_failure; i++) {
+    for (size_t i = 0; i < evidence->count_failure && !HF_MUTANT(verdict_failures_pass); i++) {
         const struct hf_ev_failure *failure = &evidence->rows_failure[i];
         show(judge, HF_VERDICT_FOR_FAILED, "%s: %s: %s", hf_evidence_domain_name(failure->domain),
              failure->what, failure->why);
@@ -438,7 +444,8 @@ static void look_at_what_is_not_known(struct judge *judge)
         needed |=
             1u << HF_EV_DOMAIN_WORKLOADS | 1u << HF_EV_DOMAIN_PODS | 1u << HF_EV_DOMAIN_RESOURCES;
     for (enum hf_ev_domain domain = 0; domain < HF_EV_DOMAIN_COUNT; domain++) {
-        if ((needed & 1u << domain) != 0 && (evidence->looked & 1u << domain) == 0)
+        if (!HF_MUTANT(verdict_unlooked_is_empty) && (needed & 1u << domain) != 0 &&
+            (evidence->looked & 1u << domain) == 0)
             show(judge, HF_VERDICT_FOR_NOT_LOOKED, "nobody has looked at its %s",
                  hf_evidence_domain_name(domain));
     }
@@ -644,24 +651,36 @@ static uint64_t pointer_ms(const struct hf_ev_pointer *pointer)
     return pointer->triggered_ms != 0 ? pointer->triggered_ms : pointer->file_ms;
 }
 
-/* The newer of two; of two that are the same but for where they lie, always the same one. */
+static int number_compare(uint64_t a, uint64_t b)
+{
+    return (a > b) - (a < b);
+}
+
+/* Plans before checkpoints, then the newer; then whatever makes it the same one in any order of rows. */
+static int pointer_compare(const struct hf_ev_pointer *a, const struct hf_ev_pointer *b)
+{
+    const int differences[] = {
+        (a->kind != HF_EV_CHECKPOINT) - (b->kind != HF_EV_CHECKPOINT),
+        number_compare(a->checkpoint, b->checkpoint),
+        number_compare(a->kind, b->kind),
+        number_compare(pointer_ms(a), pointer_ms(b)),
+        a->savepoint - b->savepoint,
+        number_compare(a->file, b->file),
+        number_compare(a->metadata, b->metadata),
+        strcmp(a->path, b->path),
+        strcmp(a->name, b->name),
+    };
+
+    for (size_t i = 0; i < HF_COUNT_OF(differences); i++) {
+        if (differences[i] != 0)
+            return differences[i];
+    }
+    return 0;
+}
+
 static void prefer(const struct hf_ev_pointer **best, const struct hf_ev_pointer *pointer)
 {
-    int order = *best == NULL ? 1 : 0;
-
-    if (order == 0 && (pointer->kind == HF_EV_CHECKPOINT) != ((*best)->kind == HF_EV_CHECKPOINT))
-        order = pointer->kind == HF_EV_CHECKPOINT ? -1 : 1; /* plans come first */
-    if (order == 0 && pointer->checkpoint != (*best)->checkpoint)
-        order = pointer->checkpoint > (*best)->checkpoint ? 1 : -1;
-    if (order == 0 && pointer->kind != (*best)->kind)
-        order = pointer->kind > (*best)->kind ? 1 : -1;
-    if (order == 0 && pointer_ms(pointer) != pointer_ms(*best))
-        order = pointer_ms(pointer) > pointer_ms(*best) ? 1 : -1;
-    if (order == 0)
-        order = strcmp(pointer->path, (*best)->path);
-    if (order == 0)
-        order = strcmp(pointer->name, (*best)->name);
-    if (order > 0)
+    if (*best == NULL || pointer_compare(pointer, *best) > 0 || HF_MUTANT(verdict_last_row))
         *best = pointer;
 }
 
@@ -933,7 +952,8 @@ static bool is_broken(struct judge *judge, bool *out_waits)
             continue;
         if (judge->facts[i].missing == NULL)
             broken = broken || out->orphan;
-        else if (out->sighting.broken_ms != 0 && is_old(judge, out->sighting.broken_ms))
+        else if (HF_MUTANT(verdict_missed_once) ||
+                 (out->sighting.broken_ms != 0 && is_old(judge, out->sighting.broken_ms)))
             broken = true;
         else
             *out_waits = true;
@@ -949,8 +969,9 @@ static enum hf_verdict_kind kind_of_leftover(struct judge *judge)
 
     if (evidence->count_object == 0 && out->job_count == 0)
         return HF_VERDICT_NOTHING;
-    bool still = out->sighting.still_ms != 0 && is_old(judge, out->sighting.still_ms);
-    if (!is_old(judge, newest_ms(evidence)) || !still)
+    bool still = HF_MUTANT(verdict_one_look) ||
+                 (out->sighting.still_ms != 0 && is_old(judge, out->sighting.still_ms));
+    if ((!is_old(judge, newest_ms(evidence)) && !HF_MUTANT(verdict_young_is_old)) || !still)
         return HF_VERDICT_UNKNOWN;
     out->orphan = true;
     bool broken = is_broken(judge, &waits);
