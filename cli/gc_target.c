@@ -189,21 +189,22 @@ static enum hf_status take_pointers(struct hf_cli *cli, struct hf_gc_target *tar
     enum hf_status status = HF_OK;
 
     qsort(rows, count, sizeof *rows, by_checkpoint);
-    for (size_t i = count; status == HF_OK && i-- > 0;)
-        status = root_of(cli, target, rows[i]->job, rows[i]->external, err);
-    if (status == HF_OK && target->sweep.root_count == 0)
-        return hf_error_set(err, HF_NOT_FOUND,
-                            "no retained checkpoint tells where the job's are; give --job-folder");
-    for (size_t i = 0; status == HF_OK && i < count; i++) {
-        if (rows[i]->file != HF_EV_THERE && rows[i]->file != HF_EV_INLINE)
+    for (size_t i = 0; i < count; i++) {
+        if (rows[i]->external[0] == '\0')
             return hf_error_set(err, HF_UNAVAILABLE,
                                 "checkpoint %" PRIu64
                                 " is retained, and %s could not be read: what "
                                 "it names is not known",
                                 rows[i]->checkpoint, rows[i]->path);
+    }
+    for (size_t i = count; status == HF_OK && i-- > 0;)
+        status = root_of(cli, target, rows[i]->job, rows[i]->external, err);
+    if (status == HF_OK && target->sweep.root_count == 0)
+        return hf_error_set(err, HF_NOT_FOUND,
+                            "no retained checkpoint tells where the job's are; give --job-folder");
+    for (size_t i = 0; status == HF_OK && i < count; i++)
         status = hf_gc_target_listed(target, rows[i]->checkpoint, rows[i]->triggered_ms,
                                      rows[i]->external, false, err);
-    }
     return status;
 }
 

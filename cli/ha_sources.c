@@ -81,6 +81,7 @@ enum hf_status hf_ha_sources_observe(struct hf_cli *cli, const char *cluster,
         return status;
     struct hf_ha_sources *sources = *out_sources;
     sources->settings.cluster = cluster;
+    sources->settings.reads_all = cluster != NULL;
     status = hf_orphans_open(&sources->orphans, &sources->settings, err);
     return status == HF_OK ? hf_orphans_observe(&sources->orphans, err) : status;
 }

@@ -104,7 +104,7 @@ static enum hf_status files_look(void *arg, struct hf_ev_pointer *row, bool whol
     row->file = HF_EV_THERE;
     row->file_ms = entry.modified_ms;
     row->file_size = entry.size;
-    return whole ? take_whole(reader, row, err) : HF_OK;
+    return whole || reader->reads_all ? take_whole(reader, row, err) : HF_OK;
 }
 
 /* ------------------------------------------------------------------------- result stores */

@@ -11,6 +11,7 @@ struct hf_flink_files_reader {
     struct hf_flink_files files; /* to give to an observer */
     struct hf_places *places;
     const char *storage; /* high-availability.storageDir; NULL: as pointers tell */
+    bool reads_all;      /* of checkpoints not only the newest is read; false at first */
     struct hf_buf bytes; /* the texts of the last row */
     char external[HF_EVIDENCE_TEXT_MAX];
     char name[256];

@@ -208,6 +208,7 @@ static enum hf_status observe(struct hf_orphans *o, struct hf_error *err)
     const char *root = s->zookeeper_root != NULL ? s->zookeeper_root : "/flink";
 
     hf_flink_files_init(&files, &o->places, s->storage);
+    files.reads_all = s->reads_all;
     if (o->kube != NULL) {
         const struct hf_flink_kubernetes options = {
             .namespace_ = s->namespace_,

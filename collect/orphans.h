@@ -22,6 +22,8 @@ struct hf_orphans_settings {
     const char *state_dir; /* <state_dir>/orphans has sightings and archives */
     uint64_t min_age_ms;   /* between two observations */
     bool skips_rest;       /* JobManagers are not asked */
+    bool
+        reads_all; /* all checkpoints' files, not the newest's alone: external tells where each is */
     uint64_t call_ms;
     unsigned page;
 };

@@ -117,7 +117,7 @@ class WithHoldfast(Leftovers):
         self.ha("plan", code=8)
 
 
-del Base, Leftovers
+del Base
 
 if __name__ == "__main__":
     unittest.main(warnings="ignore")

@@ -170,7 +170,7 @@ class ZooKeeper:
     def wait_ready(self):
         def serving():
             self.process.require_alive()
-            return four_letters(self.port, "ruok") == "imok"
+            return "Mode:" in four_letters(self.port, "srvr")  # ruok is answered before it serves
         wait_until(serving, 120, "ZooKeeper to serve", poll=0.1)
 
     def restart(self):
