@@ -155,7 +155,8 @@ void hf_cli_plan(FILE *out, const struct hf_evidence *evidence)
     for (size_t i = 0; i < evidence->count_object; i++)
         objects += goes(&evidence->rows_object[i]);
     for (size_t i = 0; i < evidence->count_pointer; i++)
-        files += evidence->rows_pointer[i].file == HF_EV_THERE;
+        files += evidence->rows_pointer[i].file == HF_EV_THERE ||
+                 evidence->rows_pointer[i].file == HF_EV_DAMAGED;
     fprintf(out,
             "\nplan: %" PRIu64 " object(s) and %" PRIu64
             " file(s) that they point to go into an archive, and are removed then.\n"

@@ -358,17 +358,19 @@ def base64_of(path):
 # -------------------------------------------------------------------------------------------------------- proxy
 
 class Fault:
-    """What the proxy does to the requests that match: method ("*": any), and whether it is a watch (None: both)."""
+    """What the proxy does to the requests that match: method ("*": any), whether it is a watch (None: both), and a part of
+    its path."""
 
-    def __init__(self, method, code=None, retry_after=None, lose_answer=False, count=None, watch=False, seconds=None):
+    def __init__(self, method, code=None, retry_after=None, lose_answer=False, count=None, watch=False, seconds=None, part=""):
+        self.part = part
         self.method, self.watch, self.code, self.retry_after = method, watch, code, retry_after
         self.lose_answer = lose_answer
         self.left = count  # None: until taken back
         self.until = None if seconds is None else time.monotonic() + seconds
         self.hits = []  # times
 
-    def takes(self, method, is_watch):
-        if self.method not in (method, "*") or self.watch not in (None, is_watch):
+    def takes(self, method, is_watch, path):
+        if self.method not in (method, "*") or self.watch not in (None, is_watch) or self.part not in path:
             return False
         if self.left == 0 or (self.until is not None and time.monotonic() > self.until):
             return False
@@ -408,7 +410,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         front = self.server.proxy
         is_watch = "watch=1" in self.path
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        fault = front.fault_for(self.command, is_watch)
+        fault = front.fault_for(self.command, is_watch, self.path)
         front.requests.append((time.monotonic(), self.command, self.path, self.headers.get("Authorization", "")))
         if fault and fault.code:
             text = json.dumps({"kind": "Status", "apiVersion": "v1", "code": fault.code, "message": "made by the proxy"})
@@ -433,7 +435,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         finally:
             far.close()
 
-    do_GET = do_PUT = do_POST = _serve
+    do_GET = do_PUT = do_POST = do_DELETE = do_PATCH = _serve
 
 
 class Proxy:
@@ -468,9 +470,9 @@ class Proxy:
         with self._lock:
             self._faults.clear()
 
-    def fault_for(self, method, is_watch):
+    def fault_for(self, method, is_watch, path):
         with self._lock:
-            return next((fault for fault in self._faults if fault.takes(method, is_watch)), None)
+            return next((fault for fault in self._faults if fault.takes(method, is_watch, path)), None)
 
     def close(self):
         self._server.shutdown()
