@@ -35,6 +35,7 @@ const struct hf_cli_verb hf_cli_verbs[] = {
     {"completion", "bash", "a script that completes what is typed; for /etc/bash_completion.d",
      hf_cmd_completion, NULL},
     {"manual", "", "the manual page", hf_cmd_manual, NULL},
+    {"audit", "", "what was done by hand, when, by whom", hf_cmd_audit, NULL},
     {"version", "", "version of this program and of the daemon", hf_cmd_version, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

@@ -35,6 +35,7 @@ struct hf_call {
     bool path_known;
     const char *kind; /* of the route: "graphs", "results", ... */
     struct hf_identity who;
+    bool audited;             /* what it changes is written down with who asked for it */
     enum hf_access_need need; /* what follows is rpc/guard.c's */
     bool of_cluster;
     hf_call_handler admitted;
@@ -69,6 +70,8 @@ void hf_call_free(struct hf_call *call);
  * "revision" added, or calls `then`. With status other than HF_OK: waits for a barrier and then
  * fails with it, since a refusal speaks of the state as well. */
 void hf_call_commit(struct hf_call *call, enum hf_status status);
+/* For what is no transaction: writes the audit trail alone, then `then`. */
+void hf_call_audit(struct hf_call *call, void (*then)(struct hf_call *call));
 /* A barrier, then `then`. */
 void hf_call_read(struct hf_call *call, void (*then)(struct hf_call *call));
 /* The durable state, for `then` functions. */
@@ -129,6 +132,7 @@ void hf_res_jobs(struct hf_call *call);
 void hf_res_job(struct hf_call *call);
 void hf_res_leaders(struct hf_call *call);
 void hf_res_trash(struct hf_call *call);
+void hf_res_audit(struct hf_call *call);
 void hf_res_trash_restore(struct hf_call *call);
 void hf_res_healthz(struct hf_call *call);
 void hf_res_readyz(struct hf_call *call);

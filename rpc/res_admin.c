@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { PAGE_DEFAULT = 500, PAGE_MAX = 5000 };
@@ -22,7 +23,7 @@ void hf_res_readyz(struct hf_call *call)
         hf_call_refuse(call, HF_UNAVAILABLE, "no replica is known to lead");
 }
 
-void hf_res_step_down(struct hf_call *call)
+static void step_down(struct hf_call *call)
 {
     enum hf_status status = call->service->ops->step_down(call->service, &call->error);
 
@@ -30,6 +31,11 @@ void hf_res_step_down(struct hf_call *call)
         hf_call_fail(call, status);
     else
         hf_call_answer(call, json_pack("{s:b}", "stepping_down", 1));
+}
+
+void hf_res_step_down(struct hf_call *call)
+{
+    hf_call_audit(call, step_down);
 }
 
 void hf_res_status(struct hf_call *call)
@@ -408,4 +414,59 @@ void hf_res_trash_restore(struct hf_call *call)
     call->answer = json_pack("{s:b}", "restored", 1);
     hf_call_commit(call, hf_catalog_trash_restore(call->service->ops->pending(call->service),
                                                   call->params[0], &call->txn, &call->error));
+}
+
+/* ---------------------------------------------------------------------------- audit */
+
+static json_t *audit_json(const struct hf_entry *entry)
+{
+    struct hf_audit_info info;
+    uint64_t id;
+
+    if (!hf_audit_decode(entry, &id, &info))
+        return NULL;
+    return json_pack("{s:I, s:I, s:I, s:s, s:s, s:s, s:s}", "id", (json_int_t)id, "revision",
+                     (json_int_t)entry->mod_revision, "at_ms", (json_int_t)info.at_ms, "who",
+                     info.who, "address", info.address, "method", info.method, "path", info.path);
+}
+
+static void audit_read(struct hf_call *call)
+{
+    char after[32] = "";
+    char number[32];
+    char rest[HF_KEY_SIZE_MAX];
+    uint64_t revision;
+    uint64_t limit = PAGE_DEFAULT;
+    struct hf_keyspace ks = hf_call_confirmed(call, &revision);
+    struct hf_walk walk;
+    struct hf_entry entry;
+    json_t *list = json_array();
+    json_t *answer = json_object();
+
+    if (call->req != NULL) {
+        limit = hf_call_query_number(call, "limit", PAGE_DEFAULT, PAGE_MAX);
+        snprintf(after, sizeof after, "%019" PRIu64,
+                 hf_call_query_number(call, "after", 0, INT64_MAX));
+    }
+    hf_walk_init(&walk, ks, "/audit/", "");
+    while (hf_walk_next(&walk, &entry, rest, sizeof rest)) {
+        json_t *one = strcmp(rest, after) > 0 ? audit_json(&entry) : NULL;
+        if (one == NULL)
+            continue;
+        if (json_array_size(list) >= limit) {
+            snprintf(number, sizeof number, "%llu", strtoull(after, NULL, 10));
+            json_object_set_new(answer, "next", json_string(number));
+            json_decref(one);
+            break;
+        }
+        json_array_append_new(list, one);
+        snprintf(after, sizeof after, "%.31s", rest);
+    }
+    json_object_set_new(answer, "audit", list);
+    hf_call_answer(call, answer);
+}
+
+void hf_res_audit(struct hf_call *call)
+{
+    hf_call_read(call, audit_read);
 }

@@ -216,7 +216,11 @@ static void session_close_read(struct hf_call *call)
 
 void hf_res_session_close(struct hf_call *call)
 {
-    if (session_of_path(call))
+    if (!session_of_path(call))
+        return;
+    if (call->audited) /* somebody else than its JobManager ends it */
+        hf_call_audit(call, session_close_read);
+    else
         hf_call_read(call, session_close_read);
 }
 

@@ -97,7 +97,8 @@ static const struct hf_route routes[] = {
     {"GET", "/v1/leaders", NULL, HF_NEED_OVERVIEW, LEADER, hf_res_leaders},
     {"GET", "/v1/trash", NULL, HF_NEED_OVERVIEW, LEADER, hf_res_trash},
     {"POST", "/v1/trash/{id}/restore", NULL, HF_NEED_ADMIN, LEADER | MUTATES, hf_res_trash_restore},
-    {"POST", "/v1/step-down", NULL, HF_NEED_ADMIN_ALL, LEADER, hf_res_step_down},
+    {"GET", "/v1/audit", NULL, HF_NEED_ADMIN_ALL, LEADER, hf_res_audit},
+    {"POST", "/v1/step-down", NULL, HF_NEED_ADMIN_ALL, LEADER | FREES, hf_res_step_down},
     {"GET", "/v1/status", NULL, HF_NEED_OVERVIEW, 0, hf_res_status},
     {"GET", "/healthz", NULL, HF_NEED_NOTHING, 0, hf_res_healthz},
     {"GET", "/readyz", NULL, HF_NEED_ANY, 0, hf_res_readyz},
@@ -277,6 +278,31 @@ static void call_submit(struct hf_call *call, struct hf_txn *txn, enum hf_status
     call->service->ops->submit(call->service, &call->submission);
 }
 
+/* Who asks for it is gone by the time it is written, so it is put together before. */
+static void audit(struct hf_call *call)
+{
+    struct hf_service *service = call->service;
+    struct hf_audit_info info = {.at_ms = service->ops->wall_ms(service)};
+
+    snprintf(info.who, sizeof info.who, "%s", call->who.name);
+    if (call->req != NULL) {
+        snprintf(info.address, sizeof info.address, "%s", hf_http_address(call->req));
+        snprintf(info.method, sizeof info.method, "%s", hf_http_method(call->req));
+        snprintf(info.path, sizeof info.path, "%.*s", HF_AUDIT_PATH_MAX, hf_http_path(call->req));
+    }
+    hf_log_info("audit", "who=%s address=%s method=%s path=%s", hf_log_quote(info.who).text,
+                info.address, info.method, hf_log_quote(info.path).text);
+    hf_catalog_audit(service->ops->pending(service), &info, &call->txn);
+}
+
+void hf_call_audit(struct hf_call *call, void (*then)(struct hf_call *call))
+{
+    call->then = then;
+    audit(call);
+    call->submission.speaks_of_pending = false;
+    call_submit(call, &call->txn, HF_OK);
+}
+
 void hf_call_commit(struct hf_call *call, enum hf_status status)
 {
     if (hf_json_out_of_memory())
@@ -286,6 +312,8 @@ void hf_call_commit(struct hf_call *call, enum hf_status status)
         return;
     }
     bool write = status == HF_OK && call->txn.op_count > 0;
+    if (write && call->audited)
+        audit(call);
     call->submission.speaks_of_pending = !write;
     call_submit(call, write ? &call->txn : NULL, status);
 }
@@ -515,6 +543,17 @@ static bool content_type_is(const char *value, const char *wanted)
            (value[n] == '\0' || value[n] == ';' || value[n] == ' ');
 }
 
+/* What is done under a fence is a JobManager's work, whoever's token it carries. */
+static bool is_by_hand(const struct hf_call *call)
+{
+    const struct hf_route *route = call->route;
+
+    if (route->need == HF_NEED_ADMIN || route->need == HF_NEED_ADMIN_ALL)
+        return true;
+    return call->service->access != NULL && call->who.role == HF_ROLE_ADMIN &&
+           (route->flags & FENCED) == 0;
+}
+
 /* Whoever asks may ask. */
 static void call_start(struct hf_call *call)
 {
@@ -527,6 +566,7 @@ static void call_start(struct hf_call *call)
                        call->path_known ? "not with this method" : "no such path");
         return;
     }
+    call->audited = is_by_hand(call);
     if ((route->flags & LEADER) != 0 && !call->service->ops->leads(call->service)) {
         hf_call_refuse(call, HF_NOT_LEADER, "this replica does not lead");
         return;

@@ -1382,3 +1382,76 @@ void hf_catalog_trash_purge(struct hf_keyspace ks, const char *trash_id, struct 
     hf_txn_delete(txn, trash.text);
     hf_txn_delete_prefix(txn, below.text);
 }
+
+/* ---------------------------------------------------------------------- audit trail */
+
+static struct key audit_key(uint64_t id)
+{
+    return key_of("/audit/", "%019" PRIu64, id);
+}
+
+static bool audit_first(struct hf_keyspace ks, uint64_t *out_id)
+{
+    struct hf_walk walk;
+    struct hf_entry entry;
+    char rest[HF_KEY_SIZE_MAX];
+
+    hf_walk_init(&walk, ks, "/audit/", "");
+    if (!hf_walk_next(&walk, &entry, rest, sizeof rest))
+        return false;
+    *out_id = strtoull(rest, NULL, 10);
+    return true;
+}
+
+/* They are numbered without a gap, so that the newest is found by halving. */
+void hf_catalog_audit(struct hf_keyspace ks, const struct hf_audit_info *info, struct hf_txn *txn)
+{
+    struct hf_entry entry;
+    struct hf_buf value;
+    uint64_t first = 0;
+    uint64_t next = 1;
+
+    if (audit_first(ks, &first)) {
+        uint64_t there = first;
+        next = first + 2 * HF_AUDIT_MAX;
+        while (next - there > 1) {
+            uint64_t middle = there + (next - there) / 2;
+            struct key key = audit_key(middle);
+            if (get(ks, &key, &entry))
+                there = middle;
+            else
+                next = middle;
+        }
+        for (; next - first >= HF_AUDIT_MAX; first++) {
+            struct key oldest = audit_key(first);
+            hf_txn_delete(txn, oldest.text);
+        }
+    }
+    value_start(&value);
+    hf_buf_append_u64(&value, info->at_ms);
+    value_text(&value, info->who);
+    value_text(&value, info->address);
+    value_text(&value, info->method);
+    value_text(&value, info->path);
+    struct key key = audit_key(next);
+    value_put(txn, &key, &value, nobody);
+}
+
+bool hf_audit_decode(const struct hf_entry *entry, uint64_t *out_id, struct hf_audit_info *out)
+{
+    struct hf_reader reader;
+    char key[64];
+
+    if (entry->key.size <= strlen("/audit/") || entry->key.size >= sizeof key ||
+        !read_start(&reader, entry->value))
+        return false;
+    memcpy(key, entry->key.data, entry->key.size);
+    key[entry->key.size] = '\0';
+    *out_id = strtoull(key + strlen("/audit/"), NULL, 10);
+    out->at_ms = hf_reader_u64(&reader);
+    read_text(&reader, out->who, sizeof out->who);
+    read_text(&reader, out->address, sizeof out->address);
+    read_text(&reader, out->method, sizeof out->method);
+    read_text(&reader, out->path, sizeof out->path);
+    return read_end(&reader);
+}

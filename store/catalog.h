@@ -297,4 +297,21 @@ void hf_catalog_discards_collected(struct hf_keyspace ks, const char *cluster_pa
 
 #define HF_DELETING_PREFIX "/deleting/"
 
+/* ---------------------------------------------------------------------- audit trail */
+
+enum { HF_AUDIT_MAX = 10000, HF_AUDIT_PATH_MAX = 511 };
+
+/* What somebody did by hand. */
+struct hf_audit_info {
+    uint64_t at_ms;
+    char who[128];
+    char address[48]; /* of the client */
+    char method[16];
+    char path[HF_AUDIT_PATH_MAX + 1];
+};
+/* Adds an entry to the transaction that does it, and drops what is older than the newest HF_AUDIT_MAX. */
+void hf_catalog_audit(struct hf_keyspace ks, const struct hf_audit_info *info, struct hf_txn *txn);
+/* *out_id: its number, one more than that of the entry before. */
+bool hf_audit_decode(const struct hf_entry *entry, uint64_t *out_id, struct hf_audit_info *out);
+
 #endif

@@ -121,7 +121,8 @@ class Matrix(Case):
                         self.assertEqual(code, refused)
                     asked += 1
         self.assertEqual(asked, len(table) * (len(TOKENS) + 2))
-        self.assertEqual(daemon.call("GET", "/v1/status")[1]["revision"], revision, "a call without fence and body wrote something")
+        self.assertEqual(daemon.call("GET", "/v1/status")[1]["revision"], revision + 1,
+                         "calls without fence and body wrote more than the audit entry of the step-down")
 
     def test_only_healthz_answers_nobody(self):
         self.assertEqual([pattern for _, pattern, need, _ in routes() if need == "nothing"], ["/healthz"])
@@ -269,6 +270,60 @@ class File(Case):
         self.addCleanup(daemon.remove)
         daemon.start()
         self.assertIn("access.unprotected", daemon.log_text())
+
+
+class Audit(Case):
+    def test_what_admins_change_is_written_down(self):
+        daemon = self.daemon()
+        before = int(time.time() * 1000)
+        manager = JobManager(daemon, "c1").wait_granted()  # with the admin's token: it opens a session ...
+        self.assertEqual(manager.commit(JOB, 1)[0], 200)  # ... and what is fenced is a JobManager's work
+        trash = manager.call("DELETE", f"/jobs/{JOB}")[1]["trash"]
+        restore = f"/v1/trash/{trash}/restore"
+        self.assertEqual(daemon.call("POST", restore, headers=self.headers("jobmanager"))[0], 403)
+        self.assertEqual(daemon.call("POST", restore)[0], 200)
+        self.assertEqual(daemon.call("POST", "/v1/step-down")[0], 409)  # alone; that it was asked is of interest all the same
+        self.assertEqual(daemon.call("DELETE", f"{manager.base}/sessions/{manager.sid}")[0], 200)
+        other = JobManager(daemon, "c1", contend=False)
+        daemon.headers = self.headers("jobmanager")
+        JobManager(daemon, "c1", contend=False)  # not an admin's doing
+        daemon.headers = self.headers("admin")
+        listed = daemon.call("GET", "/v1/audit")[1]["audit"]
+        base = manager.base
+        self.assertEqual([(each["id"], each["method"], each["path"]) for each in listed],
+                         [(1, "POST", f"{base}/sessions"), (2, "POST", restore), (3, "POST", "/v1/step-down"),
+                          (4, "DELETE", f"{base}/sessions/{manager.sid}"), (5, "POST", f"{base}/sessions")])
+        for each in listed:
+            self.assertEqual((each["who"], each["address"]), ("admin", "127.0.0.1"))
+            self.assertTrue(before - 60000 <= each["at_ms"] <= int(time.time() * 1000) + 60000)
+        revisions = [each["revision"] for each in listed]
+        self.assertEqual(revisions, sorted(set(revisions)))
+        page = daemon.call("GET", "/v1/audit?limit=2")[1]
+        self.assertEqual(([each["id"] for each in page["audit"]], page["next"]), ([1, 2], "2"))
+        page = daemon.call("GET", f"/v1/audit?limit=2&after={page['next']}")[1]
+        self.assertEqual([each["id"] for each in page["audit"]], [3, 4])
+        file = self.folder / "token"
+        file.write_text(TOKENS["admin"])
+        done = subprocess.run([CLI, "--endpoint", f"http://127.0.0.1:{daemon.port}", "--token-file", file, "audit"], text=True,
+                              capture_output=True, timeout=60)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(len(done.stdout.splitlines()), 6, done.stdout)
+        self.assertIn(f"POST {restore}", done.stdout)
+        other.stream.close()
+        daemon.kill()
+        daemon.start()
+        self.assertEqual(daemon.call("GET", "/v1/audit")[1]["audit"], listed)
+
+    def test_without_security_the_admins_routes_are_written_down_still(self):
+        daemon = Daemon()
+        self.addCleanup(daemon.remove)
+        daemon.start()
+        manager = JobManager(daemon).wait_granted()
+        manager.commit(JOB, 1)
+        trash = manager.call("DELETE", f"/jobs/{JOB}")[1]["trash"]
+        self.assertEqual(daemon.call("POST", f"/v1/trash/{trash}/restore")[0], 200)
+        listed = daemon.call("GET", "/v1/audit")[1]["audit"]
+        self.assertEqual([(each["who"], each["path"]) for each in listed], [("anonymous", f"/v1/trash/{trash}/restore")])
 
 
 class Cli(Case):

@@ -833,6 +833,30 @@ static void fill(void)
     result_put("{}");
 }
 
+HF_TEST(catalog, the_audit_trail_keeps_the_newest_without_a_gap)
+{
+    struct hf_audit_info info = {.at_ms = 1, .who = "ops", .method = "POST", .path = "/v1/x"};
+    struct hf_entry entry;
+    uint64_t id = 0;
+
+    begin();
+    for (unsigned i = 1; i <= HF_AUDIT_MAX + 25; i++) {
+        info.at_ms = i;
+        hf_catalog_audit(ks, &info, &txn);
+        apply(HF_OK);
+        if (i == 1 || i == HF_AUDIT_MAX)
+            cr_assert_eq(count_at("/audit/"), i);
+    }
+    cr_assert_eq(count_at("/audit/"), HF_AUDIT_MAX);
+    cr_assert(!hf_keyspace_get(ks, HF_BYTES_OF_STRING("/audit/0000000000000000025"), &entry));
+    cr_assert(hf_keyspace_get(ks, HF_BYTES_OF_STRING("/audit/0000000000000000026"), &entry));
+    cr_assert(hf_keyspace_get(ks, HF_BYTES_OF_STRING("/audit/0000000000000010025"), &entry));
+    cr_assert(hf_audit_decode(&entry, &id, &info));
+    cr_assert(id == HF_AUDIT_MAX + 25 && info.at_ms == id);
+    cr_assert_eq(entry.mod_revision, revision);
+    end();
+}
+
 HF_TEST(catalog, a_value_that_is_cut_off_or_too_long_or_of_another_version_is_not_read)
 {
     struct hf_keyspace_iter iter;

@@ -34,6 +34,10 @@ static const char stored_trash[] =
     "01000000142f636c7573746572732f64656661756c742f63310000002030313233343536373839616263"
     "646566303132333435363738396162636465660000019aa3baab02";
 
+static const char stored_audit[] =
+    "010000019aa3baab02000000036f70730000000831302e302e302e3700000004504f53540000000d2f76312f"
+    "737465702d646f776e";
+
 #define JOB "0123456789abcdef0123456789abcdef"
 #define TRASH "000102030405060708090a0b0c0d0e0f"
 #define SID "505152535455565758595a5b5c5d5e5f"
@@ -154,6 +158,17 @@ HF_TEST(values, those_of_version_1_decode)
     cr_assert_str_eq(trash.cluster, CLUSTER);
     cr_assert_str_eq(trash.job, JOB);
     cr_assert_eq(trash.deleted_ms, NOW_MS);
+
+    struct hf_audit_info audit;
+    uint64_t id;
+    put("/audit/0000000000000000042", stored_audit);
+    cr_assert(hf_keyspace_get(ks, HF_BYTES_OF_STRING("/audit/0000000000000000042"), &entry));
+    cr_assert(hf_audit_decode(&entry, &id, &audit));
+    cr_assert(id == 42 && audit.at_ms == NOW_MS);
+    cr_assert_str_eq(audit.who, "ops");
+    cr_assert_str_eq(audit.address, "10.0.0.7");
+    cr_assert_str_eq(audit.method, "POST");
+    cr_assert_str_eq(audit.path, "/v1/step-down");
     hf_free((void *)(uintptr_t)value.data);
     hf_keyspace_unref(ks);
 }
@@ -282,6 +297,15 @@ HF_TEST(values, what_is_written_today_is_version_1_byte_for_byte)
     apply(HF_OK);
     check("/deleting/payload/ab/abcdef", "31");
     cr_assert_eq(count_below("/trash/"), 0);
+
+    struct hf_audit_info audit = {.at_ms = NOW_MS,
+                                  .who = "ops",
+                                  .address = "10.0.0.7",
+                                  .method = "POST",
+                                  .path = "/v1/step-down"};
+    hf_catalog_audit(ks, &audit, &txn);
+    apply(HF_OK);
+    check("/audit/0000000000000000001", stored_audit);
 
     apply(hf_catalog_result_put(ks, &ref, &fence, "results", JOB,
                                 HF_BYTES_OF_STRING("{\"state\":\"FINISHED\"}"), &txn, &err));
