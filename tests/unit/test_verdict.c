@@ -1,5 +1,5 @@
 /* The matrix of situations: what is seen of a cluster, in words, and the verdict on it. Then what must hold of any evidence
- * whatever: tests/gc/verdicts.c has that, from seeds. */
+ * whatever: tests/gc/verdict_sim.c has that, from seeds. */
 #include "tests/lib/evidence_words.h"
 #include "tests/lib/hf_test.h"
 
@@ -212,4 +212,278 @@ HF_TEST(verdict, each_situation_has_the_verdict_that_is_expected)
                   situation->name);
         hf_verdict_free(&verdict);
     }
+}
+
+/* ---------------------------------------------------------------------------- details */
+
+HF_TEST(verdict, words_are_those_of_the_tables)
+{
+    enum hf_verdict_kind kind;
+
+    for (kind = 0; kind < HF_VERDICT_COUNT; kind++) {
+        enum hf_verdict_kind parsed = HF_VERDICT_COUNT;
+        cr_expect(hf_verdict_parse(hf_verdict_name(kind), &parsed));
+        cr_expect_eq(parsed, kind);
+        cr_expect_gt(strlen(hf_verdict_sentence(kind)), 0);
+    }
+    cr_expect_not(hf_verdict_parse("orphan", &kind));
+    cr_expect_str_eq(hf_verdict_name(K(LEFTOVER_WOULD_REVIVE)), "leftover-would-revive");
+    cr_expect_str_eq(hf_verdict_code_name(HF_VERDICT_FOR_NO_OWNER), "no-owner");
+    cr_expect_eq(hf_verdict_code_shows(HF_VERDICT_FOR_SEEN_ONCE), K(UNKNOWN));
+    cr_expect_str_eq(hf_verdict_next_name(HF_VERDICT_NEXT_OVERRIDES), "overrides");
+    cr_expect(hf_verdict_job_is_active("RESTARTING"));
+    cr_expect_not(hf_verdict_job_is_active("SUSPENDED"));
+}
+
+HF_TEST(verdict, the_job_id_of_an_application_is_as_flink_makes_it)
+{
+    char job[33];
+
+    cr_assert(hf_verdict_derived_job("my-app", job));
+    cr_expect_str_eq(job, "ffffffffc0bf46800000000000000000");
+    cr_assert(hf_verdict_derived_job("basic-example", job));
+    cr_expect_str_eq(job, "ffffffff9784bacb0000000000000000");
+    cr_assert(hf_verdict_derived_job("a", job));
+    cr_expect_str_eq(job, "00000000000000610000000000000000");
+    cr_expect_not(hf_verdict_derived_job("caf\xc3\xa9", job));
+}
+
+HF_TEST(verdict, each_job_is_told_with_what_would_happen_to_it)
+{
+    struct hf_verdict verdict;
+
+    cr_assert_eq(
+        words_judge("k8s1.20 lock=stale plan=B chk=B:810 chk=B:811 chk=B:812:missing chk=9",
+                    &defaults, &verdict),
+        HF_OK);
+    cr_assert_eq(verdict.job_count, 2);
+    cr_expect_str_eq(verdict.jobs[0].id, WORDS_JOB_B);
+    cr_expect_eq(verdict.jobs[0].next, HF_VERDICT_NEXT_FAILS);
+    cr_expect(verdict.jobs[0].broken);
+    cr_expect_eq(verdict.jobs[0].checkpoint, 812);
+    cr_expect(verdict.jobs[0].can_repair);
+    cr_expect_eq(verdict.jobs[0].repair, 811);
+    cr_expect_str_eq(verdict.jobs[1].id, WORDS_JOB_A);
+    cr_expect_eq(verdict.jobs[1].next, HF_VERDICT_NEXT_OVERRIDES);
+    cr_expect_not(verdict.jobs[1].broken);
+    cr_expect_eq(verdict.jobs[1].checkpoint_ms, WORDS_NOW_MS - 72 * (uint64_t)WORDS_HOUR_MS);
+    hf_verdict_free(&verdict);
+}
+
+HF_TEST(verdict, dates_are_those_of_the_calendar)
+{
+    static const struct {
+        uint64_t ms;
+        const char *date;
+    } dates[] = {
+        {UINT64_C(86400000), "2 Jan 1970 00:00 UTC"},
+        {UINT64_C(951782400000), "29 Feb 2000 00:00 UTC"},
+        {UINT64_C(951868800000), "1 Mar 2000 00:00 UTC"},
+        {UINT64_C(1709251199000), "29 Feb 2024 23:59 UTC"},
+        {UINT64_C(1735689599000), "31 Dec 2024 23:59 UTC"},
+        {UINT64_C(1735689600000), "1 Jan 2025 00:00 UTC"},
+        {UINT64_C(4107542399000), "28 Feb 2100 23:59 UTC"},
+        {UINT64_MAX, "an unknown time"},
+    };
+
+    for (size_t i = 0; i < HF_COUNT_OF(dates); i++) {
+        struct hf_evidence evidence;
+        struct hf_verdict verdict;
+        hf_evidence_init(&evidence);
+        cr_assert(words_evidence(&evidence, "k8s1.20 lock=fresh plan chk=1", WORDS_NOW));
+        evidence.rows_pointer[1].completed_ms = dates[i].ms;
+        cr_assert_eq(hf_verdict_of(&evidence, NULL, &defaults, &verdict), HF_OK);
+        cr_expect(has_text(&verdict, dates[i].date), "%s", verdict.jobs[0].text);
+        hf_verdict_free(&verdict);
+        hf_evidence_free(&evidence);
+    }
+}
+
+/* The kind when the second observation is `apart` after the first. */
+static enum hf_verdict_kind kind_after(uint64_t apart_ms, uint64_t min_age_ms, uint64_t lease_ms)
+{
+    const struct hf_verdict_settings settings = {.min_age_ms = min_age_ms};
+    struct hf_sighting sighting = {0};
+    struct hf_verdict verdict = {0};
+
+    for (int i = 0; i < 2; i++) {
+        struct hf_evidence evidence;
+        hf_evidence_init(&evidence);
+        cr_assert(words_evidence(&evidence, "k8s1.20 lock=stale plan chk=1", WORDS_NOW));
+        evidence.cluster.observed_ms = WORDS_NOW_MS + (i == 0 ? 0 : apart_ms);
+        evidence.cluster.ended_ms = 0;
+        evidence.rows_leader[0].lease_ms = lease_ms;
+        hf_verdict_free(&verdict);
+        cr_assert_eq(hf_verdict_of(&evidence, &sighting, &settings, &verdict), HF_OK);
+        sighting = verdict.sighting;
+        if (i == 1 && verdict.kind == K(UNKNOWN))
+            cr_expect_eq(verdict.again_ms,
+                         WORDS_NOW_MS + (min_age_ms > 2 * lease_ms ? min_age_ms : 2 * lease_ms));
+        hf_evidence_free(&evidence);
+    }
+    hf_verdict_free(&verdict);
+    return verdict.kind;
+}
+
+HF_TEST(verdict, the_minimum_age_is_that_of_the_settings_and_twice_the_lease)
+{
+    cr_expect_eq(kind_after(59999, 60000, 15000), K(UNKNOWN));
+    cr_expect_eq(kind_after(60000, 60000, 15000), K(LEFTOVER_WOULD_REVIVE));
+    cr_expect_eq(kind_after(60000, 60000, 40000), K(UNKNOWN));
+    cr_expect_eq(kind_after(80000, 60000, 40000), K(LEFTOVER_WOULD_REVIVE));
+    cr_expect_eq(kind_after(100000, 1, UINT64_MAX / 4), K(LIVE), "a lease for ever");
+}
+
+HF_TEST(verdict, reasons_are_bounded_and_the_last_says_so)
+{
+    struct hf_evidence evidence;
+    struct hf_verdict verdict;
+    char name[32];
+
+    hf_evidence_init(&evidence);
+    cr_assert(words_evidence(&evidence, "k8s1.20 lock=fresh", WORDS_NOW));
+    for (unsigned i = 0; i < 1000; i++) {
+        snprintf(name, sizeof name, "pod-%03u", i % 500);
+        hf_evidence_add_pod(&evidence,
+                            &(struct hf_ev_pod){.name = name, .phase = "Running", .started = true});
+    }
+    cr_assert_eq(hf_verdict_of(&evidence, NULL, &defaults, &verdict), HF_OK);
+    cr_assert_eq(verdict.reason_count, HF_VERDICT_REASONS_MAX);
+    cr_expect_eq(verdict.reasons[0].code, HF_VERDICT_FOR_LEASE);
+    cr_expect_str_eq(verdict.reasons[1].text, "pod /pod-000 runs");
+    cr_expect_str_eq(verdict.reasons[2].text, "pod /pod-001 runs");
+    cr_expect_eq(verdict.reasons[HF_VERDICT_REASONS_MAX - 1].code, HF_VERDICT_FOR_MORE);
+    hf_verdict_free(&verdict);
+    hf_evidence_free(&evidence);
+}
+
+HF_TEST(verdict, without_memory_there_is_none_and_nothing_is_lost)
+{
+    static const char words[] = "k8s2.0 lock=stale plan chk=811 chk=B:4 result=B:dirty owner";
+    struct hf_evidence evidence;
+    long k = 0;
+
+    hf_evidence_init(&evidence);
+    cr_assert(words_evidence(&evidence, words, WORDS_NOW));
+    for (bool failed = true; failed; k++) {
+        struct hf_verdict verdict;
+        hf_test_fail_allocation(k);
+        enum hf_status status = hf_verdict_of(&evidence, NULL, &defaults, &verdict);
+        failed = hf_test_allocations_restore();
+        cr_expect_eq(status, failed ? HF_NO_MEMORY : HF_OK, "allocation %ld", k);
+        cr_expect(!failed || (verdict.kind == K(UNKNOWN) && verdict.sighting.still_ms == 0 &&
+                              verdict.job_count == 0),
+                  "allocation %ld", k);
+        hf_verdict_free(&verdict);
+    }
+    cr_expect_gt(k, 4);
+    hf_evidence_free(&evidence);
+}
+
+/* ---------------------------------------------------------------------------- pairs */
+
+struct cluster {
+    const char *words, *namespace_, *id, *storage;
+};
+
+enum { CLUSTERS_MAX = 4 };
+static struct hf_evidence evidences[CLUSTERS_MAX];
+static const struct hf_evidence *list[CLUSTERS_MAX];
+
+static void make(const struct cluster *clusters, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        hf_evidence_init(&evidences[i]);
+        cr_assert(words_evidence(&evidences[i], clusters[i].words, WORDS_NOW));
+        evidences[i].cluster.namespace_ = clusters[i].namespace_;
+        evidences[i].cluster.id = clusters[i].id;
+        evidences[i].cluster.storage = clusters[i].storage;
+        list[i] = &evidences[i];
+    }
+}
+
+static size_t count_pairs(const struct cluster *clusters, size_t count,
+                          struct hf_verdict_pair *out_first)
+{
+    struct hf_verdict_pair *pairs;
+    size_t pair_count;
+
+    make(clusters, count);
+    cr_assert_eq(hf_verdict_pairs(list, count, &defaults, &pairs, &pair_count), HF_OK);
+    if (pair_count > 0)
+        *out_first = pairs[0];
+    hf_free(pairs);
+    for (size_t i = 0; i < count; i++)
+        hf_evidence_free(&evidences[i]);
+    return pair_count;
+}
+
+#define LIVING_A "k8s2.0 lock=fresh deploy=1/1 plan chk=3"
+#define LIVING_B "k8s2.0 lock=fresh deploy=1/1 plan=B chk=B:3"
+
+HF_TEST(verdict, one_job_in_two_living_clusters_is_a_pair)
+{
+    struct hf_verdict_pair pair;
+    struct cluster clusters[] = {{LIVING_A, "prod", "x", "s3://one"},
+                                 {LIVING_B, "prod", "y", "s3://two"},
+                                 {LIVING_B, "test", "z", "s3://three"}};
+
+    cr_assert_eq(count_pairs(clusters, 3, &pair), 1);
+    cr_expect_eq(pair.first, 1);
+    cr_expect_eq(pair.second, 2);
+    cr_expect_eq(pair.code, HF_VERDICT_FOR_JOB_TWICE);
+    cr_expect_str_eq(pair.job, WORDS_JOB_B);
+    cr_expect_str_eq(pair.text, "job " WORDS_JOB_B " runs in prod/y and in test/z");
+    clusters[2].words = "k8s2.0 lock=stale plan=B chk=B:3";
+    cr_expect_eq(count_pairs(clusters, 3, &pair), 0, "one of them is dead");
+    clusters[2].words = LIVING_B " rest=answered job=B:CANCELED";
+    cr_expect_eq(count_pairs(clusters, 3, &pair), 0, "in one of them it has ended");
+    clusters[2].words = LIVING_B " result=B:dirty";
+    cr_expect_eq(count_pairs(clusters, 3, &pair), 0, "in one of them it has a result");
+    clusters[2].words = LIVING_A " rest=answered job=B";
+    cr_expect_eq(count_pairs(clusters, 3, &pair), 1, "its JobManager says so");
+}
+
+HF_TEST(verdict, clusters_of_one_name_are_a_pair_only_over_one_folder)
+{
+    struct hf_verdict_pair pair;
+    struct cluster clusters[] = {{LIVING_A, "prod", WORDS_CLUSTER, "s3://bkt/prod"},
+                                 {LIVING_A, "test", WORDS_CLUSTER, "s3://bkt/test"}};
+
+    cr_expect_eq(count_pairs(clusters, 2, &pair), 0, "the job id comes from the name");
+    clusters[1].storage = "s3a://bkt/prod//";
+    cr_assert_eq(count_pairs(clusters, 2, &pair), 2, "the folder, and the job in it");
+    cr_expect_eq(pair.code, HF_VERDICT_FOR_SHARED_STORAGE);
+    cr_expect_str_eq(pair.text,
+                     "prod/my-app and test/my-app both keep files in s3://bkt/prod/my-app");
+    clusters[0].storage = "";
+    clusters[1].storage = "";
+    cr_expect_eq(count_pairs(clusters, 2, &pair), 2, "the folder of their pointers");
+    clusters[1].namespace_ = "prod";
+    cr_expect_eq(count_pairs(clusters, 2, &pair), 0, "it is one and the same");
+    clusters[1] = (struct cluster){LIVING_B, "test", "other", "s3://bkt/prod"};
+    clusters[0].storage = "s3://bkt/prod";
+    cr_expect_eq(count_pairs(clusters, 2, &pair), 0, "another name, so another folder");
+}
+
+HF_TEST(verdict, pairs_without_memory_are_none)
+{
+    const struct cluster clusters[] = {{LIVING_B, "prod", "x", "s3://one"},
+                                       {LIVING_B, "test", "y", "s3://two"}};
+    long k = 0;
+
+    make(clusters, 2);
+    for (bool failed = true; failed; k++) {
+        struct hf_verdict_pair *pairs;
+        size_t count;
+        hf_test_fail_allocation(k);
+        enum hf_status status = hf_verdict_pairs(list, 2, &defaults, &pairs, &count);
+        failed = hf_test_allocations_restore();
+        cr_expect_eq(status, failed ? HF_NO_MEMORY : HF_OK, "allocation %ld", k);
+        cr_expect_eq(count, failed ? 0 : 1, "allocation %ld", k);
+        hf_free(pairs);
+    }
+    cr_expect_gt(k, 5);
+    hf_evidence_free(&evidences[0]);
+    hf_evidence_free(&evidences[1]);
 }
