@@ -225,7 +225,7 @@ void hf_hex_encode(const void *data, size_t size, char *out)
     out[2 * size] = '\0';
 }
 
-static int hex_digit(char c)
+int hf_hex_digit(char c)
 {
     if (c >= '0' && c <= '9')
         return c - '0';
@@ -243,8 +243,8 @@ bool hf_hex_decode(const char *text, size_t text_size, void *out, size_t size)
     if (text_size != 2 * size)
         return false;
     for (size_t i = 0; i < size; i++) {
-        int high = hex_digit(text[2 * i]);
-        int low = hex_digit(text[2 * i + 1]);
+        int high = hf_hex_digit(text[2 * i]);
+        int low = hf_hex_digit(text[2 * i + 1]);
         if (high < 0 || low < 0)
             return false;
         bytes[i] = (uint8_t)(high << 4 | low);

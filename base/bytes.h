@@ -73,6 +73,8 @@ struct hf_bytes hf_reader_sized(struct hf_reader *reader);             /* u32 si
 
 /* Lower-case hex. out holds 2 * size + 1 bytes. */
 void hf_hex_encode(const void *data, size_t size, char *out);
+/* The value of a lower- or upper-case digit; -1 for anything else. */
+int hf_hex_digit(char c);
 /* Exactly 2 * size lower- or upper-case digits; false otherwise. */
 bool hf_hex_decode(const char *text, size_t text_size, void *out, size_t size);
 

@@ -259,17 +259,6 @@ static void replica_maybe_closed(struct hf_replica *r)
         uv_close((uv_handle_t *)&r->timer, closed_cb);
 }
 
-static void done_append(struct hf_submission_list *list, struct hf_submission *submission)
-{
-    submission->next = NULL;
-    if (list->last == NULL)
-        list->first = submission;
-    else
-        list->last->next = submission;
-    list->last = submission;
-    list->count++;
-}
-
 /* One step of the journal and its calls. What the observer is to be told waits in r->told. */
 static void step_once(struct hf_replica *r, struct hf_journal_event *ev)
 {
@@ -290,7 +279,7 @@ static void step_once(struct hf_replica *r, struct hf_journal_event *ev)
     for (size_t i = 0; i < fx->call_count; i++)
         call_start(r, &fx->calls[i]);
     while ((submission = hf_submission_list_take(&fx->done)) != NULL)
-        done_append(&r->told.done, submission);
+        hf_submission_list_append(&r->told.done, submission);
     r->told.confirmed_changed |= fx->confirmed_changed;
     r->told.stepped_down |= fx->stepped_down;
     r->told.became_leader |= fx->became_leader;

@@ -82,17 +82,6 @@ bool hf_gc_chk_parse(struct hf_bytes name, uint64_t *out_id)
     return true;
 }
 
-static int hex_digit(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 /* One spelling for all: percent signs resolved, no empty and no "." segments, no slash at either
  * end. False: too long, or it climbs with "..". */
 static bool canonical(struct hf_bytes path, char *out, size_t room, size_t *out_size)
@@ -102,9 +91,10 @@ static bool canonical(struct hf_bytes path, char *out, size_t room, size_t *out_
 
     for (size_t i = 0; i <= path.size; i++) {
         uint8_t c = i < path.size ? path.data[i] : '/';
-        if (c == '%' && i + 2 < path.size && hex_digit(path.data[i + 1]) >= 0 &&
-            hex_digit(path.data[i + 2]) >= 0) {
-            c = (uint8_t)(hex_digit(path.data[i + 1]) * 16 + hex_digit(path.data[i + 2]));
+        if (c == '%' && i + 2 < path.size && hf_hex_digit((char)path.data[i + 1]) >= 0 &&
+            hf_hex_digit((char)path.data[i + 2]) >= 0) {
+            c = (uint8_t)(hf_hex_digit((char)path.data[i + 1]) * 16 +
+                          hf_hex_digit((char)path.data[i + 2]));
             i += 2;
         }
         if (c == '/') {
@@ -338,7 +328,7 @@ static bool is_uuid(struct hf_bytes name)
         return false;
     for (size_t i = 0; i < name.size; i++) {
         bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-        if (dash ? name.data[i] != '-' : hex_digit(name.data[i]) < 0)
+        if (dash ? name.data[i] != '-' : hf_hex_digit((char)name.data[i]) < 0)
             return false;
     }
     return true;

@@ -235,17 +235,6 @@ void *hf_http_arg(const struct hf_http_request *req)
     return req->arg;
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 bool hf_http_decode(const char *text, size_t size, char *out, size_t out_size)
 {
     size_t at = 0;
@@ -253,9 +242,9 @@ bool hf_http_decode(const char *text, size_t size, char *out, size_t out_size)
     for (size_t i = 0; i < size; i++) {
         unsigned char c = (unsigned char)text[i];
         if (c == '%') {
-            if (i + 2 >= size || hex_value(text[i + 1]) < 0 || hex_value(text[i + 2]) < 0)
+            if (i + 2 >= size || hf_hex_digit(text[i + 1]) < 0 || hf_hex_digit(text[i + 2]) < 0)
                 return false;
-            c = (unsigned char)(hex_value(text[i + 1]) << 4 | hex_value(text[i + 2]));
+            c = (unsigned char)(hf_hex_digit(text[i + 1]) << 4 | hf_hex_digit(text[i + 2]));
             i += 2;
         }
         if (c < 0x20 || c == 0x7f || c == '/' || at + 1 >= out_size)

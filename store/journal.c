@@ -168,7 +168,7 @@ void hf_journal_options_default(struct hf_journal_options *options)
     };
 }
 
-static void list_append(struct hf_submission_list *list, struct hf_submission *submission)
+void hf_submission_list_append(struct hf_submission_list *list, struct hf_submission *submission)
 {
     submission->next = NULL;
     if (list->last == NULL)
@@ -201,7 +201,7 @@ static void finish(struct hf_journal *j, struct hf_submission *submission, enum 
     submission->after = (struct hf_keyspace){0};
     submission->status = status;
     if (submission != &j->opening)
-        list_append(&fx->done, submission);
+        hf_submission_list_append(&fx->done, submission);
 }
 
 static void finish_all(struct hf_journal *j, struct hf_submission_list *list, enum hf_status status,
@@ -858,7 +858,7 @@ static void open_epoch(struct hf_journal *j, const struct hf_journal_event *ev,
     }
     j->opening.revision = ++j->pending_revision;
     j->opening.after = hf_keyspace_ref(j->pending);
-    list_append(&j->queue, &j->opening);
+    hf_submission_list_append(&j->queue, &j->opening);
     pump(j, ev, fx);
 }
 
@@ -998,7 +998,7 @@ static bool write_pack(struct hf_journal *j)
     j->write.hash = record.hash;
     j->write.vital = vital;
     for (uint32_t i = 0; i < count; i++)
-        list_append(&j->sent, hf_submission_list_take(&j->queue));
+        hf_submission_list_append(&j->sent, hf_submission_list_take(&j->queue));
     return true;
 }
 
@@ -1115,7 +1115,7 @@ static enum hf_status queue_append(struct hf_journal *j, struct hf_submission *s
     }
     submission->revision = ++j->pending_revision;
     submission->after = hf_keyspace_ref(j->pending);
-    list_append(&j->queue, submission);
+    hf_submission_list_append(&j->queue, submission);
     return HF_OK;
 }
 
@@ -1154,12 +1154,13 @@ static void write_refuse(struct hf_journal *j, const struct hf_journal_event *ev
     }
     while ((submission = hf_submission_list_take(&j->sent)) != NULL ||
            (submission = hf_submission_list_take(&j->queue)) != NULL)
-        list_append(!j->write.vital && stands_without(submission, &refused) ? &again : &refused,
-                    submission);
+        hf_submission_list_append(
+            !j->write.vital && stands_without(submission, &refused) ? &again : &refused,
+            submission);
     finish_all(j, &refused, HF_FULL, fx);
     while ((submission = hf_submission_list_take(&j->barriers)) != NULL) {
         if (submission->revision <= j->confirmed_revision)
-            list_append(&kept, submission);
+            hf_submission_list_append(&kept, submission);
         else
             finish(j, submission, HF_FULL, fx);
     }
@@ -1307,7 +1308,7 @@ static void submit_barrier(struct hf_journal *j, const struct hf_journal_event *
     }
     if (HF_MUTANT(proof_beside_a_write) || HF_MUTANT(proof_beyond_a_write))
         ev->submit->revision = j->confirmed_revision;
-    list_append(&j->barriers, ev->submit);
+    hf_submission_list_append(&j->barriers, ev->submit);
     if ((HF_MUTANT(proof_beside_a_write) || HF_MUTANT(proof_beyond_a_write)) &&
         j->write.stage != WRITE_IDLE && j->proof_call == 0 &&
         j->barriers.first->revision <= j->confirmed_revision)
@@ -1550,9 +1551,9 @@ static void tick(struct hf_journal *j, const struct hf_journal_event *ev,
             struct hf_submission *submission;
             struct hf_submission_list all = {0};
             while ((submission = hf_submission_list_take(&j->sent)) != NULL)
-                list_append(&all, submission);
+                hf_submission_list_append(&all, submission);
             while ((submission = hf_submission_list_take(&j->queue)) != NULL)
-                list_append(&all, submission);
+                hf_submission_list_append(&all, submission);
             j->queue = all;
             write_next(j, ev, fx);
         } else if (j->write.resolve_next) {

@@ -61,6 +61,7 @@ struct hf_submission_list {
     struct hf_submission *last;
     uint64_t count;
 };
+void hf_submission_list_append(struct hf_submission_list *list, struct hf_submission *submission);
 struct hf_submission *hf_submission_list_take(struct hf_submission_list *list);
 
 enum hf_journal_state {

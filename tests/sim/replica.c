@@ -67,17 +67,6 @@ static void task_free(struct task *task)
     hf_free(task);
 }
 
-static void list_append(struct hf_submission_list *list, struct hf_submission *submission)
-{
-    submission->next = NULL;
-    if (list->last == NULL)
-        list->first = submission;
-    else
-        list->last->next = submission;
-    list->last = submission;
-    list->count++;
-}
-
 /* From within a callback of a step: taken in at once, so that what is built next is built on it.
  * What comes back waits for its turn. */
 static void nested_submit(struct replica *r, struct hf_journal_event *ev)
@@ -92,7 +81,7 @@ static void nested_submit(struct replica *r, struct hf_journal_event *ev)
     hf_journal_step(r->journal, ev, &fx);
     calls_start(r, &fx);
     while ((submission = hf_submission_list_take(&fx.done)) != NULL)
-        list_append(&r->effects.done, submission);
+        hf_submission_list_append(&r->effects.done, submission);
 }
 
 /* As the routes of rpc/ and own_submit of the daemon say. */
@@ -133,7 +122,7 @@ void replica_submit(struct replica *r, struct task *task, bool write, enum hf_st
     if (!r->stepping)
         replica_step(r, &ev);
     else if (HF_MUTANT(submit_waits_for_the_step))
-        list_append(&r->arrived, &task->submission);
+        hf_submission_list_append(&r->arrived, &task->submission);
     else
         nested_submit(r, &ev);
 }
