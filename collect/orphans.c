@@ -198,6 +198,16 @@ static enum hf_status sightings_save(struct hf_orphans *o, struct hf_error *err)
 
 /* ------------------------------------------------------------------------------- scanning */
 
+static const char *zookeeper_root(const struct hf_orphans_settings *s)
+{
+    return s->zookeeper_root != NULL ? s->zookeeper_root : "/flink";
+}
+
+static void zookeeper_store(const struct hf_orphans_settings *s, char out[KEY_SIZE])
+{
+    snprintf(out, KEY_SIZE, "zookeeper:%s%s", s->zookeeper->hosts, zookeeper_root(s));
+}
+
 static enum hf_status observe(struct hf_orphans *o, struct hf_error *err)
 {
     const struct hf_orphans_settings *s = &o->settings;
@@ -205,7 +215,6 @@ static enum hf_status observe(struct hf_orphans *o, struct hf_error *err)
     struct hf_flink_files_reader files;
     struct hf_flink_rest rest = {0};
     enum hf_status status = HF_OK;
-    const char *root = s->zookeeper_root != NULL ? s->zookeeper_root : "/flink";
 
     hf_flink_files_init(&files, &o->places, s->storage);
     files.reads_all = s->reads_all;
@@ -220,10 +229,10 @@ static enum hf_status observe(struct hf_orphans *o, struct hf_error *err)
         status = hf_flink_kubernetes_observe(o->kube, &options, &o->kubernetes, err);
     }
     if (status == HF_OK && o->zk != NULL) {
-        snprintf(store, sizeof store, "zookeeper:%s%s", s->zookeeper->hosts, root);
+        zookeeper_store(s, store);
         const struct hf_flink_zookeeper options = {
             .store = store,
-            .root = root,
+            .root = zookeeper_root(s),
             .cluster = s->cluster,
             .files = &files.files,
             .now_ms = hf_clock_wall_ms(),
@@ -477,13 +486,18 @@ static enum hf_status check_store(const struct hf_orphans *o, const struct hf_cl
                                   struct hf_error *err)
 {
     const char *store = json_string_value(json_object_get(c->archive.manifest, "store"));
+    char here[KEY_SIZE] = "";
 
     if (c->kube == NULL && c->zookeeper == NULL)
         return hf_error_set(err, HF_INVALID, "the archive is of %s: give access to it",
                             store != NULL ? store : "?");
-    if (c->kube != NULL && (store == NULL || strcmp(store, hf_kube_client_server(o->kube)) != 0))
+    if (c->kube != NULL)
+        snprintf(here, sizeof here, "%s", hf_kube_client_server(c->kube));
+    else
+        zookeeper_store(&o->settings, here);
+    if (store == NULL || strcmp(store, here) != 0)
         return hf_error_set(err, HF_CONFLICT, "the archive is of %s, and this is %s",
-                            store != NULL ? store : "?", hf_kube_client_server(o->kube));
+                            store != NULL ? store : "?", here);
     return HF_OK;
 }
 

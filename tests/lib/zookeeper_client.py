@@ -79,8 +79,24 @@ class Client:
         self._call(DELETE, _text(path) + struct.pack(">i", -1))
 
     def data(self, path):
+        return self.raw(path).decode()
+
+    def raw(self, path):
+        """The bytes of a node."""
         answer = self._call(GET_DATA, _text(path) + b"\0")
-        return answer[4:4 + struct.unpack_from(">i", answer)[0]].decode()
+        return answer[4:4 + max(0, struct.unpack_from(">i", answer)[0])]
+
+    def tree(self, path):
+        """path: bytes of all nodes from this one on; empty: it is not there."""
+        try:
+            nodes = {path: self.raw(path)}
+            for name in self.children(path):
+                nodes.update(self.tree(f"{path}/{name}"))
+            return nodes
+        except Refused as refused:
+            if refused.code != NO_NODE:
+                raise
+            return {}
 
     def owner(self, path):
         """The session of an ephemeral node."""
