@@ -36,6 +36,7 @@ static struct {
     bool leads;
     uint64_t now_ms;
     uint64_t turns;
+    int client_fd; /* of the client opened last, + 1; 0: it is closed */
     uint64_t randoms;
     uint64_t own_under_way;
 } w;
@@ -436,13 +437,16 @@ struct hf_blob *world_blob(void)
     return w.service.blob;
 }
 
+/* Waits first and turns then, so that nobody waits after the turn that brought what it waits for. */
 void world_turn(void)
 {
-    struct pollfd fd = {.fd = uv_backend_fd(&w.loop), .events = POLLIN};
+    struct pollfd fds[2] = {{.fd = uv_backend_fd(&w.loop), .events = POLLIN},
+                            {.fd = w.client_fd - 1, .events = POLLIN}}; /* -1 is passed over */
 
-    world_turn_now();
     if (uv_loop_alive(&w.loop) && uv_backend_timeout(&w.loop) != 0)
-        poll(&fd, 1, 1);
+        poll(fds, 2, 1);
+    world_turn_now();
+    world_turn_now(); /* what the callbacks began to watch is known to the kernel from here on */
 }
 
 uint64_t world_turns_taken(void)
@@ -521,12 +525,15 @@ void world_client_open(struct world_client *client)
     client->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     cr_assert(client->fd >= 0);
     cr_assert_eq(connect(client->fd, (struct sockaddr *)&to, sizeof to), 0, "%s", strerror(errno));
+    w.client_fd = client->fd + 1;
 }
 
 void world_client_close(struct world_client *client)
 {
     struct linger hard = {.l_onoff = 1}; /* no TIME_WAIT: there are many */
 
+    if (w.client_fd == client->fd + 1)
+        w.client_fd = 0;
     setsockopt(client->fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
     close(client->fd);
     free(client->in);
