@@ -216,9 +216,13 @@ static void session_close_read(struct hf_call *call)
 
 void hf_res_session_close(struct hf_call *call)
 {
+    struct hf_session_info session;
+
     if (!session_of_path(call))
         return;
-    if (call->audited) /* somebody else than its JobManager ends it */
+    /* By somebody else than its JobManager, and there is something to end. */
+    if (call->audited &&
+        hf_session_get(call->service->ops->pending(call->service), call->fence.session, &session))
         hf_call_audit(call, session_close_read);
     else
         hf_call_read(call, session_close_read);

@@ -98,7 +98,7 @@ static const struct hf_route routes[] = {
     {"GET", "/v1/trash", NULL, HF_NEED_OVERVIEW, LEADER, hf_res_trash},
     {"POST", "/v1/trash/{id}/restore", NULL, HF_NEED_ADMIN, LEADER | MUTATES, hf_res_trash_restore},
     {"GET", "/v1/audit", NULL, HF_NEED_ADMIN_ALL, LEADER, hf_res_audit},
-    {"POST", "/v1/step-down", NULL, HF_NEED_ADMIN_ALL, LEADER | FREES, hf_res_step_down},
+    {"POST", "/v1/step-down", NULL, HF_NEED_ADMIN_ALL, LEADER | MUTATES | FREES, hf_res_step_down},
     {"GET", "/v1/status", NULL, HF_NEED_OVERVIEW, 0, hf_res_status},
     {"GET", "/healthz", NULL, HF_NEED_NOTHING, 0, hf_res_healthz},
     {"GET", "/readyz", NULL, HF_NEED_ANY, 0, hf_res_readyz},

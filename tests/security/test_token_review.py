@@ -62,7 +62,7 @@ class TokenReview(unittest.TestCase):
 
     def setUp(self):
         self.proxy.mend()
-        self.proxy.requests.clear()
+        del self.proxy.requests[:]
 
     def token(self, name="flink", audiences=(AUDIENCE,)):
         api = self.kube.api()
