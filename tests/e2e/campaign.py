@@ -8,7 +8,6 @@ checkpoint is lost, and after the job is cancelled no file is left that an ackno
 --target daemon: kill -9 of holdfastd, which is started again at once. What it had confirmed must be there, and since
 the outage is shorter than the JobManagers' sessions live, no leadership and no job may be disturbed.
 """
-import argparse
 import os
 import random
 import statistics
@@ -22,33 +21,26 @@ from lib import checkpoints, flink, maven, places  # noqa: E402
 from lib.failover import Takeover, completed, task_count, wait_checkpoints  # noqa: E402
 from lib.failure import Failure  # noqa: E402
 from lib.holdfastd import History  # noqa: E402
-from lib.rig import Rig, main_guard, write_json  # noqa: E402
+from lib.rig import Parser, Rig, main_guard, reported  # noqa: E402
 
 RETAINED = 2
 BAD = ("wrong_checkpoint", "repeated_ids", "leaked_files", "lost_writes", "needless_restarts")
 
 
 def arguments():
-    parser = argparse.ArgumentParser(prog="campaign", description=__doc__.splitlines()[0])
+    parser = Parser("campaign", __doc__, "the counts")
     parser.add_argument("--kills", type=int, default=50, help="default 50")
-    parser.add_argument("--flink", metavar="VERSION", default="1.20", help="Flink line or full version; default 1.20")
-    parser.add_argument("--json", metavar="FILE", help="write the counts to FILE")
     parser.add_argument("--target", choices=("jobmanager", "daemon"), default="jobmanager")
     parser.add_argument("--interval-ms", type=int, help="checkpoint interval; default 200, on hdfs 500: it is looked at from afar")
     parser.add_argument("--seed", type=int, help="of the random moments; default: a new one, printed")
     parser.add_argument("--ha", choices=("holdfast", "zookeeper"), default="holdfast")
     parser.add_argument("--store", choices=places.PLACES, default="file",
                         help="where holdfastd and Flink keep their files: folders, an S3 server or an HDFS; default file")
-    parser.add_argument("--work", metavar="DIR", help="work in DIR and keep it; default: a temporary folder")
     args = parser.parse_args()
     if args.interval_ms is None:
         args.interval_ms = 500 if args.store == "hdfs" else 200
     if args.kills < 1 or args.interval_ms < 10:
         parser.error("--kills must be at least 1 and --interval-ms at least 10")
-    try:
-        maven.flink_version(args.flink)
-    except Failure as failure:
-        parser.error(str(failure))
     return args
 
 
@@ -205,19 +197,14 @@ def run(args, result):
 def main():
     args = arguments()
     result = {"flink_version": maven.flink_version(args.flink), "ha": args.ha, "store": args.store, "target": args.target,
-              "interval_ms": args.interval_ms, "ok": False,
+              "interval_ms": args.interval_ms,
               "seed": args.seed if args.seed is not None else int.from_bytes(os.urandom(4), "big"),
               "kills": 0, "recovered": 0, "wrong_checkpoint": 0}
-    try:
-        run(args, result)
-        result["ok"] = True
-    except (Failure, KeyboardInterrupt) as failure:
-        result["error"] = str(failure) or "stopped"
-        raise
-    finally:
-        result.pop("cancelled_at", None)
-        if args.json:
-            write_json(args.json, result)
+    with reported(args.json, result):
+        try:
+            run(args, result)
+        finally:
+            result.pop("cancelled_at", None)
     print("campaign: everything held")
     return 0
 

@@ -4,7 +4,6 @@
 What the drill reports is held against both JobManagers' own logs; the job must go on from its newest checkpoint, twice in
 a row (there and back again), with no JobManager ended by it. Without --yes and without a terminal nothing may happen.
 """
-import argparse
 import json
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from lib import flink, maven  # noqa: E402
 from lib.failover import wait_checkpoints  # noqa: E402
 from lib.failure import require  # noqa: E402
 from lib.paths import BUILD  # noqa: E402
-from lib.rig import Rig, main_guard, write_json  # noqa: E402
+from lib.rig import Parser, Rig, main_guard, reported  # noqa: E402
 
 #: Between what the drill saw and what a JobManager logged: its start, polling, and the log's own delay. On a busy machine
 #: these may take longer once, so the better one of two drills counts.
@@ -24,11 +23,7 @@ SLACK_MS = 1500
 
 
 def arguments():
-    parser = argparse.ArgumentParser(prog="drill", description=__doc__.splitlines()[0])
-    parser.add_argument("--flink", metavar="VERSION", default="1.20", help="Flink line or full version; default 1.20")
-    parser.add_argument("--json", metavar="FILE", help="write the reports to FILE")
-    parser.add_argument("--work", metavar="DIR", help="work in DIR and keep it; default: a temporary folder")
-    return parser.parse_args()
+    return Parser("drill", __doc__, "the reports").parse_args()
 
 
 def drill(rig, *options):
@@ -93,13 +88,9 @@ def run(args, result):
 
 def main():
     args = arguments()
-    result = {"flink_version": maven.flink_version(args.flink), "ok": False}
-    try:
+    result = {"flink_version": maven.flink_version(args.flink)}
+    with reported(args.json, result):
         run(args, result)
-        result["ok"] = True
-    finally:
-        if args.json:
-            write_json(args.json, result)
     print("drill: everything held")
     return 0
 

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lib.failure import require, wait_until  # noqa: E402
 from lib.installation import ELECTIONS, STORES, Installation  # noqa: E402
 from lib.load import Connection, Job, Manager  # noqa: E402
-from lib.rig import main_guard, write_json  # noqa: E402
+from lib.rig import main_guard, reported  # noqa: E402
 
 #: Requests a second that all replicas together may ask of the service.
 RATE_MAX = 1.0
@@ -184,14 +184,10 @@ def run(args, work, result):
 
 def main():
     args = arguments()
-    result = {"election": args.election, "store": args.store, "ok": False}
+    result = {"election": args.election, "store": args.store}
     with tempfile.TemporaryDirectory(prefix="holdfast-election-") as work:
-        try:
+        with reported(args.json, result):
             run(args, Path(work), result)
-            result["ok"] = True
-        finally:
-            if args.json:
-                write_json(args.json, result)
     print(f"election_away: everything held, {result['commits']} commits")
 
 

@@ -23,7 +23,7 @@ from lib import checkpoints, gc, maven  # noqa: E402
 from lib.failover import Takeover, task_count, wait_checkpoints  # noqa: E402
 from lib.failure import Failure, wait_until  # noqa: E402
 from lib.kubernetes_ha import KubernetesHa  # noqa: E402
-from lib.rig import Rig, main_guard, write_json  # noqa: E402
+from lib.rig import Parser, Rig, main_guard, reported  # noqa: E402
 
 RETAINED = 2
 #: Flink's own HA. Its sessions and leases are 4 s here, so that a takeover does not take a minute.
@@ -45,24 +45,17 @@ MODES = {
 
 
 def arguments():
-    parser = argparse.ArgumentParser(prog="leaks", description=__doc__.splitlines()[0])
+    parser = Parser("leaks", __doc__, "the counts")
     parser.add_argument("--kills", type=int, default=50, help="of JobManagers; holdfastd is killed 2 times for every 5")
-    parser.add_argument("--flink", metavar="VERSION", default="1.20", help="Flink line or full version; default 1.20")
     parser.add_argument("--mode", choices=sorted(MODES), default="rocksdb")
     parser.add_argument("--ha", choices=("holdfast", *OWN), default="holdfast")
     parser.add_argument("--beside", choices=OWN, nargs="+", default=[], help="Flink's own HA, killed and counted after Holdfast's")
     parser.add_argument("--beside-kills", type=int, metavar="N", help="of JobManagers there; default as many as --kills")
     parser.add_argument("--interval-ms", type=int, default=200, help="checkpoint interval; default 200")
     parser.add_argument("--seed", type=int, help="of the random moments; default: a new one, printed")
-    parser.add_argument("--json", metavar="FILE", help="write the counts to FILE")
-    parser.add_argument("--work", metavar="DIR", help="work in DIR and keep it; default: a temporary folder")
     args = parser.parse_args()
     if args.kills < 1:
         parser.error("--kills must be at least 1")
-    try:
-        maven.flink_version(args.flink)
-    except Failure as failure:
-        parser.error(str(failure))
     return args
 
 
@@ -251,17 +244,10 @@ def main():
     if args.seed is None:
         args.seed = int.from_bytes(os.urandom(4), "big")
     result = fresh(args)
-    try:
+    with reported(args.json, result):
         run(args, result)
         if args.beside:
             result["beside"] = {kind: run_beside(args, kind) for kind in args.beside}
-        result["ok"] = True
-    except (Failure, KeyboardInterrupt) as failure:
-        result["error"] = str(failure) or "stopped"
-        raise
-    finally:
-        if args.json:
-            write_json(args.json, result)
     print("leaks: nothing leaked, nothing missing, every retained checkpoint restores" if args.ha == "holdfast" else
           f"leaks: counted, {result['before_gc']['leaked']} file(s) leaked")
     for kind, own in result.get("beside", {}).items():

@@ -7,7 +7,6 @@ damaged on disk; an old retained checkpoint of the second job loses its _metadat
 killed. Flink's own HA would end the next JobManager over any of these; here the sound ones come back from their newest
 checkpoints, and what cannot be read is set aside with a reason.
 """
-import argparse
 import http.client
 import json
 import sys
@@ -18,23 +17,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lib import flink, maven  # noqa: E402
 from lib.failover import newest_before  # noqa: E402
-from lib.failure import Failure, require, wait_until  # noqa: E402
-from lib.rig import Rig, main_guard, write_json  # noqa: E402
+from lib.failure import require, wait_until  # noqa: E402
+from lib.rig import Parser, Rig, main_guard, reported  # noqa: E402
 
 RETAINED = 3
 
 
 def arguments():
-    parser = argparse.ArgumentParser(prog="quarantine", description=__doc__.splitlines()[0])
-    parser.add_argument("--flink", metavar="VERSION", default="1.20", help="Flink line or full version; default 1.20")
-    parser.add_argument("--json", metavar="FILE", help="write what was seen to FILE")
-    parser.add_argument("--work", metavar="DIR", help="work in DIR and keep it; default: a temporary folder")
-    args = parser.parse_args()
-    try:
-        maven.flink_version(args.flink)
-    except Failure as failure:
-        parser.error(str(failure))
-    return args
+    return Parser("quarantine", __doc__).parse_args()
 
 
 class Session:
@@ -230,16 +220,9 @@ def run(args, result):
 
 def main():
     args = arguments()
-    result = {"flink_version": maven.flink_version(args.flink), "ok": False}
-    try:
+    result = {"flink_version": maven.flink_version(args.flink)}
+    with reported(args.json, result):
         run(args, result)
-        result["ok"] = True
-    except Failure as failure:
-        result["error"] = str(failure)
-        raise
-    finally:
-        if args.json:
-            write_json(args.json, result)
     print("quarantine: everything held")
     return 0
 

@@ -21,7 +21,7 @@ from lib.failure import Failure, require, wait_until  # noqa: E402
 from lib.holdfastd import History  # noqa: E402
 from lib.installation import ELECTIONS, ReplicatedHoldfast  # noqa: E402
 from lib.paths import BUILD  # noqa: E402
-from lib.rig import Rig, main_guard, write_json  # noqa: E402
+from lib.rig import Parser, Rig, main_guard, reported  # noqa: E402
 
 RETAINED = 2
 FAILOVER_LIMIT_MS = 1000
@@ -30,24 +30,16 @@ LEASE_MS = 4000
 
 
 def arguments():
-    parser = argparse.ArgumentParser(prog="run", description="Shows a JobManager failover of a real Flink on Holdfast.")
+    parser = Parser("run", "Shows a JobManager failover of a real Flink on Holdfast.", "the figures")
     parser.add_argument("--once", action="store_true", help="exit by itself; 0 only if everything held")
-    parser.add_argument("--json", metavar="FILE", help="write the figures to FILE (with --once)")
-    parser.add_argument("--flink", metavar="VERSION", default="1.20",
-                        help=f"Flink line ({', '.join(maven.FLINK_LINES)}) or full version; default 1.20")
     parser.add_argument("--ha", choices=("holdfast", "zookeeper"), default="holdfast",
                         help="zookeeper: the same with Flink's own HA, to compare")
     parser.add_argument("--replicas", type=int, default=1, help="of holdfastd; more than 1 elect their leader; default 1")
     parser.add_argument("--election", choices=sorted(ELECTIONS), help="of the replicas; default zookeeper")
     parser.add_argument("--store", choices=places.PLACES, default="file",
                         help="where holdfastd and Flink keep their files: folders, an S3 server or an HDFS; default file")
-    parser.add_argument("--work", metavar="DIR", help="work in DIR and keep it; default: a temporary folder")
     parser.add_argument("--check-arguments", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    try:
-        maven.flink_version(args.flink)
-    except Failure as failure:
-        parser.error(str(failure))
     if args.replicas < 1 or args.replicas > 9:
         parser.error("--replicas is a number from 1 to 9")
     if args.election and args.replicas == 1:
@@ -220,16 +212,9 @@ def main():
     args = arguments()
     if args.check_arguments:
         return 0
-    result = {"flink_version": maven.flink_version(args.flink), "ha": args.ha, "ok": False}
-    try:
+    result = {"flink_version": maven.flink_version(args.flink), "ha": args.ha}
+    with reported(args.json, result):
         tour(args, result)
-        result["ok"] = True
-    except Failure as failure:
-        result["error"] = str(failure)
-        raise
-    finally:
-        if args.json:
-            write_json(args.json, result)
     print("everything held")
     return 0
 

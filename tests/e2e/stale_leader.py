@@ -5,7 +5,6 @@ SIGSTOP keeps its connections open, so only its time-to-live can end its session
 believes to lead, with a checkpoint half done. It must get nothing written any more, say so in its log as Flink does
 when leadership is lost, stay alive as a standby, and not disturb the job under its new leader.
 """
-import argparse
 import sys
 import time
 from pathlib import Path
@@ -13,9 +12,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lib import checkpoints, flink, maven  # noqa: E402
 from lib.failover import completed, newest_before, wait_checkpoints  # noqa: E402
-from lib.failure import Failure, require  # noqa: E402
+from lib.failure import require  # noqa: E402
 from lib.holdfastd import History  # noqa: E402
-from lib.rig import Rig, main_guard, write_json  # noqa: E402
+from lib.rig import Parser, Rig, main_guard, reported  # noqa: E402
 
 RETAINED = 2
 TTL_MS = 4000
@@ -25,16 +24,7 @@ REVOKED = r"DefaultDispatcherRunner was revoked the leadership"
 
 
 def arguments():
-    parser = argparse.ArgumentParser(prog="stale_leader", description=__doc__.splitlines()[0])
-    parser.add_argument("--flink", metavar="VERSION", default="1.20", help="Flink line or full version; default 1.20")
-    parser.add_argument("--json", metavar="FILE", help="write what was seen to FILE")
-    parser.add_argument("--work", metavar="DIR", help="work in DIR and keep it; default: a temporary folder")
-    args = parser.parse_args()
-    try:
-        maven.flink_version(args.flink)
-    except Failure as failure:
-        parser.error(str(failure))
-    return args
+    return Parser("stale_leader", __doc__).parse_args()
 
 
 def pause_in_checkpoint(leader):
@@ -162,16 +152,9 @@ def run(args, result):
 
 def main():
     args = arguments()
-    result = {"flink_version": maven.flink_version(args.flink), "ttl_ms": TTL_MS, "ok": False}
-    try:
+    result = {"flink_version": maven.flink_version(args.flink), "ttl_ms": TTL_MS}
+    with reported(args.json, result):
         run(args, result)
-        result["ok"] = True
-    except Failure as failure:
-        result["error"] = str(failure)
-        raise
-    finally:
-        if args.json:
-            write_json(args.json, result)
     print("stale_leader: everything held")
     return 0
 

@@ -1,4 +1,6 @@
 """One test's whole world: a folder, a coordinator, a Flink; everything ends with the block that opened it."""
+import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -105,6 +107,40 @@ def write_json(path, result):
     with open(scratch, "w", encoding="utf-8") as file:
         file.write(text)
     os.replace(scratch, path)
+
+
+@contextlib.contextmanager
+def reported(path, result):
+    """The block fills the report, which goes to `path`, when one is given, however the block ends."""
+    result["ok"] = False
+    try:
+        yield
+        result["ok"] = True
+    except (Failure, KeyboardInterrupt) as failure:
+        result["error"] = str(failure) or "stopped"
+        raise
+    finally:
+        if path:
+            write_json(path, result)
+
+
+class Parser(argparse.ArgumentParser):
+    """Of a script with a rig: --flink, --json and --work."""
+
+    def __init__(self, prog, description, report="what was seen"):
+        super().__init__(prog=prog, description=description.splitlines()[0])
+        self.add_argument("--flink", metavar="VERSION", default="1.20",
+                          help=f"Flink line ({', '.join(maven.FLINK_LINES)}) or full version; default 1.20")
+        self.add_argument("--json", metavar="FILE", help=f"write {report} to FILE")
+        self.add_argument("--work", metavar="DIR", help="work in DIR and keep it; default: a temporary folder")
+
+    def parse_args(self, *arguments):
+        args = super().parse_args(*arguments)
+        try:
+            maven.flink_version(args.flink)
+        except Failure as failure:
+            self.error(str(failure))
+        return args
 
 
 def main_guard(name, body):
