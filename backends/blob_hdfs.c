@@ -70,6 +70,7 @@ typedef void (*step_cb)(struct op *op, enum answer answer);
 struct item {
     char *name; /* within its folder; folders end with '/' */
     uint64_t size;
+    uint64_t modified_ms;
 };
 
 /* A folder on the way of a list. */
@@ -107,7 +108,8 @@ struct op {
     struct hf_error error; /* the last failure */
 
     char name[HF_BLOB_NAME_MAX + 2];
-    char temp[96];
+    char temp[HF_BLOB_NAME_MAX + 64];
+    bool moves; /* temp is a file of its own, not to be removed */
     struct hf_bytes body;
     bool made_parent;
     bool locating;       /* the present request is the first step of a CREATE */
@@ -156,6 +158,7 @@ struct blob_hdfs {
     unsigned active; /* the one to ask: all calls move on together when it turns out not to serve */
     char root[ROOT_MAX];
     char user[128];
+    bool plain;
     char token_file[1024];
     char token[TOKEN_MAX];
     uint64_t token_looked_ms;
@@ -400,7 +403,7 @@ static void url_begin(struct op *op, const char *path, const char *operation)
     op->node = hdfs->active;
     op->url[0] = '\0';
     url_add(op, "%s/webhdfs/v1%s%s%s?op=%s", hdfs->namenodes[op->node], hdfs->root,
-            path[0] != '\0' ? "/" : "", path, operation);
+            path[0] != '\0' || hdfs->root[0] == '\0' ? "/" : "", path, operation);
     if (hdfs->token[0] != '\0')
         url_add(op, "&delegation=%s", hdfs->token);
     else if (!hdfs->kerberos && hdfs->user[0] != '\0')
@@ -516,6 +519,7 @@ static enum answer answer_of_exception(struct op *op, const char *exception)
         {"UnsupportedOperationException", ANSWER_REFUSED},
         {"InvalidPathException", ANSWER_REFUSED},
         {"ParentNotDirectoryException", ANSWER_REFUSED},
+        {"PathIsNotEmptyDirectoryException", ANSWER_EXISTS},
     };
 
     for (size_t i = 0; i < HF_COUNT_OF(table); i++) {
@@ -750,8 +754,10 @@ static void create_failed(struct op *op, enum answer answer)
 
 static void create_end(struct op *op, enum hf_status status)
 {
-    if (status == HF_EXISTS || status == HF_FULL || status == HF_UNAVAILABLE ||
-        status == HF_NO_MEMORY)
+    if (op->moves)
+        ; /* it stays where it was */
+    else if (status == HF_EXISTS || status == HF_FULL || status == HF_UNAVAILABLE ||
+             status == HF_NO_MEMORY)
         temp_forget(op->hdfs, op->temp);
     op_finish(op, status);
 }
@@ -769,6 +775,12 @@ static void rename_lacks(struct op *op)
 {
     char *slash = strrchr(op->name, '/');
 
+    if (op->made_parent && op->moves) {
+        hf_error_set(&op->error, HF_NOT_FOUND, "hdfs: %s/%s is not there", op->hdfs->root,
+                     op->temp);
+        create_end(op, HF_NOT_FOUND);
+        return;
+    }
     if (op->made_parent) {
         hf_error_set(&op->error, HF_UNAVAILABLE,
                      "hdfs: the temporary file %s went away before it had its name", op->temp);
@@ -779,7 +791,8 @@ static void rename_lacks(struct op *op)
     if (slash != NULL)
         *slash = '\0';
     url_begin(op, slash != NULL ? op->name : "", "MKDIRS");
-    url_add(op, "&permission=700");
+    if (!op->moves) /* else as the file system gives it, since the folders are others' */
+        url_add(op, "&permission=700");
     if (slash != NULL)
         *slash = '/';
     namenode_call(op, "PUT", parent_made);
@@ -885,8 +898,8 @@ static void create_locate(struct op *op, step_cb then)
         namenode_call(op, "GET", create_checked);
         return;
     }
-    snprintf(op->temp, sizeof op->temp, TEMP_FOLDER "/%s-%" PRIu64, hdfs->temp_prefix,
-             hdfs->temp_count++);
+    snprintf(op->temp, sizeof op->temp, "%s%s%s-%" PRIu64, hdfs->plain ? op->name : TEMP_FOLDER,
+             hdfs->plain ? "." : "/", hdfs->temp_prefix, hdfs->temp_count++);
     url_begin(op, op->temp, "CREATE");
     url_add(op, "&overwrite=false&createflag=CREATE,SYNC_BLOCK&permission=600&noredirect=true");
     namenode_call(op, "PUT", then);
@@ -907,6 +920,25 @@ static void hdfs_create(struct hf_blob *blob, struct hf_blob_req *req, const cha
         return;
     op->body = body;
     create_begin(op);
+}
+
+/* In the manner of a create whose file is written. */
+void hf_blob_hdfs_move(struct hf_blob *blob, struct hf_blob_req *req, const char *from,
+                       const char *to, hf_blob_cb cb)
+{
+    void *arg = req->arg;
+
+    hf_assert(hf_blob_name_is_valid(from) && hf_blob_name_is_valid(to));
+    hf_blob_req_release(req);
+    *req = (struct hf_blob_req){.arg = arg, .cb = cb, .blob = blob, .call = HF_BLOB_CREATE};
+    if (blob->observer != NULL)
+        blob->observer->begun(blob->observer, req);
+    struct op *op = op_new(hdfs_of(blob), req, to);
+    if (op == NULL)
+        return;
+    op->moves = true;
+    snprintf(op->temp, sizeof op->temp, "%s", from);
+    rename_begin(op);
 }
 
 /* ------------------------------------------------------------------- read, remove, settle */
@@ -1082,7 +1114,7 @@ static bool item_is_wanted(const struct op *op, const char *full, bool is_folder
            (strcmp(full, op->after) > 0 || starts_with(op->after, full));
 }
 
-static bool item_keep(struct level *level, const char *name, uint64_t size)
+static bool item_keep(struct level *level, const char *name, uint64_t size, uint64_t modified_ms)
 {
     size_t low = 0;
     size_t high = level->count;
@@ -1105,7 +1137,7 @@ static bool item_keep(struct level *level, const char *name, uint64_t size)
         return false;
     memmove(level->items + low + 1, level->items + low,
             (level->count - low) * sizeof *level->items);
-    level->items[low] = (struct item){copy, size};
+    level->items[low] = (struct item){copy, size, modified_ms};
     level->count++;
     return true;
 }
@@ -1115,6 +1147,7 @@ static bool level_take(struct op *op, struct level *level, const json_t *entry)
     const char *suffix = json_string_value(json_object_get(entry, "pathSuffix"));
     const char *type = json_string_value(json_object_get(entry, "type"));
     json_int_t size = json_integer_value(json_object_get(entry, "length"));
+    json_int_t modified = json_integer_value(json_object_get(entry, "modificationTime"));
     char name[HF_BLOB_NAME_MAX + 2];
     char full[2 * HF_BLOB_NAME_MAX + 4];
 
@@ -1128,7 +1161,8 @@ static bool level_take(struct op *op, struct level *level, const json_t *entry)
     snprintf(full, sizeof full, "%s%s", level->folder, name);
     if (strlen(full) > (size_t)HF_BLOB_NAME_MAX + is_folder || !item_is_wanted(op, full, is_folder))
         return true;
-    return item_keep(level, name, size > 0 ? (uint64_t)size : 0);
+    return item_keep(level, name, size > 0 ? (uint64_t)size : 0,
+                     modified > 0 ? (uint64_t)modified : 0);
 }
 
 static void level_listed(struct op *op, enum answer answer)
@@ -1201,7 +1235,7 @@ static bool level_enter(struct op *op, const char *folder)
     return true;
 }
 
-static bool entry_add(struct op *op, const char *name, uint64_t size)
+static bool entry_add(struct op *op, const char *name, const struct item *item)
 {
     struct hf_blob_req *req = op->req;
 
@@ -1216,7 +1250,7 @@ static bool entry_add(struct op *op, const char *name, uint64_t size)
     char *copy = hf_strdup(name);
     if (copy == NULL)
         return false;
-    req->entries[req->entry_count++] = (struct hf_blob_entry){copy, size, 0};
+    req->entries[req->entry_count++] = (struct hf_blob_entry){copy, item->size, item->modified_ms};
     return true;
 }
 
@@ -1265,7 +1299,7 @@ static void list_go_on(struct op *op)
         const struct item *item = &level->items[level->at++];
         snprintf(full, sizeof full, "%s%s", level->folder, item->name);
         bool is_folder = full[strlen(full) - 1] == '/';
-        if (is_folder ? !level_enter(op, full) : !entry_add(op, full, item->size)) {
+        if (is_folder ? !level_enter(op, full) : !entry_add(op, full, item)) {
             hf_error_set(&op->error, HF_NO_MEMORY, "hdfs: no memory for a list, or too deep");
             op_finish(op, HF_NO_MEMORY);
             return;
@@ -1567,7 +1601,9 @@ static enum hf_status settings_take(struct blob_hdfs *hdfs,
     while (size > 0 && path[size - 1] == '/')
         size--;
     snprintf(hdfs->root, sizeof hdfs->root, "%.*s", (int)(size < ROOT_MAX ? size : 0), path);
-    if (hdfs->root[0] != '/' || !hf_blob_name_is_valid(hdfs->root + 1))
+    hdfs->plain = options->plain;
+    if ((hdfs->root[0] != '/' || !hf_blob_name_is_valid(hdfs->root + 1)) &&
+        (!hdfs->plain || path[0] != '/' || size > 0))
         return hf_error_set(err, HF_INVALID,
                             "store: '%.200s' is no folder of HDFS: /a/b of [A-Za-z0-9._-], up to "
                             "%d bytes",
@@ -1624,7 +1660,8 @@ enum hf_status hf_blob_hdfs_open(struct hf_blob **out_blob, uv_loop_t *loop,
     uv_timer_init(loop, &hdfs->turn);
     hdfs->sleep.data = hdfs;
     hdfs->turn.data = hdfs;
-    sweep(hdfs);
+    if (!hdfs->plain)
+        sweep(hdfs);
     *out_blob = &hdfs->base;
     return HF_OK;
 }

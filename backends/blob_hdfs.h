@@ -20,6 +20,9 @@ struct hf_blob_hdfs_options {
      * https for swebhdfs. */
     const char *namenodes;
     const char *path; /* of the store, absolute, [A-Za-z0-9._/-] */
+    /* Not a store but files of others: the root may be "/", nothing is swept, temporary files are beside what they
+     * become. */
+    bool plain;
     /* hdfs.user: told to a cluster without Kerberos. */
     const char *user;
     /* hdfs.kerberos.keytab: SPNEGO as the keytab's first principal. "" is simple authentication. */
@@ -36,6 +39,11 @@ struct hf_blob_hdfs_options {
 HF_MUST_USE enum hf_status hf_blob_hdfs_open(struct hf_blob **out_blob, uv_loop_t *loop,
                                              const struct hf_blob_hdfs_options *options,
                                              struct hf_error *err);
+
+/* Renames a file, in one step; makes the folder of `to`. Beyond the port: trash of garbage collection needs it. HF_EXISTS:
+ * something has that name, and all is as it was; HF_NOT_FOUND: no `from`; HF_UNKNOWN: the answer was lost. */
+void hf_blob_hdfs_move(struct hf_blob *blob, struct hf_blob_req *req, const char *from,
+                       const char *to, hf_blob_cb cb);
 
 struct hf_blob_hdfs_stats {
     uint64_t requests;

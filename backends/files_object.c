@@ -1,5 +1,6 @@
 #include "backends/files_object.h"
 
+#include "backends/blob_hdfs.h"
 #include "backends/object_store.h"
 #include "backends/registry.h"
 #include "base/memory.h"
@@ -458,6 +459,74 @@ static enum hf_status object_move(struct hf_gc_files *files, const char *from, c
     return object_move_many(files, &move, 1, false, &each, err);
 }
 
+/* ---------------------------------------------------------------------------- HDFS */
+
+static enum hf_status hdfs_ended(struct object_files *of, struct removal *one,
+                                 const struct hf_gc_move *move, struct hf_error *err)
+{
+    struct hf_gc_entry entry;
+    struct hf_error ignored;
+
+    enum hf_status status = wait_for(of, &one->req, &one->call, err);
+    hf_blob_req_release(&one->req);
+    /* The answer was lost: it is at one of the two places. */
+    if (status == HF_UNKNOWN && object_stat(&of->files, move->to, &entry, &ignored) == HF_OK &&
+        object_stat(&of->files, move->from, &entry, &ignored) == HF_NOT_FOUND)
+        return HF_OK;
+    return status;
+}
+
+/* A rename each, as many at a time as there are connections. */
+static enum hf_status hdfs_move_many(struct hf_gc_files *files, const struct hf_gc_move *moves,
+                                     size_t count, bool fresh, enum hf_status *out_each,
+                                     struct hf_error *err)
+{
+    struct object_files *of = HF_CONTAINER_OF(files, struct object_files, files);
+    struct removal *all = hf_calloc(count + 1, sizeof *all);
+    enum hf_status worst = HF_OK;
+
+    (void)fresh;
+    if (all == NULL)
+        return hf_error_set(err, HF_NO_MEMORY, "no memory for a move");
+    for (size_t i = 0; i < count; i++) {
+        char from[HF_BLOB_NAME_MAX + 1];
+        char to[HF_BLOB_NAME_MAX + 1];
+        all[i].req.arg = &all[i].call;
+        if (name_of(moves[i].from, from) && name_of(moves[i].to, to)) {
+            hf_blob_hdfs_move(of->blob, &all[i].req, from, to, call_cb);
+        } else {
+            all[i].call = (struct call){true, HF_INVALID};
+            hf_error_set(&all[i].req.error, HF_INVALID, "%s: too long a name for the trash, or odd",
+                         moves[i].from);
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        out_each[i] = hdfs_ended(of, &all[i], &moves[i], err);
+        if (out_each[i] != HF_OK)
+            worst = out_each[i];
+    }
+    hf_free(all);
+    return worst;
+}
+
+static enum hf_status hdfs_move(struct hf_gc_files *files, const char *from, const char *to,
+                                struct hf_error *err)
+{
+    const struct hf_gc_move move = {from, to, 0};
+    enum hf_status each = HF_OK;
+
+    return hdfs_move_many(files, &move, 1, false, &each, err);
+}
+
+/* A NameNode refuses to delete a folder that is not empty, when it is not told to delete all of it. */
+static enum hf_status hdfs_remove_folder(struct hf_gc_files *files, const char *path,
+                                         struct hf_error *err)
+{
+    enum hf_status status = object_remove(files, path, err);
+
+    return status == HF_EXISTS ? hf_error_set(err, HF_CONFLICT, "%s is not empty", path) : status;
+}
+
 static enum hf_status object_remove_folder(struct hf_gc_files *files, const char *path,
                                            struct hf_error *err)
 {
@@ -469,6 +538,7 @@ static enum hf_status object_remove_folder(struct hf_gc_files *files, const char
 
 static const struct hf_gc_files_ops object_ops = {
     .scheme = "s3",
+    .flat = true,
     .list = object_list,
     .stat = object_stat,
     .open = object_open,
@@ -482,6 +552,21 @@ static const struct hf_gc_files_ops object_ops = {
     .remove_many = object_remove_many,
 };
 
+static const struct hf_gc_files_ops hdfs_ops = {
+    .scheme = "hdfs",
+    .list = object_list,
+    .stat = object_stat,
+    .open = object_open,
+    .read = object_read,
+    .close = object_close,
+    .create = object_create,
+    .move = hdfs_move,
+    .move_many = hdfs_move_many,
+    .remove = object_remove,
+    .remove_folder = hdfs_remove_folder,
+    .remove_many = object_remove_many,
+};
+
 /* ---------------------------------------------------------------------------- open, close */
 
 /* "s3://bucket/" of a URI; the path behind it. */
@@ -490,11 +575,8 @@ static const char *split(const char *uri, char *out, size_t size)
     static const struct {
         const char *scheme;
         const char *is;
-    } schemes[] = {{"s3://", "s3://"},
-                   {"s3a://", "s3://"},
-                   {"s3n://", "s3://"},
-                   {"s3p://", "s3://"},
-                   {"oss://", "oss://"}};
+    } schemes[] = {{"s3://", "s3://"},  {"s3a://", "s3://"},  {"s3n://", "s3://"},
+                   {"s3p://", "s3://"}, {"oss://", "oss://"}, {"hdfs://", "hdfs://"}};
 
     for (size_t i = 0; i < HF_COUNT_OF(schemes); i++) {
         size_t n = strlen(schemes[i].scheme);
@@ -526,7 +608,7 @@ enum hf_status hf_files_object_open(struct hf_gc_files **out_files, const char *
                                     const struct hf_config *config, char *out_path,
                                     struct hf_error *err)
 {
-    const struct hf_registry_options options = {.config = config};
+    const struct hf_registry_options options = {.config = config, .plain = true};
     struct object_files *of = hf_calloc(1, sizeof *of);
 
     if (of == NULL)
@@ -535,13 +617,16 @@ enum hf_status hf_files_object_open(struct hf_gc_files **out_files, const char *
     const char *rest = split(uri, of->bucket, sizeof of->bucket);
     if (rest == NULL || !path_take(rest, out_path)) {
         hf_free(of);
-        return hf_error_set(err, HF_INVALID, "'%.300s' is no s3://bucket/path or oss://bucket/path",
-                            uri);
+        return hf_error_set(
+            err, HF_INVALID,
+            "'%.300s' is no s3://bucket/path, oss://bucket/path or hdfs://name/path", uri);
     }
     if (uv_loop_init(&of->loop) != 0) {
         hf_free(of);
         return hf_error_set(err, HF_NO_MEMORY, "no loop");
     }
+    if (strncmp(of->bucket, "hdfs:", 5) == 0)
+        of->files.ops = &hdfs_ops;
     enum hf_status status = hf_registry_blob_open(&of->blob, &of->loop, of->bucket, &options, err);
     if (status != HF_OK) {
         uv_run(&of->loop, UV_RUN_DEFAULT);

@@ -133,6 +133,7 @@ static enum hf_status open_hdfs(struct hf_blob **out_blob, uv_loop_t *loop, cons
         return hf_error_set(err, HF_INVALID,
                             "store: 'hdfs:%.200s' is not hdfs://nameservice/folder", rest);
     hdfs.path = strchr(rest + 2, '/');
+    hdfs.plain = options->plain;
     if (config != NULL) {
         hdfs.namenodes = config->hdfs_namenodes;
         hdfs.user = config->hdfs_user;

@@ -14,6 +14,7 @@ struct hf_registry_options {
     unsigned workers;       /* threads for calls that block; 0: the default of 4 */
     uint64_t ballast_bytes; /* of the folder store; 0: none */
     bool shared;            /* other replicas use the store as well */
+    bool plain;             /* of HDFS: files of others, see blob_hdfs.h */
     /* The settings of stores that have a server; NULL: their defaults. */
     const struct hf_config *config;
 };

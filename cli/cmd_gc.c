@@ -130,7 +130,7 @@ static void show_summary(struct planning *p)
     }
     uint64_t going = p->plan.count[HF_GC_EMPTY];
     going = hf_gc_planning_sum(p->plan.count, HF_GC_DELETE) - going;
-    if (going > 0 && p->plan.target->sweep.files->ops->move_many != NULL)
+    if (going > 0 && p->plan.target->sweep.files->ops->flat)
         fprintf(out,
                 "requests: %" PRIu64 " to delete; to move to the trash %" PRIu64
                 " copies within the bucket as well, and what it holds is paid for until it is "
@@ -319,7 +319,7 @@ static enum hf_status run_plan(struct planning *p, const char *id, int *out_code
         .rate = per_second,
     };
     status = hf_gc_apply(&apply, &done, err);
-    if (status == HF_OK && p->plan.leftovers != NULL && target->sweep.files->ops->move_many == NULL)
+    if (status == HF_OK && p->plan.leftovers != NULL && !target->sweep.files->ops->flat)
         status = hf_gc_planning_tidy(&p->plan, &done.folders, err);
     if (status == HF_OK)
         *out_code = tell_run(p, id, &done, trash);

@@ -17,6 +17,7 @@ struct applying {
     struct timespec begin;
     uint64_t paced;
     struct hf_gc_batch *batch;
+    char parent[HF_GC_FILES_PATH_MAX]; /* of the last file that went; "": not to be removed */
 };
 
 enum hf_status hf_gc_plan_line(FILE *file, size_t root, const struct hf_gc_entry *entry,
@@ -62,23 +63,35 @@ static void pace(struct applying *a)
     clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
 }
 
-/* The folder of a file that went, when it is a checkpoint's or nobody writes to the job any more. */
+static void remove_last_parent(struct applying *a)
+{
+    struct hf_error ignored;
+
+    if (a->parent[0] != '\0' &&
+        a->apply->files->ops->remove_folder(a->apply->files, a->parent, &ignored) == HF_OK)
+        a->done->folders++;
+    a->parent[0] = '\0';
+}
+
+/* The folder of a file that went, when it is a checkpoint's or nobody writes to the job any more: once the next file
+ * is of another one. */
 static void remove_parent(struct applying *a, const struct hf_gc_batched *item)
 {
     char folder[HF_GC_FILES_PATH_MAX];
-    struct hf_error ignored;
     const char *path = item->from + item->below;
     const char *slash = strrchr(path, '/');
     uint64_t id;
 
-    if (slash == NULL)
+    if (slash == NULL || a->apply->files->ops->flat)
         return;
     struct hf_bytes parent = {(const uint8_t *)path, (size_t)(slash - path)};
     if (!hf_gc_chk_parse(parent, &id) && !a->apply->ended)
         return;
     snprintf(folder, sizeof folder, "%.*s", (int)(slash - item->from), item->from);
-    if (a->apply->files->ops->remove_folder(a->apply->files, folder, &ignored) == HF_OK)
-        a->done->folders++;
+    if (strcmp(folder, a->parent) == 0)
+        return;
+    remove_last_parent(a);
+    memcpy(a->parent, folder, sizeof a->parent);
 }
 
 static enum hf_status on_gone(void *arg, const struct hf_gc_batched *item, enum hf_status status,
@@ -102,9 +115,7 @@ static enum hf_status on_gone(void *arg, const struct hf_gc_batched *item, enum 
                   "plan", a->apply->id, "path", item->from, "size", (json_int_t)item->size,
                   "reason", item->reason),
         err);
-    /* Where many go at a time there are no folders. */
-    if (!hf_gc_batch_is_many(a->batch))
-        remove_parent(a, item);
+    remove_parent(a, item);
     return status;
 }
 
@@ -216,6 +227,7 @@ enum hf_status hf_gc_apply(const struct hf_gc_apply *apply, struct hf_gc_done *d
         status = hf_gc_store_read(path, on_apply, a, err);
         if (status == HF_OK)
             status = hf_gc_batch_flush(a->batch, err);
+        remove_last_parent(a);
     }
     hf_gc_batch_free(a->batch);
     if (status == HF_OK)

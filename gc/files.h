@@ -32,6 +32,7 @@ struct hf_gc_move {
 
 struct hf_gc_files_ops {
     const char *scheme;
+    bool flat; /* there are no folders, only what names say */
 
     /* The entries of one folder; or, deep, all files below it and the folders without any entry, the
      * folder itself (path "") included. Any order. HF_NOT_FOUND: no such folder. What comes or goes

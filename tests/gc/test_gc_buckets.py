@@ -1,5 +1,6 @@
 """`holdfast gc` on buckets: of a real S3 server, whose objects are files that can be given their age here, and of the OSS
-server of the tests."""
+server of the tests; and on a real HDFS that is not mounted (with --hdfs, alone)."""
+import getpass
 import json
 import os
 import signal
@@ -11,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from lib import oss, s3  # noqa: E402
+from lib import hdfs, http, oss, s3  # noqa: E402
 from lib.failure import wait_until  # noqa: E402
 from test_gc_cli import BOUND_S, CLI, DAYS, JOB, OTHER, Base  # noqa: E402
 
@@ -19,6 +20,7 @@ from test_gc_cli import BOUND_S, CLI, DAYS, JOB, OTHER, Base  # noqa: E402
 class InBucket(Base):
     """`store`: the bucket as a folder; `key` of a path: below it."""
     scheme = alias = server = None
+    many, killed, copies = 1100, 400, True
 
     def setUp(self):
         super().setUp()
@@ -26,7 +28,14 @@ class InBucket(Base):
         self.job = self.dir / JOB
         self.job.mkdir(parents=True)
         self.settings = Path(self.scratch.name) / "holdfast.yaml"
-        self.settings.write_text("".join(f"{key}: {value}\n" for key, value in self.server.settings().items()))
+        self.settings.write_text("".join(f"{key}: {value}\n" for key, value in self.server_settings().items()))
+
+    def server_settings(self):
+        return self.server.settings()
+
+    def harm(self):
+        """What to replace in the settings by what."""
+        return self.server.secret_key, "another"
 
     def key(self, path):
         return str(path.relative_to(self.store))
@@ -97,9 +106,9 @@ class Tests:
 
     def test_many_objects_go_in_few_requests(self):
         self.checkpoint(7)
-        for _ in range(1100):
+        for _ in range(self.many):
             self.file("shared", size=0)
-        self.assertEqual(self.run_gc("--delete")["files"], 1100)
+        self.assertEqual(self.run_gc("--delete")["files"], self.many)
         self.assertEqual(list(self.tree()), [f"{JOB}/chk-7/_metadata"])
 
     def test_a_damaged_metadata_keeps_everything(self):
@@ -111,7 +120,7 @@ class Tests:
 
     def test_a_server_that_refuses_makes_no_plan(self):
         self.checkpoint(7)
-        self.settings.write_text(self.settings.read_text().replace(self.server.secret_key, "another"))
+        self.settings.write_text(self.settings.read_text().replace(*self.harm()))
         self.assertIn(self.scheme, self.gc("plan", code=8))
 
 
@@ -120,7 +129,7 @@ class Tests:
         self.checkpoint(7, shared=[named])
         garbage = [self.file("shared") for _ in range(30)]
         before = self.tree()
-        self.assertIn("30 copies", self.gc("plan"))
+        self.assertEqual("30 copies" in self.gc("plan"), self.copies)
         run = self.run_gc()
         self.assertEqual((run["trash"], run["files"]), (True, 30))
         self.assertEqual(self.has(named, *garbage), [True] + [False] * 30)
@@ -154,7 +163,7 @@ class Tests:
 
     def test_a_run_that_was_killed_is_undone_whole(self):
         self.checkpoint(7)
-        garbage = [self.file("shared") for _ in range(400)]
+        garbage = [self.file("shared") for _ in range(self.killed)]
         before = self.tree()
         run = subprocess.Popen([CLI, "gc", "run", "--job-folder", self.uri(self.job), *map(str, self.options()), "--yes",
                                 "--rate", "20"], stdout=subprocess.DEVNULL)
@@ -164,7 +173,7 @@ class Tests:
             run.send_signal(signal.SIGKILL)
             run.wait()
         gone = len(self.trash())
-        self.assertTrue(0 < gone < 400, gone)
+        self.assertTrue(0 < gone < self.killed, gone)
         state, = json.loads(self.gc("status", "-o", "json"))["plans"]
         self.assertEqual(state["state"], "interrupted")
         # As when it is killed between a copy and the removal.
@@ -173,8 +182,8 @@ class Tests:
         self.assertIn("are back", self.gc("undo", state["id"]))
         self.assertEqual(self.tree(), before)
         self.assertEqual(self.trash(), [])
-        # What is back is young: a copy has the time of the copy.
-        self.assertEqual(self.run_gc("--min-age", "0s")["files"], 400)
+        # A copy is as young as it is, so what is back would stay for a day.
+        self.assertEqual(self.run_gc("--min-age", "0s")["files"], self.killed)
 
     def test_pins_and_single_deletions(self):
         own, other = self.file("chk-7"), self.file("chk-8")
@@ -259,7 +268,83 @@ class OnOss(Tests, InBucket):
         self.bucket.remove(self.key(path))
 
 
+class OnHdfs(Tests, InBucket):
+    scheme = alias = "hdfs"
+    many, killed, copies = 120, 200, False
+    user = getpass.getuser()
+
+    @classmethod
+    def setUpClass(cls):
+        cls.work = tempfile.TemporaryDirectory(prefix="holdfast-gc-hdfs-")
+        cls.server = hdfs.Hdfs(cls.work.name).start()
+        cls.server.bucket = "pair"
+        cls.store = Path(cls.work.name) / "store"
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.stop()
+        cls.work.cleanup()
+
+    def server_settings(self):
+        return {"hdfs.namenodes": self.server.urls, "hdfs.user": self.user, "hdfs.retry-time": "2s"}
+
+    def harm(self):
+        return self.server.urls, "http://127.0.0.1:1"
+
+    def call(self, method, path, operation, body=None):
+        code, answer = http.call(method, f"{self.server.urls}/webhdfs/v1/{path}?op={operation}&user.name={self.user}", body)
+        if code not in (200, 201):
+            raise FileNotFoundError(f"{operation} {path}: {code} {answer}")
+        return answer
+
+    def put(self, path):
+        to = self.call("PUT", self.key(path), "CREATE&overwrite=true&noredirect=true")["Location"]
+        code, answer = http.call("PUT", to, path.read_bytes(), "application/octet-stream")
+        self.assertEqual(code, 201, answer)
+        self.call("PUT", self.key(path), f"SETTIMES&modificationtime={int(path.stat().st_mtime * 1000)}")
+
+    def below(self, folder):
+        try:
+            statuses = self.call("GET", folder, "LISTSTATUS")["FileStatuses"]["FileStatus"]
+        except FileNotFoundError:
+            return
+        for status in statuses:
+            name = f"{folder}/{status['pathSuffix']}"
+            if status["type"] == "DIRECTORY":
+                yield from self.below(name)
+                yield name + "/", 0
+            else:
+                yield name, (status["length"], status["modificationTime"])
+
+    def listed(self):
+        prefix = self.key(self.dir) + "/"
+        return {name[len(prefix):]: what for name, what in self.below(prefix[:-1])}
+
+    def objects(self):
+        """Sizes and times stand for the bodies."""
+        return {name: what for name, what in self.listed().items() if not name.endswith("/")}
+
+    def twin(self, path, to):
+        """A rename is in one step."""
+
+    def lose(self, path):
+        self.call("DELETE", self.key(path), "DELETE")
+
+    def test_the_folder_of_a_checkpoint_goes_with_its_last_file(self):
+        self.checkpoint(9)
+        self.file("chk-7"), self.file("chk-7"), self.file("chk-8")
+        run = self.run_gc()
+        self.assertEqual({name for name in self.listed() if name.startswith(JOB) and name.endswith("/")}, {f"{JOB}/", f"{JOB}/chk-9/"})
+        self.assertIn("3 file(s) are back", self.gc("undo", run["plan"]))
+        self.assertIn(f"{JOB}/chk-7/", self.listed())
+
+
 del Base
+if "--hdfs" in sys.argv:
+    sys.argv.remove("--hdfs")
+    del OnS3, OnOss
+else:
+    del OnHdfs
 
 if __name__ == "__main__":
     unittest.main(warnings="ignore")
