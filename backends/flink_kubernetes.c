@@ -20,6 +20,7 @@ struct observer {
     struct hf_kube_client *client;
     const struct hf_flink_kubernetes *options;
     struct hf_observation *out;
+    bool any_namespace; /* the clusters have none */
 };
 
 static const char *text_of(const json_t *object, const char *key)
@@ -566,6 +567,19 @@ static void workload_add(const struct workloads *w, struct hf_evidence *evidence
 }
 
 /* The clusters that a workload or a pod may belong to, by its labels and its name, else by what it is started with. */
+static struct hf_evidence *cluster_of(const struct observer *o, const char *namespace_,
+                                      const char *id)
+{
+    return id[0] != '\0' ? hf_observation_find(o->out, o->any_namespace ? "" : namespace_, id)
+                         : NULL;
+}
+
+static bool is_within(const struct observer *o, const struct hf_evidence *evidence,
+                      const char *namespace_)
+{
+    return o->any_namespace || strcmp(evidence->cluster.namespace_, namespace_) == 0;
+}
+
 struct owners {
     struct hf_evidence *found[16];
     size_t count;
@@ -635,8 +649,7 @@ static void owners_by_text(struct observer *o, struct owners *owners, const char
 
     for (size_t i = 0; texts != NULL && i < o->out->count; i++) {
         struct hf_evidence *evidence = o->out->clusters[i];
-        if (strcmp(evidence->cluster.namespace_, namespace_) == 0 &&
-            spec_says_id(texts, evidence->cluster.id, 0))
+        if (is_within(o, evidence, namespace_) && spec_says_id(texts, evidence->cluster.id, 0))
             owners_take(owners, evidence);
     }
     json_decref(texts);
@@ -652,12 +665,11 @@ static enum hf_status workload_visit(void *arg, json_t *item)
     struct owners owners = {.count = 0};
 
     out->items++;
-    owners_take(&owners, hf_observation_find(out, namespace_,
-                                             text_of(json_object_get(meta, "labels"), "app")));
     owners_take(&owners,
-                hf_observation_find(out, namespace_,
+                cluster_of(w->o, namespace_, text_of(json_object_get(meta, "labels"), "app")));
+    owners_take(&owners, cluster_of(w->o, namespace_,
                                     text_of(below(template, "metadata", "labels"), "app")));
-    owners_take(&owners, hf_observation_find(out, namespace_, text_of(meta, "name")));
+    owners_take(&owners, cluster_of(w->o, namespace_, text_of(meta, "name")));
     owners_by_text(w->o, &owners, namespace_, json_object_get(template, "spec"));
     for (size_t i = 0; i < owners.count; i++)
         workload_add(w, owners.found[i], item);
@@ -744,12 +756,12 @@ static enum hf_status pod_visit(void *arg, json_t *item)
     struct owners owners = {.count = 0};
 
     o->out->items++;
-    owners_take(&owners, hf_observation_find(o->out, namespace_,
-                                             text_of(json_object_get(meta, "labels"), "app")));
+    owners_take(&owners,
+                cluster_of(o, namespace_, text_of(json_object_get(meta, "labels"), "app")));
     for (size_t i = 0; owners.count == 0 && i < o->out->count; i++) {
         struct hf_evidence *evidence = o->out->clusters[i];
         const json_t *owner = owner_of(meta);
-        if (strcmp(evidence->cluster.namespace_, namespace_) == 0 &&
+        if (is_within(o, evidence, namespace_) &&
             (has_address(evidence, ip) ||
              workload_of(evidence, text_of(owner, "name"), text_of(owner, "uid"))[0] != '\0'))
             owners_take(&owners, evidence);
@@ -822,8 +834,8 @@ static enum hf_status deployment_visit(void *arg, json_t *item)
     struct owners owners = {.count = 0};
 
     o->out->items++;
-    owners_take(&owners, hf_observation_find(o->out, namespace_, text_of(meta, "name")));
-    owners_take(&owners, hf_observation_find(o->out, namespace_, other));
+    owners_take(&owners, cluster_of(o, namespace_, text_of(meta, "name")));
+    owners_take(&owners, cluster_of(o, namespace_, other));
     for (size_t i = 0; i < owners.count; i++)
         resource_add(owners.found[i], item, HF_EV_FLINK_DEPLOYMENT);
     return HF_OK;
@@ -833,8 +845,8 @@ static enum hf_status session_job_visit(void *arg, json_t *item)
 {
     struct observer *o = arg;
     const char *namespace_ = text_of(json_object_get(item, "metadata"), "namespace");
-    struct hf_evidence *evidence = hf_observation_find(
-        o->out, namespace_, text_of(json_object_get(item, "spec"), "deploymentName"));
+    struct hf_evidence *evidence =
+        cluster_of(o, namespace_, text_of(json_object_get(item, "spec"), "deploymentName"));
 
     o->out->items++;
     if (evidence != NULL)
@@ -891,7 +903,7 @@ enum hf_status hf_flink_kubernetes_observe(struct hf_kube_client *client,
                                            const struct hf_flink_kubernetes *options,
                                            struct hf_observation *out, struct hf_error *err)
 {
-    struct observer o = {client, options, out};
+    struct observer o = {client, options, out, false};
     char path[PATH_SIZE];
     struct hf_kube_list list = {.path = path,
                                 .selector = "type=flink-native-kubernetes",
@@ -921,4 +933,17 @@ enum hf_status hf_flink_kubernetes_observe(struct hf_kube_client *client,
         look_at_owners(&o);
     out->requests += hf_kube_client_requests(client) - requests;
     return HF_OK;
+}
+
+void hf_flink_kubernetes_owners(struct hf_kube_client *client,
+                                const struct hf_flink_kubernetes *options,
+                                struct hf_observation *out)
+{
+    struct observer o = {client, options, out, true};
+    uint64_t requests = hf_kube_client_requests(client);
+
+    hf_assert(options->namespace_ == NULL);
+    if (out->count > 0)
+        look_at_owners(&o);
+    out->requests += hf_kube_client_requests(client) - requests;
 }

@@ -26,4 +26,10 @@ HF_MUST_USE enum hf_status hf_flink_kubernetes_observe(struct hf_kube_client *cl
                                                        struct hf_observation *observation,
                                                        struct hf_error *err);
 
+/* What could own clusters that were found elsewhere (ZooKeeper) and run on this Kubernetes, in any namespace: a cluster-id is
+ * that of its Deployment. */
+void hf_flink_kubernetes_owners(struct hf_kube_client *client,
+                                const struct hf_flink_kubernetes *options,
+                                struct hf_observation *observation);
+
 #endif

@@ -477,7 +477,7 @@ static enum hf_status cluster_take(struct observer *o, const char *path, const c
         .namespace_ = "",
         .id = id,
         .backend = HF_EV_ZOOKEEPER,
-        .place = HF_EV_STANDALONE,
+        .place = o->options->place,
         .observed_ms = o->options->now_ms,
     };
     struct tree t = {.o = o, .root_size = strlen(path)};

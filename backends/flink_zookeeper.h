@@ -1,7 +1,8 @@
 /* backends/flink_zookeeper.h: observes unmodified Flink with ZooKeeper: the znodes of every version below
  * high-availability.zookeeper.path.root. Needs the right to read only.
  *
- * Where the JobManagers run is not seen here: who lives has ephemeral nodes.
+ * Where the JobManagers run is not seen here: who lives has ephemeral nodes. Who could start them again is found by
+ * hf_flink_kubernetes_owners, or a person says that nobody lists them.
  */
 #ifndef HF_BACKENDS_FLINK_ZOOKEEPER_H
 #define HF_BACKENDS_FLINK_ZOOKEEPER_H
@@ -16,7 +17,8 @@ struct hf_flink_zookeeper {
     const char *root;  /* "/flink" */
     const char *cluster;                /* NULL: all of them */
     const struct hf_flink_files *files; /* NULL: files are not looked for */
-    uint64_t now_ms;                    /* since 1970 */
+    enum hf_ev_place place;
+    uint64_t now_ms; /* since 1970 */
 };
 
 /* Adds the evidence of each cluster below the root; one that comes or goes meanwhile may be missed. An error: the root cannot be

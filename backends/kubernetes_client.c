@@ -1,5 +1,6 @@
 #include "backends/kubernetes_client.h"
 
+#include "backends/json_buf.h"
 #include "base/memory.h"
 #include "loop/clock.h"
 #include "loop/wait.h"
@@ -138,7 +139,7 @@ struct attempt {
     struct hf_kube_client *client;
     char url[URL_MAX_SIZE];
     char retry_after[16];
-    char *body; /* NULL: none */
+    struct hf_buf body;
 };
 
 static void attempt_cb(struct hf_http_request *request, enum hf_status status)
@@ -176,7 +177,7 @@ static enum hf_status attempt_run(struct attempt *attempt, const struct hf_kube_
 
     if (client->access.authorization != NULL)
         headers[count++] = (struct hf_http_header){"Authorization", client->access.authorization};
-    if (attempt->body != NULL)
+    if (attempt->body.size > 0)
         headers[count++] = (struct hf_http_header){"Content-Type", "application/json"};
     *http = (struct hf_http_request){
         .arg = attempt,
@@ -184,7 +185,7 @@ static enum hf_status attempt_run(struct attempt *attempt, const struct hf_kube_
         .url = attempt->url,
         .headers = headers,
         .header_count = count,
-        .body = attempt->body != NULL ? HF_BYTES_OF_STRING(attempt->body) : (struct hf_bytes){0},
+        .body = hf_buf_bytes(&attempt->body),
         .may_resend = strcmp(call->method, "GET") == 0 || call->may_repeat,
         .total_ms = left_ms < TRY_MS ? left_ms : TRY_MS,
         .fields = &field,
@@ -329,14 +330,13 @@ enum hf_status hf_kube_call(struct hf_kube_client *client, struct hf_kube_call *
     int n = snprintf(attempt->url, sizeof attempt->url, "%s%s", client->access.server, call->path);
     if (n < 0 || (size_t)n >= sizeof attempt->url)
         status = hf_error_set(err, HF_INVALID, "%.200s…: the path is too long", call->path);
-    if (status == HF_OK && call->body != NULL) {
-        attempt->body = json_dumps(call->body, JSON_COMPACT);
-        if (attempt->body == NULL)
-            status = hf_error_set(err, HF_NO_MEMORY, "no memory for a call");
-    }
+    hf_buf_init(&attempt->body, HF_KUBE_ANSWER_BYTES_MAX);
+    if (status == HF_OK && call->body != NULL &&
+        !hf_json_append(&attempt->body, call->body, JSON_COMPACT))
+        status = hf_error_set(err, HF_NO_MEMORY, "no memory for a call");
     if (status == HF_OK)
         status = call_run(attempt, call, err);
-    free(attempt->body);
+    hf_buf_release(&attempt->body);
     hf_free(attempt);
     return status;
 }

@@ -1,5 +1,7 @@
 #include "backends/kubernetes_lease.h"
 
+#include "backends/json_buf.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -132,11 +134,6 @@ static bool claim_spec(json_t *object, const struct hf_kube_lease *seen,
            json_object_set_new(spec, "renewTime", micro_time(claim->now_us)) == 0;
 }
 
-static int append_cb(const char *text, size_t size, void *arg)
-{
-    return hf_buf_append(arg, text, size) ? 0 : -1;
-}
-
 enum hf_status hf_kube_lease_claim(const struct hf_kube_lease *seen,
                                    const struct hf_kube_claim *claim, struct hf_buf *out)
 {
@@ -147,7 +144,7 @@ enum hf_status hf_kube_lease_claim(const struct hf_kube_lease *seen,
 
     hf_buf_clear(out);
     if (object != NULL && claim_metadata(object, claim) && claim_spec(object, seen, claim)) {
-        if (json_dump_callback(object, append_cb, out, JSON_COMPACT) == 0)
+        if (hf_json_append(out, object, JSON_COMPACT))
             status = HF_OK;
         else if (out->failed != HF_OK)
             status = out->failed;

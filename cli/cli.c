@@ -24,7 +24,7 @@ const struct hf_cli_verb hf_cli_verbs[] = {
     {"orphans", "list|explain|clean|undo [CLUSTER|ARCHIVE]",
      "HA metadata of Flink clusters that nobody owns any more: what it would do, removal with undo",
      hf_cmd_orphans,
-     "kubeconfig context zookeeper zookeeper-root config ha-folder state-dir min-age older-than "
+     "kubeconfig context zookeeper zookeeper-root standalone config ha-folder state-dir min-age older-than "
      "wait "
      "all no-rest dry-run"},
     {"leaders", "", "which JobManager leads which cluster", hf_cmd_leaders, NULL},
@@ -83,6 +83,8 @@ const struct hf_cli_option_row hf_cli_options[] = {
      "host:port,…: clusters with ZooKeeper; --config names certificates and passwords"},
     {"zookeeper-root", "PATH", OPT_OF_VERB, true,
      "high-availability.zookeeper.path.root, /flink by default"},
+    {"standalone", NULL, OPT_OF_VERB, true,
+     "--zookeeper: nobody lists JobManagers, so who has no session is gone"},
     {"wait", NULL, OPT_OF_VERB, true, "looks again after --min-age, as one look proves nothing"},
     {"all", NULL, OPT_OF_VERB, true, "also those that live or rest on purpose"},
     {"no-rest", NULL, OPT_OF_VERB, true, "do not ask JobManagers"},

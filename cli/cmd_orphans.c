@@ -76,6 +76,7 @@ static enum hf_status command_open(struct command *c, struct hf_cli *cli, struct
         take_zookeeper(c, hosts);
     s->config = c->config;
     s->storage = hf_cli_option(cli, "ha-folder");
+    s->standalone = hf_cli_option(cli, "standalone") != NULL;
     s->state_dir = c->state_dir;
     s->skips_rest = hf_cli_option(cli, "no-rest") != NULL;
     return hf_orphans_open(&c->orphans, s, err);

@@ -1,5 +1,6 @@
 #include "collect/archive.h"
 
+#include "backends/json_buf.h"
 #include "base/hash.h"
 #include "base/memory.h"
 #include "backends/files_folder.h"
@@ -8,7 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -71,19 +71,20 @@ enum hf_status hf_archive_add_object(struct hf_archive *archive, json_t *ref, co
                                      struct hf_error *err)
 {
     json_t *objects = json_object_get(archive->manifest, "objects");
-    char *text = json_dumps(object, JSON_INDENT(2) | JSON_SORT_KEYS);
+    struct hf_buf text;
     char name[32];
     char digest[DIGEST_SIZE];
 
-    if (text == NULL || ref == NULL) {
-        free(text);
+    hf_buf_init(&text, HF_ARCHIVE_FILE_BYTES_MAX);
+    if (ref == NULL || !hf_json_append(&text, object, JSON_INDENT(2) | JSON_SORT_KEYS)) {
+        hf_buf_release(&text);
         json_decref(ref);
         return hf_error_set(err, HF_NO_MEMORY, "no memory for an object");
     }
     snprintf(name, sizeof name, "objects/%04zu.json", json_array_size(objects) + 1);
-    digest_text(HF_BYTES_OF_STRING(text), digest);
-    enum hf_status status = write_file(archive, name, HF_BYTES_OF_STRING(text), err);
-    free(text);
+    digest_text(hf_buf_bytes(&text), digest);
+    enum hf_status status = write_file(archive, name, hf_buf_bytes(&text), err);
+    hf_buf_release(&text);
     if (json_object_set_new(ref, "kept_as", json_string(name)) != 0 ||
         json_object_set_new(ref, "sha256", json_string(digest)) != 0 ||
         json_array_append_new(objects, ref) != 0)
@@ -139,11 +140,13 @@ enum hf_status hf_archive_seal(struct hf_archive *archive, json_t *head, struct 
         return hf_error_set(err, HF_NO_MEMORY, "no memory for the manifest");
     }
     json_decref(head);
-    char *text = json_dumps(archive->manifest, JSON_INDENT(2));
-    if (text == NULL)
-        return hf_error_set(err, HF_NO_MEMORY, "no memory for the manifest");
-    enum hf_status status = write_file(archive, "manifest.json", HF_BYTES_OF_STRING(text), err);
-    free(text);
+    struct hf_buf text;
+    hf_buf_init(&text, HF_ARCHIVE_MANIFEST_BYTES_MAX);
+    enum hf_status status =
+        hf_json_append(&text, archive->manifest, JSON_INDENT(2))
+            ? write_file(archive, "manifest.json", hf_buf_bytes(&text), err)
+            : hf_error_set(err, text.failed, "the manifest: %s", hf_status_text(text.failed));
+    hf_buf_release(&text);
     if (status != HF_OK)
         return status;
     snprintf(final, sizeof final, "%.*s", (int)(strlen(archive->path) - strlen(part)),

@@ -4,11 +4,12 @@
 #include "backends/flink_kubernetes.h"
 #include "backends/flink_rest.h"
 #include "backends/flink_zookeeper.h"
+#include "backends/json_buf.h"
 #include "base/memory.h"
 #include "collect/flink_files.h"
-#include "loop/clock.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -177,22 +178,22 @@ static enum hf_status sightings_save(struct hf_orphans *o, struct hf_error *err)
     char path[HF_GC_FILES_PATH_MAX];
     char fresh[HF_GC_FILES_PATH_MAX];
     char name[64];
-    char *text = json_dumps(o->sightings, JSON_INDENT(1));
+    struct hf_buf text;
 
+    hf_buf_init(&text, SIGHTINGS_BYTES_MAX);
     snprintf(name, sizeof name, "sightings.%ld.new", (long)getpid());
     enum hf_status status = hf_gc_store_path(&o->store, "sightings.json", "", "", path, err);
     if (status == HF_OK)
         status = hf_gc_store_path(&o->store, name, "", "", fresh, err);
-    if (status == HF_OK && text == NULL)
+    if (status == HF_OK && !hf_json_append(&text, o->sightings, JSON_INDENT(1)))
         status = hf_error_set(err, HF_NO_MEMORY, "no memory for the sightings");
     if (status == HF_OK)
         status = hf_files_folder()->ops->remove(hf_files_folder(), fresh, err);
     if (status == HF_OK)
-        status =
-            hf_files_folder()->ops->create(hf_files_folder(), fresh, HF_BYTES_OF_STRING(text), err);
+        status = hf_files_folder()->ops->create(hf_files_folder(), fresh, hf_buf_bytes(&text), err);
     if (status == HF_OK && rename(fresh, path) != 0)
         status = hf_error_set(err, HF_UNAVAILABLE, "%s: %s", path, strerror(errno));
-    free(text);
+    hf_buf_release(&text);
     return status;
 }
 
@@ -223,7 +224,7 @@ static enum hf_status observe(struct hf_orphans *o, struct hf_error *err)
             .namespace_ = s->namespace_,
             .cluster = s->cluster,
             .files = &files.files,
-            .now_ms = hf_clock_wall_ms(),
+            .now_ms = hf_gc_store_now_ms(),
             .page = s->page,
         };
         status = hf_flink_kubernetes_observe(o->kube, &options, &o->kubernetes, err);
@@ -233,11 +234,17 @@ static enum hf_status observe(struct hf_orphans *o, struct hf_error *err)
         const struct hf_flink_zookeeper options = {
             .store = store,
             .root = zookeeper_root(s),
+            .place = s->standalone     ? HF_EV_STANDALONE
+                     : o->kube != NULL ? HF_EV_ON_KUBERNETES
+                                       : HF_EV_PLACE_UNKNOWN,
             .cluster = s->cluster,
             .files = &files.files,
-            .now_ms = hf_clock_wall_ms(),
+            .now_ms = hf_gc_store_now_ms(),
         };
         status = hf_flink_zookeeper_observe(o->zk, &options, &o->zookeeper, err);
+        if (status == HF_OK && options.place == HF_EV_ON_KUBERNETES)
+            hf_flink_kubernetes_owners(o->kube, &(struct hf_flink_kubernetes){.page = s->page},
+                                       &o->zookeeper);
     }
     if (status == HF_OK && !s->skips_rest)
         status = hf_flink_rest_observe(&rest, &o->kubernetes, err);
@@ -264,7 +271,7 @@ static enum hf_status judge(struct hf_orphans *o, struct hf_error *err)
             struct hf_evidence *evidence = parts[part]->clusters[i];
             struct hf_sighting before;
             bool seen = sighting_read(o->sightings, &evidence->cluster, &before);
-            evidence->cluster.ended_ms = hf_clock_wall_ms();
+            evidence->cluster.ended_ms = hf_gc_store_now_ms();
             o->evidences[o->count] = evidence;
             struct hf_verdict *verdict = &o->verdicts[o->count++];
             if (hf_verdict_of(evidence, seen ? &before : NULL, &settings, verdict) != HF_OK ||
@@ -293,7 +300,7 @@ enum hf_status hf_orphans_scan(struct hf_orphans *o, struct hf_error *err)
         status = judge(o, err);
     if (status != HF_OK)
         return status;
-    sightings_forget_old(o->sightings, hf_clock_wall_ms());
+    sightings_forget_old(o->sightings, hf_gc_store_now_ms());
     return sightings_save(o, err);
 }
 
@@ -391,7 +398,7 @@ static json_t *manifest_head(const struct hf_evidence *evidence, const struct hf
                      "store", evidence->cluster.store, "backend",
                      evidence->cluster.backend == HF_EV_ZOOKEEPER ? "zookeeper" : "kubernetes",
                      "verdict", hf_verdict_name(verdict->kind), "planned_ms",
-                     (json_int_t)hf_clock_wall_ms(), "reasons", reasons);
+                     (json_int_t)hf_gc_store_now_ms(), "reasons", reasons);
 }
 
 static void cleanup_init(struct hf_orphans *o, struct hf_cleanup *c, bool on_zookeeper)
@@ -544,12 +551,10 @@ static enum hf_status archive_open(const struct hf_gc_store *store, const char *
         enum hf_status status = hf_gc_store_path(store, "archives", name, "", path, err);
         return status == HF_OK ? hf_archive_open(out, path, err) : status;
     }
-    char *whole = realpath(name, NULL);
-    if (whole == NULL)
+    char whole[PATH_MAX];
+    if (realpath(name, whole) == NULL)
         return hf_error_set(err, HF_NOT_FOUND, "%s: %s", name, strerror(errno));
-    enum hf_status status = hf_archive_open(out, whole, err);
-    free(whole);
-    return status;
+    return hf_archive_open(out, whole, err);
 }
 
 enum hf_status hf_orphans_archive(const char *state_dir, const char *name,

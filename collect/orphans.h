@@ -16,12 +16,15 @@ struct hf_orphans_settings {
     const char *namespace_;              /* NULL: all of them */
     const struct hf_zk_login *zookeeper; /* NULL: not looked at */
     const char *zookeeper_root;          /* "/flink" */
-    const char *cluster;                 /* NULL: all of them */
-    const struct hf_config *config;      /* of buckets; NULL: only folders that are mounted here */
-    const char *storage;   /* high-availability.storageDir; NULL: as the pointers tell */
-    const char *state_dir; /* <state_dir>/orphans has sightings and archives */
-    uint64_t min_age_ms;   /* between two observations */
-    bool skips_rest;       /* JobManagers are not asked */
+    /* ZooKeeper: JobManagers run where nobody lists them. Else Kubernetes is asked for their owners, or nothing is known of
+     * these. */
+    bool standalone;
+    const char *cluster;            /* NULL: all of them */
+    const struct hf_config *config; /* of buckets; NULL: only folders that are mounted here */
+    const char *storage;            /* high-availability.storageDir; NULL: as the pointers tell */
+    const char *state_dir;          /* <state_dir>/orphans has sightings and archives */
+    uint64_t min_age_ms;            /* between two observations */
+    bool skips_rest;                /* JobManagers are not asked */
     bool
         reads_all; /* all checkpoints' files, not the newest's alone: external tells where each is */
     uint64_t call_ms;

@@ -93,6 +93,14 @@ enum hf_status hf_gc_store_audit(struct hf_gc_store *store, json_t *fields, stru
                                   store->folder, strerror(errno));
 }
 
+uint64_t hf_gc_store_now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
 void hf_gc_store_id(char out[HF_GC_ID_SIZE])
 {
     struct timespec now;

@@ -37,6 +37,9 @@ void hf_gc_store_close(struct hf_gc_store *store); /* also after init alone */
 HF_MUST_USE enum hf_status hf_gc_store_audit(struct hf_gc_store *store, json_t *fields,
                                              struct hf_error *err);
 
+/* Milliseconds since 1970. */
+uint64_t hf_gc_store_now_ms(void);
+
 /* A fresh id by the clock, e.g. "20261121T081700Z-1f2e". */
 void hf_gc_store_id(char out[HF_GC_ID_SIZE]);
 /* Ids are made of [0-9A-Za-z-] only. */

@@ -85,9 +85,10 @@ class Kills:
         return done["archive"]
 
     def undo_killed(self, archive):
-        while self.kills < SETTINGS["kills"] and self.run_killed("undo", archive, "--yes"):
-            self.kills += 1
-            self.figures["undo"] += 1
+        for _ in range(self.random.randrange(3)):
+            if self.kills < SETTINGS["kills"] and self.run_killed("undo", archive, "--yes"):
+                self.kills += 1
+                self.figures["undo"] += 1
         self.run_cli("undo", archive, "--yes")
         self.all_is_back()
 

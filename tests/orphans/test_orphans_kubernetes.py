@@ -10,6 +10,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from base import CONFLICT, CORRUPT, INVALID, NOT_FOUND, Base  # noqa: E402
 from lib import kube  # noqa: E402
+from lib.failure import wait_until  # noqa: E402
 from lib.leftovers import Leftovers  # noqa: E402
 
 LAYOUTS = ("1.14", "1.20", "2.2", "2.3")
@@ -247,7 +248,7 @@ class Changes(OnKubernetes):
     def setUp(self):
         super().setUp()
         self.proxy = kube.Proxy(self.server)
-        self.proxy.requests = Hooked()
+        self.hooked = self.proxy.requests = Hooked()
         self.addCleanup(self.proxy.close)
 
     def access(self):
@@ -263,7 +264,7 @@ class Changes(OnKubernetes):
                 seen.append(path)
                 if len(seen) == number:
                     action()
-        self.proxy.requests.hook = hook
+        self.hooked.hook = hook
         return seen
 
     def change(self, name):
@@ -311,7 +312,7 @@ class Changes(OnKubernetes):
         self.assertEqual(after.pop(left.names()[1])[0]["counter"], "900")
         before.pop(left.names()[1])
         self.assertEqual(after, before)
-        self.proxy.requests.hook = None
+        self.hooked.hook = None
         self.run_cli("clean", "my-app", "--wait", "--yes")
         self.assertEqual(len(self.maps()), 1)
 
@@ -335,6 +336,66 @@ class Changes(OnKubernetes):
         self.assertEqual(len(gone.hits), 1)
         pages = [path for _, _, path, _ in self.proxy.requests if "configmaps?" in path]
         self.assertEqual(len(pages), 4)  # one, none, and both again
+
+
+class Operator(OnKubernetes):
+    """Resources of Flink's operator, and pods."""
+
+    GROUP = "flink.apache.org"
+
+    def setUp(self):
+        super().setUp()
+        for kind in ("FlinkDeployment", "FlinkSessionJob"):
+            plural = kind.lower() + "s"
+            version = {"name": "v1beta1", "served": True, "storage": True,
+                       "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}}
+            with contextlib.suppress(kube.Refused):  # it is there
+                self.api.call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+                              {"metadata": {"name": f"{plural}.{self.GROUP}"},
+                               "spec": {"group": self.GROUP, "scope": "Namespaced", "versions": [version],
+                                        "names": {"kind": kind, "plural": plural}}})
+            wait_until(lambda plural=plural: self.is_served(plural), 60, f"{plural} to be served", poll=0.1)
+
+    def is_served(self, plural):
+        try:
+            return bool(self.api.call("GET", f"/apis/{self.GROUP}/v1beta1/namespaces/{self.namespace}/{plural}"))
+        except kube.Refused:
+            return False
+
+    def resource(self, kind, name, spec, status=None):
+        self.api.call("POST", f"/apis/{self.GROUP}/v1beta1/namespaces/{self.namespace}/{kind.lower()}s",
+                      {"apiVersion": f"{self.GROUP}/v1beta1", "kind": kind, "metadata": {"name": name}, "spec": spec,
+                       "status": status or {}})
+
+    def pod(self, name, cluster, running):
+        labels = {"app": cluster, "type": "flink-native-kubernetes", "component": "jobmanager"}
+        place = f"/api/v1/namespaces/{self.namespace}/pods"
+        self.api.call("POST", place, {"metadata": {"name": name, "labels": labels},
+                                      "spec": {"containers": [{"name": "flink-main-container", "image": "flink"}]}})
+        if running:
+            state = {"name": "flink-main-container", "image": "flink", "imageID": "", "ready": True, "restartCount": 0,
+                     "state": {"running": {}}}
+            self.api.call("PATCH", f"{place}/{name}/status", {"status": {"phase": "Running", "containerStatuses": [state]}},
+                          "application/merge-patch+json")
+
+    def test_resources_and_pods_keep_it(self):
+        job = {"jarURI": "local:///job.jar", "upgradeMode": "last-state"}
+        for cluster in ("resting", "wanted", "session", "starting", "running", "forgotten"):
+            self.leftovers(cluster)
+        self.resource("FlinkDeployment", "resting", {"job": {**job, "state": "suspended"}})
+        self.resource("FlinkDeployment", "wanted", {"job": {**job, "state": "running"}},
+                      {"lifecycleState": "UPGRADING", "reconciliationStatus": {"state": "UPGRADING"}})
+        self.resource("FlinkSessionJob", "a-job", {"deploymentName": "session", "job": job})
+        self.pod("jm-1", "starting", False)
+        self.pod("jm-2", "running", True)
+        found = self.json("list", "--wait", "--all")["clusters"]
+        verdicts = {each["cluster"]: each["verdict"] for each in found}
+        self.assertEqual(verdicts.pop("forgotten"), "leftover-would-revive")
+        self.assertEqual({each["cluster"] for each in found if each["orphan"]}, {"forgotten"})
+        self.assertEqual({cluster: verdicts[cluster] for cluster in ("resting", "wanted", "starting", "running")},
+                         {"resting": "suspended", "wanted": "starting", "starting": "starting", "running": "live"})
+        codes = {reason["code"] for each in found if each["cluster"] == "wanted" for reason in each["reasons"]}
+        self.assertIn("upgrading", codes)
 
 
 if __name__ == "__main__":

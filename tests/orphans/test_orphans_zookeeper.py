@@ -28,6 +28,7 @@ def tearDownModule():
 
 class OnZooKeeper(Base):
     number = 0
+    place = ("--standalone",)
 
     def setUp(self):
         super().setUp()
@@ -37,7 +38,7 @@ class OnZooKeeper(Base):
         self.addCleanup(self.client.close)
 
     def access(self):
-        return ["--zookeeper", f"127.0.0.1:{SERVER['zookeeper'].port}", "--zookeeper-root", self.root]
+        return ["--zookeeper", f"127.0.0.1:{SERVER['zookeeper'].port}", "--zookeeper-root", self.root, *self.place]
 
     def leftovers(self, cluster="my-app", **more):
         left = Leftovers(self.storage, cluster, **more)
@@ -61,6 +62,13 @@ class OnZooKeeper(Base):
         found = self.json("list", "--wait")["clusters"]
         self.assertEqual({each["cluster"]: each["verdict"] for each in found},
                          {f"app-{layout.replace('.', '-')}": "leftover-would-revive" for layout in LAYOUTS}, found)
+
+    def test_without_a_word_where_it_runs_it_is_kept(self):
+        self.leftovers()
+        self.place = ()
+        found, = self.json("list", "--wait")["clusters"]
+        self.assertEqual(found["verdict"], "unknown")
+        self.assertIn("place-not-known", [reason["code"] for reason in found["reasons"]])
 
     def test_ephemeral_nodes_are_life(self):
         self.leftovers("latched")
