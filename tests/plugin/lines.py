@@ -23,7 +23,7 @@ from lib.surefire import Report  # noqa: E402
 POM = ROOT / "flink" / "it" / "pom.xml"
 #: Fewer than this in one run means that tests were not found, not that they were thrown away.
 LEAST = {"fake": 34, "real": 4}
-TIMEOUT_S = 420
+TIMEOUT_S = 900
 
 
 def arguments():

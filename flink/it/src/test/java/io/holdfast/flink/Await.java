@@ -7,7 +7,7 @@ final class Await {
     private Await() {}
 
     static void until(String what, Callable<Boolean> condition) throws Exception {
-        until(what, 20, condition);
+        until(what, 90, condition);
     }
 
     static void until(String what, int seconds, Callable<Boolean> condition) throws Exception {

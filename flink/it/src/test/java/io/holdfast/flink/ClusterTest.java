@@ -167,21 +167,21 @@ class ClusterTest {
 
     private JobStatus status(JobID job) {
         try {
-            return cluster.getJobStatus(job).get(10, TimeUnit.SECONDS);
+            return cluster.getJobStatus(job).get(60, TimeUnit.SECONDS);
         } catch (Exception e) {
             return null; /* no dispatcher leads just now, or the job is not there */
         }
     }
 
     private void running(JobID job) throws Exception {
-        Await.until("job " + job + " running", 60, () -> status(job) == JobStatus.RUNNING);
+        Await.until("job " + job + " running", 120, () -> status(job) == JobStatus.RUNNING);
     }
 
     private long checkpoint(JobID job) throws Exception {
         long[] id = {0};
-        Await.until("a checkpoint", 60, () -> {
+        Await.until("a checkpoint", 120, () -> {
             try {
-                id[0] = cluster.triggerCheckpoint(job, CheckpointType.CONFIGURED).get(5, TimeUnit.SECONDS);
+                id[0] = cluster.triggerCheckpoint(job, CheckpointType.CONFIGURED).get(60, TimeUnit.SECONDS);
                 return true;
             } catch (Exception e) {
                 return false; /* not all tasks run yet */
@@ -191,8 +191,8 @@ class ClusterTest {
     }
 
     private void cancel(JobID job) throws Exception {
-        cluster.cancelJob(job).get(30, TimeUnit.SECONDS);
-        Await.until("job " + job + " over", 60, () -> {
+        cluster.cancelJob(job).get(60, TimeUnit.SECONDS);
+        Await.until("job " + job + " over", 120, () -> {
             JobStatus now = status(job);
             return now == null || now.isGloballyTerminalState();
         });
@@ -224,6 +224,18 @@ class ClusterTest {
                     }
                 });
         return files;
+    }
+
+    /** When nothing is deleted any more: Flink does that in the background, and says nowhere that it is done. */
+    private List<Path> filesAtRest() throws Exception {
+        List<List<Path>> seen = new ArrayList<>();
+        Await.until("files at rest", () -> {
+            Thread.sleep(500);
+            seen.add(files());
+            int last = seen.size() - 1;
+            return last >= 3 && seen.get(last).equals(seen.get(last - 1)) && seen.get(last).equals(seen.get(last - 3));
+        });
+        return seen.get(seen.size() - 1);
     }
 
     private void noFileLeft() throws Exception {
@@ -310,7 +322,7 @@ class ClusterTest {
                     java.util.Comparator.comparing(each -> Long.parseLong(each.getFileName().toString().substring(4)))).orElse(null);
         }
         assertNotNull(left);
-        List<Path> retained = files();
+        List<Path> retained = filesAtRest();
         String path = left.toUri().toString();
         JobID second = submit("execution.savepoint.path", path, "execution.state-recovery.path", path);
         for (int i = 0; i < 3; i++) {
@@ -326,7 +338,7 @@ class ClusterTest {
     }
 
     private Collection<JobID> jobs() throws Exception {
-        return cluster.listJobs().get(30, TimeUnit.SECONDS).stream()
+        return cluster.listJobs().get(60, TimeUnit.SECONDS).stream()
                 .filter(each -> !each.getJobState().isGloballyTerminalState())
                 .map(JobStatusMessage::getJobId)
                 .collect(Collectors.toList());

@@ -96,7 +96,7 @@ class FaultTest {
         Configuration configuration = new Configuration();
         configuration.setString(HoldfastOptions.ENDPOINTS.key(), daemon.endpoint());
         configuration.setString(HighAvailabilityOptions.HA_CLUSTER_ID.key(), "/test");
-        configuration.setString(HoldfastOptions.SESSION_TIMEOUT.key(), "5 s");
+        configuration.setString(HoldfastOptions.SESSION_TIMEOUT.key(), "10 s");
         configuration.setString(HoldfastOptions.COMMIT_TIMEOUT.key(), "2 s");
         return configuration;
     }
@@ -104,7 +104,7 @@ class FaultTest {
     @BeforeEach
     void lead() throws Exception {
         daemon = new FakeDaemon();
-        daemon.ttl = 5000;
+        daemon.ttl = 10000;
         cluster = new Cluster(configuration());
         events = new Events();
         driver = cluster.elect(events);
