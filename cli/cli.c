@@ -15,7 +15,9 @@ const struct hf_cli_verb hf_cli_verbs[] = {
     {"jobs", "CLUSTER", "jobs of a cluster: graph, checkpoints, result", hf_cmd_jobs, NULL},
     {"checkpoints", "list|show|verify|pin|unpin|delete [WHAT] [JOB] [ID]",
      "what can be restored; `checkpoints CLUSTER JOB` is `checkpoints list CLUSTER JOB`",
-     hf_cmd_checkpoints, "config state-dir job-folder folder delete dry-run rate summary"},
+     hf_cmd_checkpoints,
+     "config state-dir job-folder folder kubernetes kubeconfig context zookeeper zookeeper-root "
+     "delete dry-run rate summary"},
     {"gc", "plan|run|status|undo|purge [CLUSTER|ID] [JOB]",
      "files that no checkpoint needs any more: what may go and why, trash with undo", hf_cmd_gc,
      "config state-dir job-folder changelog-folder folder ha-folder holdfast sole ended-cluster "
@@ -24,7 +26,8 @@ const struct hf_cli_verb hf_cli_verbs[] = {
     {"orphans", "list|explain|clean|undo [CLUSTER|ARCHIVE]",
      "HA metadata of Flink clusters that nobody owns any more: what it would do, removal with undo",
      hf_cmd_orphans,
-     "kubeconfig context zookeeper zookeeper-root standalone config ha-folder state-dir min-age older-than "
+     "kubeconfig context zookeeper zookeeper-root standalone config ha-folder state-dir min-age "
+     "older-than "
      "wait "
      "all no-rest dry-run"},
     {"leaders", "", "which JobManager leads which cluster", hf_cmd_leaders, NULL},

@@ -1,5 +1,6 @@
 /* holdfast checkpoints: what can be restored, and what becomes of it. */
 #include "cli/gc.h"
+#include "cli/ha_sources.h"
 
 #include "base/memory.h"
 
@@ -338,6 +339,26 @@ struct catalogue {
     struct hf_error *err;
 };
 
+/* As people and Flink name it: in a bucket, a path alone says nothing. */
+static void uri_of(const struct catalogue *cat, const char *folder, char *out)
+{
+    const struct hf_gc_target *target = cat->target;
+    size_t size = strlen(target->uri);
+
+    while (size > 0 && target->uri[size - 1] == '/')
+        size--;
+    if (target->opened == NULL)
+        snprintf(out, HF_GC_FILES_PATH_MAX, "%s", folder);
+    else
+        snprintf(out, HF_GC_FILES_PATH_MAX, "%.*s%s", (int)size, target->uri,
+                 folder + strlen(target->roots[0]));
+}
+
+static bool is_savepoint(const char *name)
+{
+    return strncmp(name, "savepoint-", 10) == 0;
+}
+
 static enum hf_status on_found(void *arg, const struct hf_gc_entry *entry)
 {
     struct catalogue *cat = arg;
@@ -353,22 +374,23 @@ static enum hf_status on_found(void *arg, const struct hf_gc_entry *entry)
     int n = snprintf(c->folder, sizeof c->folder, "%s/%s", cat->folder, entry->path);
     snprintf(metadata, sizeof metadata, "%s/_metadata", c->folder);
     if (entry->kind == HF_GC_DIRECTORY && n > 0 && (size_t)n < sizeof c->folder &&
-        hf_gc_chk_parse(HF_BYTES_OF_STRING(entry->path), &id) &&
+        (hf_gc_chk_parse(HF_BYTES_OF_STRING(entry->path), &id) || is_savepoint(entry->path)) &&
         cat->files->ops->stat(cat->files, metadata, &at, &why) == HF_OK) {
         identify(c);
         enum hf_status status = verify_one(v, cat->target, c->folder, cat->look, &why);
         size_t problems = json_array_size(v->wrong);
+        uri_of(cat, c->folder, c->uri);
         const char *state = status != HF_OK ? why.text
                             : !cat->look    ? "not verified"
                             : problems > 0  ? "files missing or of another size"
                                             : "whole";
         json_array_append_new(
             cat->list, json_pack("{s:s, s:I, s:s, s:I, s:I, s:I, s:s, s:b, s:s}", "job", c->job,
-                                 "id", (json_int_t)c->id, "type", v->type, "completed_ms",
-                                 (json_int_t)at.modified_ms, "bytes",
-                                 (json_int_t)v->bytes + (json_int_t)v->inline_bytes, "references",
-                                 (json_int_t)v->references, "state", state, "pinned", is_pinned(c),
-                                 "folder", c->folder));
+                                 "id", (json_int_t)(c->job[0] != '\0' ? c->id : v->checkpoint_id),
+                                 "type", v->type, "completed_ms", (json_int_t)at.modified_ms,
+                                 "bytes", (json_int_t)v->bytes + (json_int_t)v->inline_bytes,
+                                 "references", (json_int_t)v->references, "state", state, "pinned",
+                                 is_pinned(c), "folder", c->uri));
         json_decref(v->wrong);
     }
     hf_free(v);
@@ -382,6 +404,8 @@ static enum hf_status on_job(void *arg, const struct hf_gc_entry *entry)
     const char *parent = cat->folder;
     char folder[HF_GC_FILES_PATH_MAX];
 
+    if (is_savepoint(entry->path))
+        return on_found(cat, entry);
     if (entry->kind != HF_GC_DIRECTORY || !hf_gc_job_is_valid(HF_BYTES_OF_STRING(entry->path)))
         return HF_OK;
     int n = snprintf(folder, sizeof folder, "%s/%s", parent, entry->path);
@@ -503,6 +527,42 @@ static int list_daemon(struct hf_cli *cli, const char *cluster, const char *job_
     return hf_cli_list_end(cli, table, answer);
 }
 
+/* "…" of "…/<job id>/chk-N"; 0: it is something else. */
+static size_t above_job(const char *external)
+{
+    const char *name = strrchr(external, '/');
+
+    if (name == NULL || name - external < 34 || name[-33] != '/' ||
+        !hf_gc_job_is_valid((struct hf_bytes){(const uint8_t *)name - 32, 32}))
+        return 0;
+    return (size_t)(name - external) - 33;
+}
+
+/* Of an unmodified Flink: where its retained checkpoints are, there are the others. */
+static int list_observed(struct hf_cli *cli, const char *cluster)
+{
+    struct hf_ha_sources *sources = NULL;
+    const struct hf_evidence *e = NULL;
+    struct hf_error err = {0};
+    char folder[HF_GC_FILES_PATH_MAX] = "";
+
+    enum hf_status status = hf_ha_sources_observe(cli, cluster, &sources, &err);
+    if (status == HF_OK)
+        status = hf_ha_sources_cluster(sources, cluster, &e, &err);
+    for (size_t i = 0; status == HF_OK && i < e->count_pointer && folder[0] == '\0'; i++) {
+        const char *external = e->rows_pointer[i].external;
+        snprintf(folder, sizeof folder, "%.*s", (int)above_job(external), external);
+    }
+    if (status == HF_OK && folder[0] == '\0')
+        status = hf_error_set(&err, HF_NOT_FOUND,
+                              "no retained checkpoint tells where they are; give --folder");
+    hf_ha_sources_close(sources);
+    if (status == HF_OK)
+        return list_folder(cli, folder, false);
+    err.status = status;
+    return hf_cli_fail(&err);
+}
+
 static int list(struct hf_cli *cli)
 {
     const char *folder = hf_cli_option(cli, "folder");
@@ -515,6 +575,8 @@ static int list(struct hf_cli *cli)
         return list_folder(cli, folder != NULL ? folder : job, folder == NULL);
     if (cli->arg_count == 3)
         return list_daemon(cli, cli->args[1], cli->args[2]);
+    if (cli->arg_count == 2 && hf_ha_sources_given(cli))
+        return list_observed(cli, cli->args[1]);
     if (cli->arg_count != 2 || !hf_cli_cluster_path(cli, cli->args[1], path, sizeof path)) {
         hf_error_set(&err, HF_INVALID,
                      "checkpoints list: give CLUSTER [JOB], or --folder or --job-folder");

@@ -257,8 +257,7 @@ static int tell_run(struct planning *p, const char *id, const struct hf_gc_done 
                 done->changed);
     if (trash && done->files > 0)
         fprintf(out, "bring them back with: holdfast gc undo %s --%s %s\n", id,
-                p->plan.leftovers != NULL ? "ha-folder" : "job-folder",
-                p->plan.target->sweep.roots[0]);
+                p->plan.leftovers != NULL ? "ha-folder" : "job-folder", p->plan.target->uri);
     return 0;
 }
 

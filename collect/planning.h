@@ -26,8 +26,9 @@ struct hf_gc_planning {
     struct hf_gc_marks marks;
     uint64_t count[HF_GC_REASON_COUNT];
     uint64_t bytes[HF_GC_REASON_COUNT];
-    FILE *file;       /* private */
-    uint64_t waiting; /* out: files that discarded checkpoints share with no other, too young to go */
+    FILE *file; /* private */
+    uint64_t
+        waiting; /* out: files that discarded checkpoints share with no other, too young to go */
 };
 
 /* Marks and judges; nothing is written. */

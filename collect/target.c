@@ -107,6 +107,7 @@ enum hf_status hf_gc_target_root(struct hf_gc_target *target, const char *uri,
                             "'%s' is not where the job's other files are, or not mounted here",
                             uri);
     if (count == 0) {
+        snprintf(target->uri, sizeof target->uri, "%s", uri);
         enum hf_status status = hf_gc_target_place(uri, state_dir, target->store_place, err);
         if (status != HF_OK)
             return status;

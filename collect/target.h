@@ -25,6 +25,7 @@ struct hf_gc_target {
     uint64_t *discards;
     size_t discard_count;
     const char *also[HF_GC_ALSO_MAX];
+    char uri[HF_GC_FILES_PATH_MAX]; /* of the first root, as it was given */
     char store_place[HF_GC_FILES_PATH_MAX];
     char roots[HF_GC_ROOTS_MAX][HF_GC_FILES_PATH_MAX];
     char elsewhere[HF_GC_ALSO_MAX][HF_GC_FILES_PATH_MAX];

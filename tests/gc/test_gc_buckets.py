@@ -190,7 +190,8 @@ class Tests:
         old, new = self.checkpoint(7, private=[own]), self.checkpoint(8, private=[other])
         uri = self.uri(old)
         listed = json.loads(self.cli("checkpoints", "list", "--folder", self.uri(self.dir), "-o", "json", *self.options()))
-        self.assertEqual({entry["id"]: entry["state"] for entry in listed["checkpoints"]}, {7: "whole", 8: "whole"})
+        self.assertEqual({entry["folder"]: entry["state"] for entry in listed["checkpoints"]},
+                         {uri: "whole", self.uri(new): "whole"})
         self.assertIn("every file is there", self.cli("checkpoints", "verify", uri, *self.options()))
         self.assertIn("checkpoint", self.cli("checkpoints", "show", uri, *self.options()))
         self.cli("checkpoints", "pin", uri, *self.options())

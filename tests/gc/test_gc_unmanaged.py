@@ -119,6 +119,19 @@ class WithZooKeeper(Scene):
         newest.unlink()
         self.assertIn("what it names is not known", self.observed("plan", code=8))
 
+    def test_everything_that_can_be_restored_is_listed_across_jobs(self):
+        lost, savepoint = self.file("shared"), self.checkpoints / "savepoint-012345-0123456789ab"
+        self.checkpoint(7, age=3 * DAYS, shared=[lost])
+        self.checkpoint(2, job=self.checkpoints / OTHER, age=2 * DAYS)
+        self.checkpoint(1, job=self.checkpoints, age=DAYS).rename(savepoint)
+        lost.unlink()
+        self.znodes.checkpoint(JOB, 7, f"file:{self.retained(7, self.job / 'chk-7', 3600)}")
+        found = json.loads(self.cli("checkpoints", "list", "c1", *self.sources, "-o", "json"))["checkpoints"]
+        self.assertEqual([(entry["folder"], entry["job"], entry["id"], entry["state"]) for entry in found], [
+            (str(savepoint), "", 1, "whole"), (f"{self.checkpoints}/{OTHER}/chk-2", OTHER, 2, "whole"),
+            (f"{self.job}/chk-7", JOB, 7, "files missing or of another size")])
+        self.cli("checkpoints", "list", "c2", *self.sources, code=4)
+
     def test_a_cluster_that_is_not_there_and_an_ensemble_that_does_not_answer(self):
         self.observed("plan", "--zookeeper-root", "/nothing", code=4)
         self.state()
