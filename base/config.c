@@ -409,6 +409,12 @@ enum hf_status hf_config_check(const struct hf_config *config, struct hf_error *
     if (config->token_audience[0] != '\0' && config->access_file[0] == '\0')
         return hf_error_set(err, HF_INVALID,
                             "security.kubernetes.audience needs security.access-file");
+    if (strcmp(config->gc_policy, "off") != 0 && strcmp(config->gc_policy, "report") != 0 &&
+        strcmp(config->gc_policy, "clean") != 0)
+        return hf_error_set(err, HF_INVALID, "gc.policy: '%s' is none of off, report, clean",
+                            config->gc_policy);
+    if (config->gc_state_dir[0] != '\0' && config->gc_state_dir[0] != '/')
+        return hf_error_set(err, HF_INVALID, "gc.state-dir is no absolute path");
     if ((config->tls_certificate[0] == '\0') != (config->tls_key[0] == '\0'))
         return hf_error_set(err, HF_INVALID,
                             "listen.tls.certificate-file and listen.tls.key-file go together");

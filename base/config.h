@@ -217,6 +217,18 @@ enum {
       "a request that waits for the storage is answered with UNKNOWN or UNAVAILABLE after")        \
     X(MSEC, trash_keep, "trash.keep", 7 * HF_DAY, 1000, 3650 * HF_DAY,                             \
       "job data deleted without a recorded end can be restored for")                               \
+    X(STRING, gc_policy, "gc.policy", "report", 1, 7,                                              \
+      "off, report or clean: what is done about files of checkpoints that nobody needs")           \
+    X(MSEC, gc_grace, "gc.discard-grace", 3600 * HF_SEC, 0, 30 * HF_DAY,                           \
+      "how long a checkpoint's deletion is left to its JobManager before the daemon finishes it")  \
+    X(MSEC, gc_interval, "gc.interval", 6 * 3600 * HF_SEC, 100, 30 * HF_DAY,                       \
+      "between two sweeps of a job's checkpoint folder")                                           \
+    X(MSEC, gc_min_age, "gc.min-age", 3600 * HF_SEC, 0, 365 * HF_DAY,                              \
+      "no checkpoint takes longer than this, its timeout and all clocks included")                 \
+    X(UINT, gc_rate, "gc.rate", 500, 0, 1000000,                                                   \
+      "files deleted in a second; 0: as fast as it goes")                                          \
+    X(STRING, gc_state_dir, "gc.state-dir", "", 0, 1023,                                           \
+      "folder for plans of sweeps of buckets, which then have a trash; empty: a temporary one")    \
     X(STRING, log_level, "log.level", "info", 1, 15, "debug, info, warn or error")                 \
     HF_CONFIG_MORE(X)
 /* Flink's names for what we have names of our own for: both are accepted. */

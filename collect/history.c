@@ -226,10 +226,13 @@ static enum hf_status on_purge(void *arg, const struct hf_gc_entry *entry)
     struct every *every = arg;
     struct hf_gc_purge *purge = every->purge;
     struct undoing u = {.err = every->err, .purge = true};
+    const char *suffix = purge->suffix != NULL ? purge->suffix : "";
+    size_t size = strlen(entry->path);
 
     if (entry->kind != HF_GC_DIRECTORY || !hf_gc_store_id_is_valid(entry->path) ||
         is_there(every->store, entry->path, "purged") || entry->modified_ms > purge->now_ms ||
-        purge->now_ms - entry->modified_ms < purge->older_ms)
+        purge->now_ms - entry->modified_ms < purge->older_ms || size < strlen(suffix) ||
+        strcmp(entry->path + size - strlen(suffix), suffix) != 0)
         return HF_OK;
     enum hf_status status = walk_plan(every->store, entry->path, &u, "purged");
     purge->plans += status == HF_OK;

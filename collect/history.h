@@ -33,6 +33,7 @@ HF_MUST_USE enum hf_status hf_gc_history_undo(struct hf_gc_store *store, const c
                                               struct hf_error *err);
 
 struct hf_gc_purge {
+    const char *suffix; /* of the ids that count; NULL: all do */
     uint64_t now_ms;
     uint64_t older_ms;
     uint64_t plans; /* out: emptied */

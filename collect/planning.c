@@ -171,6 +171,10 @@ enum hf_status hf_gc_planning_forget(struct hf_gc_planning *p, const char *id, s
     if (status == HF_OK)
         status = files->ops->remove(files, path, err);
     if (status == HF_OK)
+        status = hf_gc_store_path(&p->target->store, "plans", id, "done", path, err);
+    if (status == HF_OK)
+        status = files->ops->remove(files, path, err);
+    if (status == HF_OK)
         status = hf_gc_store_path(&p->target->store, "plans", id, "", path, err);
     return status == HF_OK ? files->ops->remove_folder(files, path, err) : status;
 }

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "daemon/candidate.h"
+#include "daemon/collector.h"
 #include "daemon/replica.h"
 #include "daemon/security.h"
 #include "loop/clock.h"
@@ -34,6 +35,7 @@ struct daemon {
     struct hf_blob_meter meter;
     struct hf_replica *replica;
     struct hf_candidate *candidate;
+    struct hf_collector *collector;
     struct hf_rpc *rpc;
     struct hf_security *security;
     struct hf_id store_id;
@@ -373,6 +375,7 @@ static void on_became_leader(void *arg)
                 d->address, at.epoch);
     sessions_kick(d);
     deletions_kick(d);
+    hf_collector_lead(d->collector);
 }
 
 static void on_stepped_down(void *arg, const struct hf_error *why)
@@ -383,6 +386,7 @@ static void on_stepped_down(void *arg, const struct hf_error *why)
     const char *reason = d->stopping ? "shutting down" : d->steps_down ? "was asked to" : why->text;
     hf_log(d->stopping || d->steps_down ? HF_LOG_INFO : HF_LOG_WARN, "daemon.stepped_down",
            "reason=%s", hf_log_quote(reason).text);
+    hf_collector_lost_lead(d->collector);
     hf_sessions_reset(d->service.sessions);
     hf_rpc_lost_lead(d->rpc);
     hf_candidate_stepped_down(d->candidate);
@@ -393,6 +397,7 @@ static void on_halted(void *arg, const struct hf_error *why)
     struct daemon *d = arg;
 
     d->leads = false;
+    hf_collector_lost_lead(d->collector);
     hf_log_error("store.damaged", "error=\"%s\"", why->text);
     daemon_stop(d, hf_status_exit(HF_CORRUPT));
 }
@@ -513,6 +518,7 @@ static void drain_done(struct hf_service_done *done, struct hf_submission *submi
 static void drain_start(struct daemon *d, uv_timer_cb drained)
 {
     d->leads = false;
+    hf_collector_lost_lead(d->collector);
     d->draining = true;
     d->drained = drained;
     uv_timer_start(&d->sessions_timer, drained, DRAIN_MS, 0);
@@ -637,6 +643,29 @@ static void service_metrics(struct hf_service *service, struct hf_buf *out)
         hf_buf_append_format(out, "holdfast_answers_total{status=\"%s\"} %" PRIu64 "\n",
                              hf_status_name((enum hf_status)i), rpc.answers[i]);
     hf_blob_meter_print(&d->meter, out);
+    hf_collector_metrics(d->collector, out);
+}
+
+static json_t *service_gc_status(struct hf_service *service)
+{
+    return hf_collector_status(daemon_of(service)->collector);
+}
+
+static json_t *service_gc_jobs(struct hf_service *service, const char *after, uint64_t limit)
+{
+    return hf_collector_jobs(daemon_of(service)->collector, after, limit);
+}
+
+static bool service_gc_job(struct hf_service *service, const char *cluster_path, const char *job,
+                           json_t **out_job)
+{
+    return hf_collector_job(daemon_of(service)->collector, cluster_path, job, out_job);
+}
+
+static enum hf_status service_gc_ask(struct hf_service *service, const char *cluster_path,
+                                     const char *job, bool run, struct hf_error *err)
+{
+    return hf_collector_ask(daemon_of(service)->collector, cluster_path, job, run, err);
 }
 
 static const struct hf_service_ops service_ops = {
@@ -654,6 +683,10 @@ static const struct hf_service_ops service_ops = {
     .step_down = service_step_down,
     .review = service_review,
     .metrics = service_metrics,
+    .gc_status = service_gc_status,
+    .gc_jobs = service_gc_jobs,
+    .gc_job = service_gc_job,
+    .gc_ask = service_gc_ask,
 };
 
 /* --------------------------------------------------------------------------- start */
@@ -727,6 +760,11 @@ static void start_serving(struct daemon *d)
         .changed = on_changed,
         .done = on_done,
     };
+    d->collector = hf_collector_new(&d->loop, config, &d->service);
+    if (d->collector == NULL) {
+        start_failed(d, HF_NO_MEMORY, "start", "no memory");
+        return;
+    }
     d->replica = hf_replica_new(&d->loop, d->blob, &journal, &observer);
     if (d->replica == NULL) {
         start_failed(d, HF_NO_MEMORY, "start", "no memory");
@@ -880,12 +918,24 @@ static void candidate_closed(void *arg)
     hf_security_close(d->security, security_closed, d);
 }
 
+static void collector_closed(void *arg)
+{
+    struct daemon *d = arg;
+
+    d->collector = NULL;
+    hf_candidate_close(d->candidate, candidate_closed, d);
+}
+
+/* All transactions are back, those of the collector as well. */
 static void replica_closed(void *arg)
 {
     struct daemon *d = arg;
 
     d->replica = NULL;
-    hf_candidate_close(d->candidate, candidate_closed, d);
+    if (d->collector != NULL)
+        hf_collector_close(d->collector, collector_closed, d);
+    else
+        collector_closed(d);
 }
 
 static void rpc_closed(void *arg)
@@ -896,7 +946,7 @@ static void rpc_closed(void *arg)
     if (d->replica != NULL)
         hf_replica_close(d->replica, replica_closed, d);
     else
-        hf_candidate_close(d->candidate, candidate_closed, d);
+        replica_closed(d);
 }
 
 /* In a turn of its own: the stop may have been asked for inside a callback of what is to be

@@ -60,6 +60,15 @@ struct hf_service_ops {
     void (*review)(struct hf_service *service, struct hf_review *review);
     /* Appends Prometheus text. */
     void (*metrics)(struct hf_service *service, struct hf_buf *out);
+    /* What the daemon does about garbage: new references. after: "next" of the page before, or "". */
+    json_t *(*gc_status)(struct hf_service *service);
+    json_t *(*gc_jobs)(struct hf_service *service, const char *after, uint64_t limit);
+    /* False: it is not looked after. out_job may be NULL. */
+    bool (*gc_job)(struct hf_service *service, const char *cluster_path, const char *job,
+                   json_t **out_job);
+    /* Has the job's folder judged, or swept, soon. HF_NOT_FOUND, HF_CONFLICT. */
+    enum hf_status (*gc_ask)(struct hf_service *service, const char *cluster_path, const char *job,
+                             bool run, struct hf_error *err);
 };
 
 struct hf_service {

@@ -107,6 +107,40 @@ static void world_metrics(struct hf_service *service, struct hf_buf *out)
     hf_buf_append_string(out, "x 1\n");
 }
 
+/* Garbage collection is the daemon's. */
+static json_t *world_gc(struct hf_service *service)
+{
+    (void)service;
+    return json_object();
+}
+
+static json_t *world_gc_jobs(struct hf_service *service, const char *after, uint64_t limit)
+{
+    (void)service;
+    (void)after;
+    (void)limit;
+    return json_object();
+}
+
+static bool world_gc_job(struct hf_service *service, const char *cluster_path, const char *job,
+                         json_t **out_job)
+{
+    (void)service;
+    (void)cluster_path;
+    if (out_job != NULL)
+        *out_job = json_pack("{s:s}", "job", job);
+    return true;
+}
+
+static enum hf_status world_gc_ask(struct hf_service *service, const char *cluster_path,
+                                   const char *job, bool run, struct hf_error *err)
+{
+    (void)service;
+    (void)cluster_path;
+    (void)run;
+    return hf_error_set(err, HF_NOT_FOUND, "no job %s", job);
+}
+
 static const struct hf_service_ops ops = {
     .leads = world_leads,
     .leader = world_leader,
@@ -120,6 +154,10 @@ static const struct hf_service_ops ops = {
     .random = world_random,
     .status = world_status,
     .metrics = world_metrics,
+    .gc_status = world_gc,
+    .gc_jobs = world_gc_jobs,
+    .gc_job = world_gc_job,
+    .gc_ask = world_gc_ask,
 };
 
 static void confirm(struct hf_keyspace ks)

@@ -106,6 +106,7 @@ class OpenApi(unittest.TestCase):
             ("POST", base + "/jobs/{job}/discards/done", {"ids": []}), ("GET", base, None), ("GET", "/v1/clusters", None),
             ("GET", "/v1/leaders", None), ("GET", "/v1/status", None), ("GET", "/healthz", None), ("GET", "/readyz", None),
             ("DELETE", base + "/jobs/{job}", None), ("GET", "/v1/trash", None),
+            ("GET", "/v1/gc", None), ("GET", "/v1/gc/jobs", None),
             ("PUT", base + "/results/{id}", {"result": {}}), ("GET", base + "/results", None), ("GET", base + "/results/{id}", None),
             ("POST", base + "/results/{id}/clean", {"keep": True}), ("DELETE", base + "/graphs/{id}", None), ("DELETE", base, None),
             ("DELETE", base + "/sessions/{sid}", None)]
