@@ -200,6 +200,12 @@ enum {
       "time between two heartbeats on a stream")                                                   \
     X(UINT, sessions_max, "limit.sessions", 20000, 1, 10000000, "sessions at a time")              \
     X(UINT, connections_max, "limit.connections", 20000, 8, 1000000, "connections at a time")      \
+    X(UINT, address_max, "limit.connections-per-address", 15000, 0, 1000000,                       \
+      "of them from one address, or one /64 of IPv6; 0: any number")                               \
+    X(UINT, rate_max, "limit.requests-per-second", 20000, 0, 10000000,                             \
+      "from one address; what is more waits; 0: any number")                                       \
+    X(BYTES, bodies_max, "limit.bodies", 256 * HF_MIB, HF_MIB, 65536 * HF_MIB,                     \
+      "JSON bodies that are in memory at a time, of all requests together")                        \
     X(UINT, requests_max, "limit.requests", 50000, 8, 10000000,                                    \
       "requests that may wait for the storage")                                                    \
     X(BYTES, body_max, "limit.body", HF_MIB, 4 * HF_KIB, 16 * HF_MIB, "largest JSON body")         \

@@ -625,6 +625,13 @@ static void service_metrics(struct hf_service *service, struct hf_buf *out)
     metric(out, "requests_total", "counter", "Requests begun.", rpc.http.requests);
     metric(out, "requests_bad_total", "counter", "Requests refused before a resource saw them.",
            rpc.http.bad_requests);
+    metric(out, "connections_refused_total", "counter", "Connections closed for want of room.",
+           rpc.http.refused);
+    metric(out, "requests_throttled_total", "counter",
+           "Times that a connection waited because its address asked for too much.",
+           rpc.http.throttled);
+    metric(out, "handshakes_failed_total", "counter", "TLS handshakes that were refused.",
+           rpc.http.handshakes_failed);
     metric(out, "calls_waiting", "gauge", "Requests that wait for the storage.", rpc.calls_waiting);
     metric(out, "records_written_total", "counter", "Records written to the log.",
            stats.records_written);
@@ -733,6 +740,9 @@ static void start_serving(struct daemon *d)
     http.body_timeout_ms = config->body_timeout;
     http.idle_timeout_ms = config->idle_timeout;
     http.stall_timeout_ms = config->stall_timeout;
+    http.address_max = (unsigned)config->address_max;
+    http.rate_max = (unsigned)config->rate_max;
+    http.bodies_bytes_max = config->bodies_max;
     http.tls = hf_security_tls(d->security);
     d->service.access = hf_security_access(d->security);
     d->rpc = hf_rpc_new(&d->loop, &d->service, &http);

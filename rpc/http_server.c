@@ -13,6 +13,7 @@
  */
 #include "rpc/http_server.h"
 
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/memory.h"
 
@@ -31,7 +32,8 @@ enum {
     SWEEP_MS = 250,
     LINGER_MS = 1000,
     LINGER_BYTES = 1024 * 1024,
-    BACKLOG = 1024
+    BACKLOG = 1024,
+    CLIENT_PLACES = 1024
 };
 
 struct header {
@@ -42,6 +44,15 @@ struct header {
 enum body_mode { BODY_NONE, BODY_COLLECT, BODY_STREAM };
 
 struct conn;
+
+/* Where connections come from: an IPv4 address, or the /64 of an IPv6 one, which belongs to one house. */
+struct client {
+    struct client *next; /* of the same place in the table */
+    uint8_t address[16];
+    unsigned connections;
+    double tokens; /* requests that it may make at once */
+    uint64_t refilled_ms;
+};
 
 struct hf_http_request {
     struct conn *conn;
@@ -77,6 +88,7 @@ struct conn {
     struct conn **prev;
     struct hf_http_request *req;
     struct hf_tls *tls; /* NULL: plain */
+    struct client *client;
     uv_shutdown_t shutdown;
     struct hf_buf tail;   /* bytes after the message being answered */
     uint64_t deadline_ms; /* 0: none */
@@ -92,6 +104,7 @@ struct conn {
     bool eof;
     bool lingering;
     bool closing;
+    bool throttled;  /* its address has asked for too much; goes on with a later sweep */
     bool greeted;    /* the first byte has been seen */
     bool refused;    /* answered with an error of our own; ends after it */
     bool value_last; /* the last header callback was a value */
@@ -111,6 +124,8 @@ struct hf_http_server {
     struct hf_http_handler handler;
     llhttp_settings_t settings;
     struct conn *conns;
+    struct client *clients[CLIENT_PLACES];
+    uint64_t bodies_bytes;
     uv_tcp_t turned_away; /* a connection that there is no memory for: accepted, and closed */
     bool turning_away;    /* it is not closed yet */
     bool
@@ -137,6 +152,9 @@ void hf_http_options_default(struct hf_http_options *options)
 {
     *options = (struct hf_http_options){
         .connections_max = 20000,
+        .address_max = 15000,
+        .rate_max = 20000,
+        .bodies_bytes_max = 256 * 1024 * 1024,
         .head_bytes_max = 16 * 1024,
         .headers_max = 100,
         .target_bytes_max = 4 * 1024,
@@ -158,14 +176,90 @@ static void deadline_set(struct conn *conn, uint64_t ms)
     conn->deadline_ms = ms == 0 ? 0 : now_ms(conn->server) + ms;
 }
 
+/* ------------------------------------------------------------------------- clients */
+
+static struct client **client_place(struct hf_http_server *server, const uint8_t address[16])
+{
+    struct hf_hash hash = hf_hash_of((struct hf_bytes){address, 16}); /* nobody chooses his place */
+
+    return &server->clients[(hash.bytes[0] | hash.bytes[1] << 8) % CLIENT_PLACES];
+}
+
+/* NULL: no memory. */
+static struct client *client_of(struct hf_http_server *server, const uint8_t address[16])
+{
+    struct client **place = client_place(server, address);
+
+    for (struct client *one = *place; one != NULL; one = one->next) {
+        if (memcmp(one->address, address, sizeof one->address) == 0)
+            return one;
+    }
+    struct client *made = hf_calloc(1, sizeof *made);
+    if (made == NULL)
+        return NULL;
+    memcpy(made->address, address, sizeof made->address);
+    made->tokens = server->options.rate_max;
+    made->refilled_ms = now_ms(server);
+    made->next = *place;
+    *place = made;
+    return made;
+}
+
+static void client_refill(const struct hf_http_server *server, struct client *client)
+{
+    double rate = server->options.rate_max;
+
+    client->tokens += rate * (double)(now_ms(server) - client->refilled_ms) / 1000;
+    if (client->tokens > rate)
+        client->tokens = rate;
+    client->refilled_ms = now_ms(server);
+}
+
+/* Forgotten when nothing is held against it: the burst is not to be had again by another connection. */
+static void clients_forget(struct hf_http_server *server, bool all)
+{
+    for (size_t i = 0; i < CLIENT_PLACES; i++) {
+        struct client **at = &server->clients[i];
+        while (*at != NULL) {
+            struct client *one = *at;
+            client_refill(server, one);
+            if (all || (one->connections == 0 && one->tokens >= server->options.rate_max)) {
+                *at = one->next;
+                hf_free(one);
+            } else {
+                at = &one->next;
+            }
+        }
+    }
+}
+
+/* A request more. */
+static bool client_takes(struct conn *conn)
+{
+    if (conn->server->options.rate_max == 0)
+        return true;
+    if (conn->client->tokens < 1)
+        client_refill(conn->server, conn->client);
+    if (conn->client->tokens < 1)
+        return false;
+    conn->client->tokens -= 1;
+    return true;
+}
+
 /* ------------------------------------------------------------------------ requests */
+
+static void body_release(struct hf_http_request *req)
+{
+    req->conn->server->bodies_bytes -= req->body.size;
+    hf_buf_release(&req->body);
+}
 
 static void request_free(struct hf_http_request *req)
 {
     if (req == NULL)
         return;
     hf_buf_release(&req->head);
-    hf_buf_release(&req->body);
+    body_release(req);
     hf_free(req->headers);
     hf_free(req->query);
     hf_free(req);
@@ -175,7 +269,7 @@ static void request_free(struct hf_http_request *req)
 static void request_forget_head(struct hf_http_request *req)
 {
     hf_buf_release(&req->head);
-    hf_buf_release(&req->body);
+    body_release(req);
     hf_free(req->headers);
     hf_free(req->query);
     req->headers = NULL;
@@ -533,6 +627,7 @@ static void conn_refuse(struct conn *conn, int code, const char *why)
     const char *status = code == 408                  ? "TIMEOUT"
                          : code == 413                ? "TOO_LARGE"
                          : code == 431 || code == 414 ? "HEADERS"
+                         : code == 429                ? "LIMIT"
                          : code == 503                ? "NO_MEMORY"
                                                       : "INVALID";
 
@@ -551,7 +646,7 @@ static void conn_refuse(struct conn *conn, int code, const char *why)
         request_free(req);
     }
     int size = snprintf(body, sizeof body, "{\"status\":\"%s\",\"message\":\"%s\",\"retry\":%s}\n",
-                        status, why, code == 408 || code == 503 ? "true" : "false");
+                        status, why, code == 408 || code == 429 || code == 503 ? "true" : "false");
     hf_assert(size > 0 && (size_t)size < sizeof body);
     size = snprintf(out, sizeof out,
                     "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\n"
@@ -572,6 +667,7 @@ static void server_maybe_closed(struct hf_http_server *server)
         return;
     void (*closed)(void *arg) = server->closed;
     void *arg = server->closed_arg;
+    clients_forget(server, true);
     hf_free(server);
     closed(arg);
 }
@@ -589,6 +685,8 @@ static void conn_closed_cb(uv_handle_t *handle)
         request_free(conn->req);
     hf_buf_release(&conn->tail);
     hf_tls_free(conn->tls);
+    if (conn->client != NULL)
+        conn->client->connections--;
     hf_free(conn);
     server_maybe_closed(server);
 }
@@ -840,9 +938,13 @@ static int on_body(llhttp_t *parser, const char *at, size_t size)
             conn->halted = true;
             return HPE_PAUSED;
         }
-    } else if (!hf_buf_append(&req->body, at, size)) {
-        return refuse(conn, 503, "out of memory");
+        return 0;
     }
+    if (conn->server->bodies_bytes + size > conn->server->options.bodies_bytes_max)
+        return refuse(conn, 429, "there are too many bodies at a time");
+    if (!hf_buf_append(&req->body, at, size))
+        return refuse(conn, 503, "out of memory");
+    conn->server->bodies_bytes += size;
     return 0;
 }
 
@@ -894,7 +996,7 @@ void hf_http_collect(struct hf_http_request *req, size_t limit,
                      void (*cb)(struct hf_http_request *req, struct hf_bytes body))
 {
     req->on_body = cb;
-    hf_buf_release(&req->body);
+    body_release(req);
     hf_buf_init(&req->body, limit);
     body_wanted(req, BODY_COLLECT, limit);
 }
@@ -1003,6 +1105,12 @@ static void conn_step(struct conn *conn)
                 conn_close(conn, HF_HTTP_PEER_CLOSED);
             return;
         }
+        if (req == NULL && !client_takes(conn)) {
+            conn->server->stats.throttled++;
+            conn->throttled = true;
+            conn->deadline_ms = 0; /* it is we who wait */
+            return;
+        }
         struct hf_buf data = conn->tail; /* the parser's callbacks may end the connection */
         hf_buf_init(&conn->tail, 2 * READ_SIZE);
         conn->halted = false;
@@ -1026,14 +1134,14 @@ static void conn_run(struct conn *conn, const char *data, size_t size)
     }
     /* Answers given from inside a callback end up here again: the outer round
      * goes on with them. */
-    if (conn->running)
+    if (conn->running || conn->throttled)
         return;
     conn->running = true;
     conn_step(conn);
     conn->running = false;
     if (conn->closing)
         return;
-    if (conn->tail.size > READ_SIZE)
+    if (conn->tail.size > READ_SIZE || conn->throttled)
         read_stop(conn);
     else if (conn->req == NULL || !conn->req->paused)
         read_start(conn);
@@ -1172,19 +1280,39 @@ static void turn_away(struct hf_http_server *server)
     uv_close((uv_handle_t *)&server->turned_away, turned_away_cb);
 }
 
-static void address_read(struct conn *conn)
+static void address_read(struct conn *conn, uint8_t out_key[16])
 {
-    struct sockaddr_storage from;
+    struct sockaddr_storage from = {0};
     int size = sizeof from;
 
+    memset(out_key, 0, 16);
     if (uv_tcp_getpeername(&conn->tcp, (struct sockaddr *)&from, &size) != 0)
         return; /* it is gone again */
-    if (from.ss_family == AF_INET6)
-        uv_ip6_name((const struct sockaddr_in6 *)(const void *)&from, conn->address,
-                    sizeof conn->address);
-    else
-        uv_ip4_name((const struct sockaddr_in *)(const void *)&from, conn->address,
-                    sizeof conn->address);
+    if (from.ss_family == AF_INET6) {
+        const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)(const void *)&from;
+        uv_ip6_name(six, conn->address, sizeof conn->address);
+        memcpy(out_key, six->sin6_addr.s6_addr, IN6_IS_ADDR_V4MAPPED(&six->sin6_addr) ? 16 : 8);
+    } else {
+        const struct sockaddr_in *four = (const struct sockaddr_in *)(const void *)&from;
+        uv_ip4_name(four, conn->address, sizeof conn->address);
+        memcpy(out_key + 12, &four->sin_addr, 4);
+    }
+}
+
+/* Whether there is still room for it, for its address and in all. */
+static bool conn_fits(struct conn *conn)
+{
+    struct hf_http_server *server = conn->server;
+    uint8_t key[16];
+
+    address_read(conn, key);
+    conn->client = client_of(server, key);
+    if (conn->client == NULL)
+        return false;
+    conn->client->connections++;
+    return server->stats.connections <= server->options.connections_max &&
+           (server->options.address_max == 0 ||
+            conn->client->connections <= server->options.address_max);
 }
 
 static void connection_cb(uv_stream_t *listener, int status)
@@ -1219,13 +1347,11 @@ static void connection_cb(uv_stream_t *listener, int status)
     llhttp_init(&conn->parser, HTTP_REQUEST, &server->settings);
     conn->parser.data = conn;
     conn->keep_alive = true;
-    if (uv_accept(listener, (uv_stream_t *)&conn->tcp) != 0 ||
-        server->stats.connections > server->options.connections_max) {
+    if (uv_accept(listener, (uv_stream_t *)&conn->tcp) != 0 || !conn_fits(conn)) {
         server->stats.refused++;
         conn_close(conn, HF_HTTP_SERVER_CLOSED);
         return;
     }
-    address_read(conn);
     uv_tcp_nodelay(&conn->tcp, 1);
     deadline_set(conn, server->options.header_timeout_ms);
     read_start(conn);
@@ -1276,7 +1402,13 @@ static void sweep_cb(uv_timer_t *timer)
     for (struct conn *conn = server->conns; conn != NULL; conn = conn->next) {
         if (!conn->closing && conn->deadline_ms != 0 && conn->deadline_ms <= now)
             conn_timed_out(conn);
+        if (!conn->closing && conn->throttled) {
+            conn->throttled = false;
+            deadline_set(conn, server->options.header_timeout_ms);
+            conn_run(conn, NULL, 0);
+        }
     }
+    clients_forget(server, false);
 }
 
 /* -------------------------------------------------------------------------- server */

@@ -28,14 +28,19 @@ enum { HF_HTTP_ADDRESS_SIZE = 48 };
 struct hf_http_options {
     const struct hf_tls_context *tls; /* the caller's, until the server is closed; NULL: none */
     unsigned connections_max;         /* 20,000; more are closed at once */
-    size_t head_bytes_max;            /* 16 KiB, 431 beyond */
-    unsigned headers_max;             /* 100, 431 beyond */
-    size_t target_bytes_max;          /* 4 KiB, 414 beyond */
-    uint64_t header_timeout_ms;       /* 10 s from the first byte, 408 */
-    uint64_t body_timeout_ms;         /* 20 s without a byte, 408 */
-    uint64_t idle_timeout_ms;         /* 75 s between requests, closed */
-    uint64_t stall_timeout_ms;        /* 30 s without the reader taking a byte, closed */
-    size_t stream_bytes_max;          /* 256 KiB queued for one slow reader, closed */
+    unsigned address_max; /* 15,000 of them from one address (IPv6: one /64); 0: any number */
+    /* 20,000 requests a second from one address; 0: any number. What is more waits, and nobody else
+     * with it. */
+    unsigned rate_max;
+    uint64_t bodies_bytes_max;  /* 256 MiB of bodies held in memory for all; 429 beyond */
+    size_t head_bytes_max;      /* 16 KiB, 431 beyond */
+    unsigned headers_max;       /* 100, 431 beyond */
+    size_t target_bytes_max;    /* 4 KiB, 414 beyond */
+    uint64_t header_timeout_ms; /* 10 s from the first byte, 408 */
+    uint64_t body_timeout_ms;   /* 20 s without a byte, 408 */
+    uint64_t idle_timeout_ms;   /* 75 s between requests, closed */
+    uint64_t stall_timeout_ms;  /* 30 s without the reader taking a byte, closed */
+    size_t stream_bytes_max;    /* 256 KiB queued for one slow reader, closed */
 };
 void hf_http_options_default(struct hf_http_options *options);
 
@@ -64,6 +69,7 @@ struct hf_http_stats {
     uint64_t bad_requests;
     uint64_t timeouts;
     uint64_t handshakes_failed;
+    uint64_t throttled;         /* times that a connection had to wait for its address's rate */
     uint64_t queued_bytes_peak; /* of one connection */
 };
 void hf_http_server_stats(const struct hf_http_server *server, struct hf_http_stats *out_stats);
