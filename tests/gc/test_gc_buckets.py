@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lib import hdfs, http, oss, s3  # noqa: E402
 from lib.failure import wait_until  # noqa: E402
 from test_gc_cli import BOUND_S, CLI, DAYS, JOB, OTHER, Base  # noqa: E402
+from harness import Daemon  # noqa: E402
 
 
 class InBucket(Base):
@@ -65,7 +66,7 @@ class InBucket(Base):
         return folder
 
     def file(self, *place, **more):
-        path = super().file(*place, **more)
+        path = super().file(*place, **more).resolve()
         self.put(path)
         return path
 
@@ -151,6 +152,24 @@ class Tests:
         self.assertEqual(self.tree(), other)
         self.assertEqual(len(self.trash()), 1)
 
+    def test_leftovers_of_ha_go_into_a_trash_inside(self):
+        daemon = Daemon().start()
+        self.addCleanup(daemon.remove)
+        left = [self.file(f"../c1/{place}", name=name) for place, name in (
+            (".", "completedCheckpoint0a1b2c3d4e5f"), (f"blob/job_{JOB}", "blob_p-1"))]
+        young = self.file("../c1", name="submittedJobGraph0a1b2c3d4e5f", age=60)
+        before = self.tree()
+
+        def ha(verb, *arguments):
+            return self.cli("gc", verb, "--ha-folder", self.uri(self.dir), *self.options(), *arguments)
+        run = json.loads(ha("run", "--holdfast", "--sole", "--endpoint", f"http://127.0.0.1:{daemon.port}", "--yes", "-o", "json"))
+        self.assertEqual(run["files"], 2)
+        self.assertEqual(self.has(young, *left), [True, False, False])
+        self.assertEqual(len(self.trash()), 2)
+        self.assertIn("2 file(s) are back", ha("undo", run["plan"]))
+        self.assertEqual(self.tree(), before)
+        self.assertEqual(self.trash(), [])
+
     def test_purge_empties_the_trash(self):
         self.checkpoint(7)
         self.file("shared")
@@ -179,6 +198,15 @@ class Tests:
         # As when it is killed between a copy and the removal.
         first = next(path for path in garbage if self.has(path)[0])
         self.twin(first, self.dir / ".holdfast" / "trash" / state["id"] / first.relative_to(self.dir))
+        # The undo is killed as well, as soon as something is back; if it is quicker than that, it is done.
+        left = len(self.tree())
+        undo = subprocess.Popen([CLI, "gc", "undo", state["id"], "--job-folder", self.uri(self.job), *map(str, self.options())],
+                                stdout=subprocess.DEVNULL)
+        try:
+            wait_until(lambda: undo.poll() is not None or len(self.tree()) > left, BOUND_S, "the first object to be back")
+        finally:
+            undo.send_signal(signal.SIGKILL)
+            undo.wait()
         self.assertIn("are back", self.gc("undo", state["id"]))
         self.assertEqual(self.tree(), before)
         self.assertEqual(self.trash(), [])
