@@ -24,6 +24,7 @@ int hf_gc_delete_checkpoint(struct hf_cli *cli, struct hf_gc_target *target, uin
 
 int hf_gc_undo(struct hf_cli *cli);
 int hf_gc_status(struct hf_cli *cli);
+int hf_gc_daemon_status(struct hf_cli *cli); /* what the daemon does by itself */
 int hf_gc_purge(struct hf_cli *cli);
 
 #endif

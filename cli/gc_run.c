@@ -106,8 +106,11 @@ int hf_gc_status(struct hf_cli *cli)
     struct hf_error err = {0};
     struct showing showing;
     int code = 0;
-    struct hf_gc_target *target = store_of(cli, &err);
 
+    if (hf_cli_option(cli, "folder") == NULL && hf_cli_option(cli, "job-folder") == NULL &&
+        hf_cli_option(cli, "ha-folder") == NULL)
+        return hf_gc_daemon_status(cli);
+    struct hf_gc_target *target = store_of(cli, &err);
     if (target == NULL)
         return hf_cli_fail(&err);
     showing.table = hf_cli_table_new(headers, HF_COUNT_OF(headers));

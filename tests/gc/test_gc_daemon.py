@@ -107,6 +107,9 @@ class Tests:
         self.assertEqual(self.has(own, last, old / "_metadata", common, garbage, kept), [False] * 3 + [True] * 3)
         self.assertEqual(self.discards(), [])
         self.assertEqual(self.job_gc()["last_discards"]["files"], 3)
+        told = self.cli("gc", "status", "--endpoint", f"http://127.0.0.1:{self.daemon.port}")
+        self.assertIn("1 discard(s) finished, 3 file(s) gone", told)
+        self.assertIn(JOB, told)
 
     def test_shared_files_that_are_too_young_are_waited_for(self):
         young = self.file("shared", age=3 * HOUR)
@@ -229,7 +232,7 @@ class Tests:
         kept = self.checkpoint(7, shared=[common]) / "_metadata"
 
         def begin():
-            self.begin(gc_rate="20")
+            self.begin(gc_rate="5")
             self.commit(6, age=3 * HOUR)
             self.commit(7, age=2 * HOUR)
         self.killed(self.job / "shared", begin, lambda: self.discards() == [])
@@ -243,7 +246,7 @@ class Tests:
             self.file("shared")
 
         def begin():
-            self.begin(gc_policy="clean", gc_rate="20", gc_interval="200ms", gc_min__age="1s")
+            self.begin(gc_policy="clean", gc_rate="5", gc_interval="200ms", gc_min__age="1s")
             self.commit(7, age=2 * HOUR)
         self.killed(self.job / "shared", begin, lambda: len(list((self.job / "shared").iterdir())) == 1)
         self.assertEqual(self.has(named, kept), [True, True])
