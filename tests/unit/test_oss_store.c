@@ -86,6 +86,8 @@ static void call_cb(struct hf_blob_req *req, enum hf_status status)
 
 static enum hf_status wait_for(struct rig *rig, struct call *call)
 {
+    /* A turn that may wait does so even when one of its timers has brought the answer. */
+    uv_run(&rig->script.loop, UV_RUN_NOWAIT);
     while (!call->is_done)
         cr_assert(uv_run(&rig->script.loop, UV_RUN_ONCE) != 0 || call->is_done);
     return call->status;
