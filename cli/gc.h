@@ -14,7 +14,6 @@ struct hf_gc_target *hf_gc_find(struct hf_cli *cli, size_t first, struct hf_erro
 HF_MUST_USE enum hf_status hf_gc_add_root(struct hf_cli *cli, struct hf_gc_target *target,
                                           const char *uri, struct hf_error *err);
 
-uint64_t hf_gc_now_ms(void);
 /* "90s", "24h", "7d" … in milliseconds. */
 bool hf_gc_parse_time(const char *text, uint64_t *out_ms);
 

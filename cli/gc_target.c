@@ -8,7 +8,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { MINUTE = 60 * 1000, HOUR = 60 * MINUTE };
 
@@ -32,14 +31,6 @@ bool hf_gc_parse_time(const char *text, uint64_t *out_ms)
         }
     }
     return false;
-}
-
-uint64_t hf_gc_now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 enum hf_status hf_gc_add_root(struct hf_cli *cli, struct hf_gc_target *target, const char *uri,

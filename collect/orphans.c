@@ -224,7 +224,7 @@ static enum hf_status observe(struct hf_orphans *o, struct hf_error *err)
             .namespace_ = s->namespace_,
             .cluster = s->cluster,
             .files = &files.files,
-            .now_ms = hf_gc_store_now_ms(),
+            .now_ms = hf_gc_now_ms(),
             .page = s->page,
         };
         status = hf_flink_kubernetes_observe(o->kube, &options, &o->kubernetes, err);
@@ -239,7 +239,7 @@ static enum hf_status observe(struct hf_orphans *o, struct hf_error *err)
                                        : HF_EV_PLACE_UNKNOWN,
             .cluster = s->cluster,
             .files = &files.files,
-            .now_ms = hf_gc_store_now_ms(),
+            .now_ms = hf_gc_now_ms(),
         };
         status = hf_flink_zookeeper_observe(o->zk, &options, &o->zookeeper, err);
         if (status == HF_OK && options.place == HF_EV_ON_KUBERNETES)
@@ -271,7 +271,7 @@ static enum hf_status judge(struct hf_orphans *o, struct hf_error *err)
             struct hf_evidence *evidence = parts[part]->clusters[i];
             struct hf_sighting before;
             bool seen = sighting_read(o->sightings, &evidence->cluster, &before);
-            evidence->cluster.ended_ms = hf_gc_store_now_ms();
+            evidence->cluster.ended_ms = hf_gc_now_ms();
             o->evidences[o->count] = evidence;
             struct hf_verdict *verdict = &o->verdicts[o->count++];
             if (hf_verdict_of(evidence, seen ? &before : NULL, &settings, verdict) != HF_OK ||
@@ -300,7 +300,7 @@ enum hf_status hf_orphans_scan(struct hf_orphans *o, struct hf_error *err)
         status = judge(o, err);
     if (status != HF_OK)
         return status;
-    sightings_forget_old(o->sightings, hf_gc_store_now_ms());
+    sightings_forget_old(o->sightings, hf_gc_now_ms());
     return sightings_save(o, err);
 }
 
@@ -398,7 +398,7 @@ static json_t *manifest_head(const struct hf_evidence *evidence, const struct hf
                      "store", evidence->cluster.store, "backend",
                      evidence->cluster.backend == HF_EV_ZOOKEEPER ? "zookeeper" : "kubernetes",
                      "verdict", hf_verdict_name(verdict->kind), "planned_ms",
-                     (json_int_t)hf_gc_store_now_ms(), "reasons", reasons);
+                     (json_int_t)hf_gc_now_ms(), "reasons", reasons);
 }
 
 static void cleanup_init(struct hf_orphans *o, struct hf_cleanup *c, bool on_zookeeper)

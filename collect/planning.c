@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 enum { TRIES = 10 }; /* to read what the catalog lists before it is subsumed */
 
@@ -117,13 +116,10 @@ static enum hf_status write_head(FILE *file, const struct hf_gc_target *target, 
                                  bool trash, bool inside)
 {
     static const char *const states[] = {"unknown", "running", "ended"};
-    struct timespec now;
-    struct tm tm;
-    char created[32];
+    char created[HF_GC_TIME_SIZE];
     json_t *roots = json_array();
 
-    clock_gettime(CLOCK_REALTIME, &now);
-    strftime(created, sizeof created, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now.tv_sec, &tm));
+    hf_gc_store_time(created);
     for (size_t i = 0; i < target->sweep.root_count; i++)
         json_array_append_new(roots, json_string(target->sweep.roots[i]));
     json_t *head = json_pack("{s:s, s:s, s:o, s:b, s:b, s:s, s:I}", "plan", id, "created", created,

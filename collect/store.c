@@ -72,15 +72,29 @@ void hf_gc_store_close(struct hf_gc_store *store)
     store->lock = -1;
 }
 
-enum hf_status hf_gc_store_audit(struct hf_gc_store *store, json_t *fields, struct hf_error *err)
+uint64_t hf_gc_now_ms(void)
 {
     struct timespec now;
-    char when[32];
-    struct tm tm;
-    const char *user = getenv("USER");
 
     clock_gettime(CLOCK_REALTIME, &now);
-    strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now.tv_sec, &tm));
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+void hf_gc_store_time(char out[HF_GC_TIME_SIZE])
+{
+    struct timespec now;
+    struct tm tm;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    strftime(out, HF_GC_TIME_SIZE, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now.tv_sec, &tm));
+}
+
+enum hf_status hf_gc_store_audit(struct hf_gc_store *store, json_t *fields, struct hf_error *err)
+{
+    char when[HF_GC_TIME_SIZE];
+    const char *user = getenv("USER");
+
+    hf_gc_store_time(when);
     json_t *object =
         json_pack("{s:s, s:s?, s:i}", "time", when, "user", user, "uid", (int)getuid());
     bool written = object != NULL && fields != NULL && json_object_update(object, fields) == 0 &&
@@ -91,14 +105,6 @@ enum hf_status hf_gc_store_audit(struct hf_gc_store *store, json_t *fields, stru
     return written ? HF_OK
                    : hf_error_set(err, HF_UNAVAILABLE, "%s/audit cannot be written: %s",
                                   store->folder, strerror(errno));
-}
-
-uint64_t hf_gc_store_now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 void hf_gc_store_id(char out[HF_GC_ID_SIZE])

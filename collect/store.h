@@ -25,7 +25,7 @@ struct hf_gc_store {
     FILE *audit;
 };
 
-enum { HF_GC_ID_SIZE = 32 };
+enum { HF_GC_ID_SIZE = 32, HF_GC_TIME_SIZE = 24 };
 
 /* The store beside a job's folder. */
 void hf_gc_store_init(struct hf_gc_store *store, const char *job_folder);
@@ -37,8 +37,9 @@ void hf_gc_store_close(struct hf_gc_store *store); /* also after init alone */
 HF_MUST_USE enum hf_status hf_gc_store_audit(struct hf_gc_store *store, json_t *fields,
                                              struct hf_error *err);
 
-/* Milliseconds since 1970. */
-uint64_t hf_gc_store_now_ms(void);
+/* Milliseconds since 1970; and the same for people, "2026-11-21T08:17:00Z". */
+uint64_t hf_gc_now_ms(void);
+void hf_gc_store_time(char out[HF_GC_TIME_SIZE]);
 
 /* A fresh id by the clock, e.g. "20261121T081700Z-1f2e". */
 void hf_gc_store_id(char out[HF_GC_ID_SIZE]);
