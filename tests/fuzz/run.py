@@ -29,7 +29,7 @@ def fuzz(name, build, seconds):
         with open(os.path.join(first, str(number)), "wb") as file:
             file.write(data)
     command = [os.path.join(build, "tests/fuzz/fuzz_" + name), f"-max_total_time={seconds}",
-               f"-max_len={INPUT_BYTES_MAX}", "-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1",
+               f"-max_len={INPUT_BYTES_MAX}", "-timeout=60", "-rss_limit_mb=2048", "-print_final_stats=1",
                f"-artifact_prefix={crashes}/", corpus, first]
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace",

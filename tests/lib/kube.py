@@ -167,7 +167,7 @@ class Api:
         self._tls = ssl.create_default_context(cafile=str(authority))
         self._headers = {"Authorization": f"Bearer {token}"}
 
-    def call(self, method, path, body=None, kind="application/json", timeout=10):
+    def call(self, method, path, body=None, kind="application/json", timeout=60):
         """The answer's JSON (or text); Refused for what is not 2xx, OSError when there is no answer."""
         connection = http.client.HTTPSConnection(self._host, timeout=timeout, context=self._tls)
         try:
@@ -293,7 +293,7 @@ class Kube:
             with contextlib.suppress(Refused):
                 return replica.lease("none") is None and self.api("blind").lease("none") is None
             return False
-        wait_until(allowed, 20, "the roles to hold", poll=0.05)
+        wait_until(allowed, 120, "the roles to hold", poll=0.05)
 
     def api(self, user="admin", token=None):
         return Api(self.url, self.authority.certificate, token or self.tokens[user])

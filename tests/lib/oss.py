@@ -22,6 +22,7 @@ from urllib.parse import quote, unquote
 from xml.sax.saxutils import escape
 
 from .failure import Failure
+from .ports import free_port
 
 SKEW_S = 15 * 60
 KEYS_MAX = 1000
@@ -573,8 +574,7 @@ class Calls:
 # ----------------------------------------------------------------------------------- the server
 
 class OssServer:
-    """Serves from start() to stop(). `port` is fixed from the first start on, so that stop() and start() are a
-    restart; what is stored stays."""
+    """Serves from start() to stop(). `port` stays, so that stop() and start() are a restart; what is stored stays."""
 
     region = "cn-hangzhou"
     bucket = "holdfast"
@@ -593,7 +593,7 @@ class OssServer:
         self.violations = []
         self.faults = []
         self.counts = collections.Counter()  # of calls that were carried out
-        self.port = 0
+        self.port = free_port()
         self.thread = self.loop = self.server = self.failed = None
         self.running = threading.Event()
         self.running.set()
@@ -623,7 +623,7 @@ class OssServer:
         started = threading.Event()
         self.thread = threading.Thread(target=self.run, args=(started,), name="oss", daemon=True)
         self.thread.start()
-        if not started.wait(10) or self.failed:
+        if not started.wait(60) or self.failed:
             raise Failure(f"the OSS of the tests does not start: {self.failed}")
         return self
 
@@ -642,7 +642,6 @@ class OssServer:
             context.load_cert_chain(*self.tls)
         self.server = await asyncio.start_server(self.serve_connection, "127.0.0.1", self.port, ssl=context,
                                                  limit=64 * 1024, backlog=1024)
-        self.port = self.server.sockets[0].getsockname()[1]
         started.set()
         await self.stopping.wait()
         self.server.close()
@@ -654,7 +653,7 @@ class OssServer:
         self.resume()
         if self.thread and self.thread.is_alive():
             self.loop.call_soon_threadsafe(self.stopping.set)
-            self.thread.join(10)
+            self.thread.join(60)
 
     def pause(self):
         """As SIGSTOP: connections are accepted by the kernel, and nothing is answered."""

@@ -44,10 +44,10 @@ def password_of(session):
 
 
 class Client:
-    def __init__(self, port, session=0, timeout_ms=30000):
+    def __init__(self, port, session=0, timeout_ms=60000):
         password = password_of(session) if session else bytes(16)
         self._xid = 0
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=60)
         frame = struct.pack(">iqiq", 0, 0, timeout_ms, session) + _text(password) + b"\0"
         self._socket.sendall(_text(frame))
         answer = read_frame(self._socket)[4:]
