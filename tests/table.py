@@ -356,7 +356,7 @@ TOOLS = {
                               "ARGS: --rounds N --json FILE; kills of the leader on a ZooKeeper with Kerberos, and with TLS"),
     "election-away": Suite("election-away", "election service away", "tool", "release", "exit", 3600,
                            script("tests/e2e/election_away.py"), ["tests/e2e/election_away.py"],
-                           "ARGS: --election NAME --outage-s N --many CLUSTERS --json FILE"),
+                           "ARGS: --election NAME --outage-s N --many CLUSTERS --flink VERSION --json FILE"),
     "flink-on-kubernetes": Suite("flink-on-kubernetes", "Flink's own HA, counted", "tool", None, "exit", 3600,
                                  script("tests/e2e/flink_on_kubernetes.py"), ["tests/e2e/flink_on_kubernetes.py"],
                                  "ARGS: --flink VERSION --seconds N --interval-ms N --json FILE; what Flink asks of an API server"),

@@ -18,10 +18,11 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from lib.bystander import Bystander  # noqa: E402
 from lib.failure import require, wait_until  # noqa: E402
-from lib.installation import ELECTIONS, STORES, Installation  # noqa: E402
+from lib.installation import ELECTIONS, STORES, Installation, ReplicatedHoldfast  # noqa: E402
 from lib.load import Connection, Job, Manager  # noqa: E402
-from lib.rig import main_guard, reported  # noqa: E402
+from lib.rig import Rig, main_guard, reported  # noqa: E402
 
 #: Requests a second that all replicas together may ask of the service.
 RATE_MAX = 1.0
@@ -37,6 +38,7 @@ def arguments():
     parser.add_argument("--count-s", type=int, default=30, help="seconds to count requests for; default 30")
     parser.add_argument("--many", type=int, default=1000, help="clusters; default 1000")
     parser.add_argument("--jobs", type=int, default=16)
+    parser.add_argument("--flink", metavar="VERSION", help="a real Flink cluster beside the load, whose job must not restart")
     parser.add_argument("--json", metavar="FILE", help="write the figures to FILE")
     return parser.parse_args()
 
@@ -163,23 +165,38 @@ def count(service, replicas, args, result):
     require(one > 0, "the count does not count")
 
 
-def run(args, work, result):
-    installation = Installation(work, election=args.election, store=args.store, session_ms=SESSION_MS)
+def go(args, installation, result):
+    replicas = installation.replicas
+    service = service_of(installation)
+    load = Load(replicas, args.jobs)
     try:
-        replicas = installation.start().replicas
-        service = service_of(installation)
-        load = Load(replicas, args.jobs)
-        try:
-            if args.election == "zookeeper":
-                nodes(service, replicas, load, result)
-            outage(service, replicas, load, args.outage_s, result)
-            count(service, replicas, args, result)
-        finally:
-            load.stop()
-        require(not load.problems(), f"{load.problems()[:3]}")
-        result["commits"] = sum(job.acked for job in load.jobs)
+        if args.election == "zookeeper":
+            nodes(service, replicas, load, result)
+        outage(service, replicas, load, args.outage_s, result)
+        count(service, replicas, args, result)
     finally:
-        installation.stop()
+        load.stop()
+    require(not load.problems(), f"{load.problems()[:3]}")
+    result["commits"] = sum(job.acked for job in load.jobs)
+
+
+def run(args, work, result):
+    options = {"election": args.election, "store": args.store, "session_ms": SESSION_MS}
+    if args.flink is None:
+        installation = Installation(work, **options)
+        try:
+            go(args, installation.start(), result)
+        finally:
+            installation.stop()
+        return
+    with Rig("election-away", args.flink, ReplicatedHoldfast, work / "flink", {"execution.checkpointing.interval": "500 ms"}, options,
+             store=args.store) as rig:
+        bystander = Bystander(rig)
+        result["problems"] = []
+        go(args, rig.ha.installation, result)
+        bystander.end(result)
+    print(f"{result['flink_checkpoints']} checkpoints of Flink {result['flink_version']}, {result['flink_restarts']} restarts", flush=True)
+    require(result["flink_restarts"] == 0, f"{result['problems'][:3]}")
 
 
 def main():
