@@ -158,9 +158,10 @@ class Matrix(Case):
 
 class Scope(Case):
     def test_lists_show_what_each_may_see(self):
-        daemon = self.daemon()
+        daemon, managers = self.daemon(), []
         for ns, cluster in (("default", "c1"), ("default", "c2"), ("other", "c1")):
             manager = JobManager(daemon, cluster, ns).wait_granted()
+            managers.append(manager)  # whose stream is closed when nobody holds it any more
             code, answer, _ = manager.call("PUT", f"/graphs/{JOB}", b"x", {"Content-Type": "application/octet-stream"})
             self.assertEqual(code, 200, answer)
             manager.commit(JOB, 1)
