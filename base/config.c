@@ -406,6 +406,21 @@ enum hf_status hf_config_check(const struct hf_config *config, struct hf_error *
     if (config->session_close_grace >= config->session_ttl_min && config->session_close_grace > 0)
         return hf_error_set(err, HF_INVALID,
                             "session.close-grace must be less than session.ttl-min");
+    if (strcmp(config->orphans_policy, "report") != 0 &&
+        strcmp(config->orphans_policy, "clean") != 0)
+        return hf_error_set(err, HF_INVALID, "orphans.policy: '%s' is none of report, clean",
+                            config->orphans_policy);
+    if (strcmp(config->orphans_policy, "clean") == 0 && config->orphans_state_dir[0] == '\0')
+        return hf_error_set(
+            err, HF_INVALID,
+            "orphans.policy: clean needs orphans.state-dir, where archives are kept");
+    if (strcmp(config->admission_policy, "off") != 0 &&
+        strcmp(config->admission_policy, "warn") != 0 &&
+        strcmp(config->admission_policy, "refuse") != 0)
+        return hf_error_set(err, HF_INVALID, "admission.policy: '%s' is none of off, warn, refuse",
+                            config->admission_policy);
+    if (strcmp(config->admission_policy, "off") != 0 && !config->orphans_kubernetes)
+        return hf_error_set(err, HF_INVALID, "admission.policy needs orphans.kubernetes: true");
     if (config->token_audience[0] != '\0' && config->access_file[0] == '\0')
         return hf_error_set(err, HF_INVALID,
                             "security.kubernetes.audience needs security.access-file");

@@ -221,6 +221,29 @@ enum {
       "a reader that takes nothing is dropped after")                                              \
     X(MSEC, request_timeout, "timeout.request", 20 * HF_SEC, 100, 600 * HF_SEC,                    \
       "a request that waits for the storage is answered with UNKNOWN or UNAVAILABLE after")        \
+    X(BOOL, orphans_kubernetes, "orphans.kubernetes", false, 0, 1,                                 \
+      "look at the Flink clusters of an API server that are not on Holdfast")                      \
+    X(STRING, orphans_kubeconfig, "orphans.kubernetes.kubeconfig", "", 0, 1023,                    \
+      "file that says where it is; empty: as a pod, by its service account")                       \
+    X(STRING, orphans_context, "orphans.kubernetes.context", "", 0, 255,                           \
+      "context in that file; empty: its current-context")                                          \
+    X(STRING, orphans_namespace, "orphans.kubernetes.namespace", "", 0, 63,                        \
+      "only this namespace; empty: all of them")                                                   \
+    X(STRING, orphans_zookeeper, "orphans.zookeeper.quorum", "", 0, 1023,                          \
+      "look at the Flink clusters of these ZooKeeper servers")                                     \
+    X(STRING, orphans_zookeeper_root, "orphans.zookeeper.path.root", "/flink", 1, 255,             \
+      "their high-availability.zookeeper.path.root")                                               \
+    X(MSEC, orphans_interval, "orphans.interval", 300 * HF_SEC, 1000, HF_DAY,                      \
+      "time between two looks")                                                                    \
+    X(MSEC, orphans_min_age, "orphans.min-age", 900 * HF_SEC, 1000, 30 * HF_DAY,                   \
+      "left over is what two looks that are this far apart found unchanged and without an owner")  \
+    X(STRING, orphans_policy, "orphans.policy", "report", 1, 15,                                   \
+      "report, or clean: what is left over goes into an archive in orphans.state-dir")             \
+    X(STRING, orphans_state_dir, "orphans.state-dir", "", 0, 1023,                                 \
+      "folder of what was seen and of archives; empty: a temporary one, and no clean-up")          \
+    X(STRING, admission_policy, "admission.policy", "off", 1, 15,                                  \
+      "what the webhook does about a cluster that would revive jobs of an earlier one: off, warn " \
+      "or refuse")                                                                                 \
     X(MSEC, trash_keep, "trash.keep", 7 * HF_DAY, 1000, 3650 * HF_DAY,                             \
       "job data deleted without a recorded end can be restored for")                               \
     X(STRING, gc_policy, "gc.policy", "report", 1, 7,                                              \

@@ -195,8 +195,7 @@ static int orphans_list(struct command *c)
         if (!is_listed(c, i))
             continue;
         list_row(c, i, table);
-        json_array_append_new(json_object_get(answer, "clusters"),
-                              hf_cli_verdict_json(&c->orphans, i));
+        json_array_append_new(json_object_get(answer, "clusters"), hf_orphans_json(&c->orphans, i));
     }
     for (size_t i = 0; i < c->orphans.pair_count; i++) {
         const struct hf_verdict_pair *pair = &c->orphans.pairs[i];
@@ -258,7 +257,7 @@ static int orphans_explain(struct command *c)
     if (look(c, &err) != HF_OK || find(c, c->cli->args[1], &index, &err) != HF_OK)
         return hf_cli_fail(&err);
     if (c->cli->output == HF_CLI_JSON) {
-        json_t *answer = hf_cli_verdict_json(&c->orphans, index);
+        json_t *answer = hf_orphans_json(&c->orphans, index);
         json_object_set_new(answer, "evidence", hf_cli_evidence_json(c->orphans.evidences[index]));
         int code = hf_cli_print_json(c->cli, answer);
         json_decref(answer);

@@ -5,48 +5,6 @@
 
 /* ---------------------------------------------------------------------------------- JSON */
 
-static json_t *job_json(const struct hf_verdict_job *job)
-{
-    json_t *json = json_pack("{s:s, s:s, s:s}", "id", job->id, "next_start",
-                             hf_verdict_next_name(job->next), "text", job->text);
-
-    if (job->has_checkpoint)
-        json_object_set_new(json, "checkpoint", json_integer((json_int_t)job->checkpoint));
-    if (job->checkpoint_ms != 0)
-        json_object_set_new(json, "checkpoint_ms", json_integer((json_int_t)job->checkpoint_ms));
-    if (job->broken)
-        json_object_set_new(json, "broken", json_true());
-    if (job->can_repair)
-        json_object_set_new(json, "repair", json_integer((json_int_t)job->repair));
-    return json;
-}
-
-json_t *hf_cli_verdict_json(const struct hf_orphans *orphans, size_t index)
-{
-    const struct hf_evidence *evidence = orphans->evidences[index];
-    const struct hf_verdict *verdict = &orphans->verdicts[index];
-    json_t *reasons = json_array();
-    json_t *jobs = json_array();
-    json_t *objects = json_array();
-
-    for (size_t i = 0; i < verdict->reason_count; i++)
-        json_array_append_new(
-            reasons, json_pack("{s:s, s:s}", "code", hf_verdict_code_name(verdict->reasons[i].code),
-                               "text", verdict->reasons[i].text));
-    for (size_t i = 0; i < verdict->job_count; i++)
-        json_array_append_new(jobs, job_json(&verdict->jobs[i]));
-    for (size_t i = 0; i < evidence->count_object; i++)
-        json_array_append_new(objects, json_string(evidence->rows_object[i].name));
-    return json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:I, s:I, s:o, s:o, s:o}", "namespace",
-        evidence->cluster.namespace_, "cluster", evidence->cluster.id, "backend",
-        evidence->cluster.backend == HF_EV_ZOOKEEPER ? "zookeeper" : "kubernetes", "verdict",
-        hf_verdict_name(verdict->kind), "sentence", hf_verdict_sentence(verdict->kind), "orphan",
-        (int)verdict->orphan, "living", (int)verdict->living, "changed_ms",
-        (json_int_t)hf_orphans_changed_ms(evidence), "look_again_ms", (json_int_t)verdict->again_ms,
-        "reasons", reasons, "jobs", jobs, "objects", objects);
-}
-
 static json_t *field_json(const struct hf_ev_field *field, const char *row)
 {
     const char *at = row + field->offset;

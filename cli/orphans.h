@@ -6,7 +6,6 @@
 #include "collect/orphans.h"
 
 /* The caller's; NULL: no memory. */
-json_t *hf_cli_verdict_json(const struct hf_orphans *orphans, size_t index);
 json_t *hf_cli_evidence_json(const struct hf_evidence *evidence);
 
 /* All reasons, and what would happen at the next start. */

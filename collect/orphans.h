@@ -91,4 +91,7 @@ HF_MUST_USE enum hf_status hf_orphans_undo(struct hf_orphans *orphans, const cha
 HF_MUST_USE enum hf_status hf_orphans_archive(const char *state_dir, const char *name,
                                               struct hf_archive *out_archive, struct hf_error *err);
 
+/* What was seen of a cluster and its verdict, as GET /v1/orphans and `holdfast orphans -o json` tell it. NULL: no memory. */
+json_t *hf_orphans_json(const struct hf_orphans *orphans, size_t index);
+
 #endif

@@ -15,6 +15,7 @@
 #include "daemon/candidate.h"
 #include "daemon/collector.h"
 #include "daemon/replica.h"
+#include "daemon/scanner.h"
 #include "daemon/security.h"
 #include "loop/clock.h"
 #include "rpc/rpc.h"
@@ -38,6 +39,8 @@ struct daemon {
     struct hf_collector *collector;
     struct hf_rpc *rpc;
     struct hf_security *security;
+    struct hf_scanner *scanner;
+    uint64_t admissions[3]; /* let through, warned of, refused */
     struct hf_id store_id;
     char address[300];
     uint64_t started_wall_ms;
@@ -370,6 +373,7 @@ static void on_became_leader(void *arg)
     struct hf_position at = hf_journal_position(hf_replica_journal(d->replica));
 
     d->leads = true;
+    hf_scanner_lead(d->scanner, true);
     sessions_load(d);
     hf_log_info("daemon.serving", "replica=%s address=%s epoch=%" PRIu64, d->config->replica_name,
                 d->address, at.epoch);
@@ -383,6 +387,7 @@ static void on_stepped_down(void *arg, const struct hf_error *why)
     struct daemon *d = arg;
 
     d->leads = false;
+    hf_scanner_lead(d->scanner, false);
     const char *reason = d->stopping ? "shutting down" : d->steps_down ? "was asked to" : why->text;
     hf_log(d->stopping || d->steps_down ? HF_LOG_INFO : HF_LOG_WARN, "daemon.stepped_down",
            "reason=%s", hf_log_quote(reason).text);
@@ -651,6 +656,33 @@ static void service_metrics(struct hf_service *service, struct hf_buf *out)
                              hf_status_name((enum hf_status)i), rpc.answers[i]);
     hf_blob_meter_print(&d->meter, out);
     hf_collector_metrics(d->collector, out);
+    hf_scanner_metrics(d->scanner, out);
+    hf_buf_append_format(out,
+                         "# HELP holdfast_admissions_total Questions to the webhook, by answer.\n"
+                         "# TYPE holdfast_admissions_total counter\n"
+                         "holdfast_admissions_total{answer=\"allowed\"} %" PRIu64
+                         "\n"
+                         "holdfast_admissions_total{answer=\"warned\"} %" PRIu64
+                         "\n"
+                         "holdfast_admissions_total{answer=\"refused\"} %" PRIu64 "\n",
+                         d->admissions[0], d->admissions[1], d->admissions[2]);
+}
+
+static json_t *service_orphans(struct hf_service *service)
+{
+    return hf_scanner_report(daemon_of(service)->scanner);
+}
+
+static const json_t *service_orphan(struct hf_service *service, const char *ns, const char *cluster)
+{
+    const struct hf_scanner *scanner = daemon_of(service)->scanner;
+
+    return hf_scanner_knows(scanner) ? hf_scanner_find(scanner, ns, cluster) : NULL;
+}
+
+static void service_admitted(struct hf_service *service, bool refused, bool warned)
+{
+    daemon_of(service)->admissions[refused ? 2 : warned ? 1 : 0]++;
 }
 
 static json_t *service_gc_status(struct hf_service *service)
@@ -689,6 +721,9 @@ static const struct hf_service_ops service_ops = {
     .status = service_status,
     .step_down = service_step_down,
     .review = service_review,
+    .orphans = service_orphans,
+    .orphan = service_orphan,
+    .admitted = service_admitted,
     .metrics = service_metrics,
     .gc_status = service_gc_status,
     .gc_jobs = service_gc_jobs,
@@ -745,6 +780,11 @@ static void start_serving(struct daemon *d)
     http.bodies_bytes_max = config->bodies_max;
     http.tls = hf_security_tls(d->security);
     d->service.access = hf_security_access(d->security);
+    d->scanner = hf_scanner_new(&d->loop, config);
+    if (d->scanner == NULL) {
+        start_failed(d, HF_NO_MEMORY, "start", "no memory");
+        return;
+    }
     d->rpc = hf_rpc_new(&d->loop, &d->service, &http);
     if (d->rpc == NULL) {
         start_failed(d, HF_NO_MEMORY, "start", "no memory");
@@ -911,12 +951,23 @@ static void stop_handles(struct daemon *d)
         hf_blob_close(d->blob, blob_closed, d);
 }
 
+static void scanner_closed(void *arg)
+{
+    struct daemon *d = arg;
+
+    d->scanner = NULL;
+    stop_handles(d);
+}
+
 static void security_closed(void *arg)
 {
     struct daemon *d = arg;
 
     d->security = NULL;
-    stop_handles(d);
+    if (d->scanner != NULL)
+        hf_scanner_close(d->scanner, scanner_closed, d);
+    else
+        stop_handles(d);
 }
 
 /* Others may lead from now on: nothing of ours is on its way to the store any more. */
@@ -1052,6 +1103,9 @@ int hf_daemon_run(const struct hf_config *config)
         .request_timeout_ms = config->request_timeout,
         .calls_max = config->requests_max,
     };
+    d->service.admission = strcmp(config->admission_policy, "refuse") == 0 ? HF_ADMISSION_REFUSE
+                           : strcmp(config->admission_policy, "warn") == 0 ? HF_ADMISSION_WARN
+                                                                           : HF_ADMISSION_OFF;
     d->service.sessions = hf_sessions_new(&sessions);
     hf_assert(d->service.sessions != NULL);
     handles_init(d);

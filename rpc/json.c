@@ -4,8 +4,8 @@
 
 enum { JSON_VALUES_MAX = 50000 };
 
-static bool ran_out; /* since hf_json_begin */
-static bool loading;
+static _Thread_local bool ran_out; /* since hf_json_begin */
+static _Thread_local bool loading;
 
 /* While a text is parsed the first failure is followed by others: jansson 2.14
  * drops the byte for which a token could not grow and would go on to look for

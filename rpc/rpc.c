@@ -102,6 +102,8 @@ static const struct hf_route routes[] = {
     {"GET", "/v1/leaders", NULL, HF_NEED_OVERVIEW, LEADER, hf_res_leaders},
     {"GET", "/v1/trash", NULL, HF_NEED_OVERVIEW, LEADER, hf_res_trash},
     {"POST", "/v1/trash/{id}/restore", NULL, HF_NEED_ADMIN, LEADER | MUTATES, hf_res_trash_restore},
+    {"GET", "/v1/orphans", NULL, HF_NEED_OVERVIEW, 0, hf_res_orphans},
+    {"POST", "/admission", NULL, HF_NEED_ANY, BODY, hf_res_admission},
     {"GET", "/v1/audit", NULL, HF_NEED_ADMIN_ALL, LEADER, hf_res_audit},
     {"POST", "/v1/step-down", NULL, HF_NEED_ADMIN_ALL, LEADER | MUTATES | FREES, hf_res_step_down},
     {"GET", "/v1/status", NULL, HF_NEED_OVERVIEW, 0, hf_res_status},

@@ -25,6 +25,9 @@ struct hf_review {
     struct hf_review *next; /* whoever reviews */
 };
 
+/* What the webhook does about a cluster that would take over what is left over. */
+enum hf_admission { HF_ADMISSION_OFF, HF_ADMISSION_WARN, HF_ADMISSION_REFUSE };
+
 struct hf_service_limits {
     size_t body_json_bytes_max;
     uint64_t payload_bytes_max;
@@ -58,6 +61,12 @@ struct hf_service_ops {
     enum hf_status (*step_down)(struct hf_service *service, struct hf_error *err);
     /* NULL: no token is known but those of the access file. */
     void (*review)(struct hf_service *service, struct hf_review *review);
+    /* New reference: what GET /v1/orphans says. */
+    json_t *(*orphans)(struct hf_service *service);
+    /* The cluster as it was seen last; NULL: nothing certain is known of it. Borrowed. */
+    const json_t *(*orphan)(struct hf_service *service, const char *ns, const char *cluster);
+    /* The webhook has answered. */
+    void (*admitted)(struct hf_service *service, bool refused, bool warned);
     /* Appends Prometheus text. */
     void (*metrics)(struct hf_service *service, struct hf_buf *out);
     /* What the daemon does about garbage: new references. after: "next" of the page before, or "". */
@@ -76,6 +85,7 @@ struct hf_service {
     struct hf_service_limits limits;
     struct hf_sessions *sessions;
     struct hf_blob *blob;
+    enum hf_admission admission;
     const struct hf_access *access; /* of now; NULL: everybody may do everything */
 };
 

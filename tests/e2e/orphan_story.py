@@ -5,13 +5,17 @@
   2. The same name is started again, and the job is submitted once more: the dead one comes back beside it, and both run.
   3. That cluster is deleted in the same way. `holdfast orphans` tells apart what lives from what is left over, says what
      the next start would do, and removes it after it has made an archive.
+     Before that, an API server that asks holdfastd's webhook refuses to start that name at all.
   4. The same name is started again: nothing comes back.
   5. `holdfast orphans undo` brings back every object as it was, and the next start revives the jobs.
 
 Nobody runs pods here: what a kubelet would do with a Deployment, the test does with processes of this machine.
 """
 import argparse
+import base64
+import contextlib
 import json
+import ssl
 import sys
 from pathlib import Path
 
@@ -23,13 +27,40 @@ from lib.gc import holdfast  # noqa: E402
 from lib.kubernetes_ha import KubernetesHa  # noqa: E402
 from lib.rig import Rig, main_guard, write_json  # noqa: E402
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "rpc"))
+from harness import Daemon  # noqa: E402
+
 CLUSTER = "flink"
 NAME = "orders"
 LEASE_S = 4
 #: Between two looks of `holdfast orphans` here; a person's default is minutes.
 MIN_AGE = "2s"
+DEPLOYMENTS = f"/apis/apps/v1/namespaces/{kube.NAMESPACE}/deployments"
+HOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 OPTIONS = {"execution.checkpointing.interval": "500 ms",
            "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION"}
+
+
+class Webhook(Daemon):
+    """A holdfastd that looks at the API server's clusters, and refuses those that would revive jobs."""
+
+    def __init__(self, server):
+        certificate, key = server.authority.sign("webhook", "/CN=holdfast", "IP:127.0.0.1,DNS:localhost")
+        access = server.kubeconfig("watcher", {"token": server.tokens["admin"]})
+        super().__init__(listen_tls_certificate__file=certificate, listen_tls_key__file=key, orphans_kubernetes="true",
+                         orphans_kubernetes_kubeconfig=access, orphans_interval="1s", orphans_min__age=MIN_AGE,
+                         admission_policy="refuse")
+        self.tls = ssl.create_default_context(cafile=str(server.authority.certificate))
+        self.authority = server.authority.certificate
+
+    def register(self, api):
+        bundle = base64.b64encode(Path(self.authority).read_bytes()).decode()
+        api.call("POST", HOOKS, {
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration", "metadata": {"name": "holdfast"},
+            "webhooks": [{"name": "orphans.holdfast.io", "sideEffects": "None", "admissionReviewVersions": ["v1"], "failurePolicy": "Ignore",
+                          "clientConfig": {"url": f"https://127.0.0.1:{self.port}/admission", "caBundle": bundle},
+                          "rules": [{"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["CREATE"],
+                                     "resources": ["deployments"]}]}]})
 
 
 class Story:
@@ -44,12 +75,15 @@ class Story:
 
     # -- the world: what a Deployment's controller and a kubelet would do
 
-    def deploy(self):
+    def create(self):
         labels = {"app": CLUSTER, "type": "flink-native-kubernetes", "component": "jobmanager"}
         template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "flink-main-container", "image": "flink"}]}}
-        made = self.api.call("POST", f"/apis/apps/v1/namespaces/{kube.NAMESPACE}/deployments", {
+        return self.api.call("POST", DEPLOYMENTS, {
             "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": CLUSTER, "labels": labels},
             "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}})
+
+    def deploy(self):
+        made = self.create()
         self.flink.start_jobmanager()
         self.flink.start_taskmanager()
         leader = self.flink.wait_leader()
@@ -63,7 +97,7 @@ class Story:
 
     def delete_by_hand(self):
         """kubectl delete deployment: its pods are killed, and nobody tidies up."""
-        self.api.call("DELETE", f"/apis/apps/v1/namespaces/{kube.NAMESPACE}/deployments/{CLUSTER}")
+        self.api.call("DELETE", f"{DEPLOYMENTS}/{CLUSTER}")
         for process in [*self.flink.jobmanagers, *self.flink.taskmanagers]:
             if process.alive():
                 process.kill()
@@ -153,6 +187,36 @@ class Story:
         self.rig.say(f"removed: {done['objects']} object(s) and {done['files']} file(s), archive {self.archive}")
         return before
 
+    def the_webhook_refuses_it(self):
+        with Webhook(self.server) as webhook:
+            def seen():
+                clusters = webhook.call("GET", "/v1/orphans")[1]["clusters"]
+                return any(cluster["cluster"] == CLUSTER and cluster["orphan"] for cluster in clusters)
+            wait_until(seen, 180, "holdfastd to see that the cluster is left over", poll=0.5)
+            webhook.register(self.api)
+
+            def refused():
+                # An API server takes a moment to learn of a new webhook; a Deployment that slips through is taken back.
+                try:
+                    self.create()
+                except kube.Refused as answer:
+                    return answer
+                self.api.call("DELETE", f"{DEPLOYMENTS}/{CLUSTER}")
+                return None
+            text = str(wait_until(refused, 60, "the API server to refuse the Deployment", poll=0.5))
+            if "would be revived" not in text or f"holdfast orphans explain {kube.NAMESPACE}/{CLUSTER}" not in text:
+                raise Failure(f"the refusal does not say why: {text}")
+            self.result["refused"] = text
+            self.rig.say(f"the webhook: {text}")
+            self.api.call("DELETE", f"{HOOKS}/holdfast")
+
+            def let():
+                with contextlib.suppress(kube.Refused):
+                    return self.create()
+                return None
+            wait_until(let, 60, "the API server to forget the webhook", poll=0.5)
+            self.api.call("DELETE", f"{DEPLOYMENTS}/{CLUSTER}")
+
     def nothing_comes_back(self):
         self.deploy()
         jobs = (self.flink.get("/jobs/overview") or {}).get("jobs")
@@ -180,6 +244,7 @@ class Story:
     def tell(self):
         self.a_cluster_is_deleted_by_hand()
         copy = self.the_job_runs_twice()
+        self.the_webhook_refuses_it()
         before = self.it_is_explained_and_removed(copy)
         self.nothing_comes_back()
         self.undo_brings_it_back(before, copy)
@@ -203,7 +268,7 @@ def main():
     finally:
         if args.json:
             write_json(args.json, result)
-    print(f"orphan_story: Flink {version}: a deleted cluster ran its job twice, was explained, removed, and brought back")
+    print(f"orphan_story: Flink {version}: a deleted cluster ran its job twice, was refused, explained, removed, and brought back")
     return 0
 
 

@@ -39,6 +39,7 @@ static struct {
     int client_fd; /* of the client opened last, + 1; 0: it is closed */
     uint64_t randoms;
     uint64_t own_under_way;
+    json_t *left_over;
 } w;
 
 static const struct hf_owner leader_sid = {{[HF_OWNER_SIZE - 1] = 1}};
@@ -253,6 +254,32 @@ static enum hf_status world_gc_ask(struct hf_service *service, const char *clust
     return HF_OK;
 }
 
+#define LEFT                                                                                     \
+    "{\"namespace\":\"default\",\"cluster\":\"c\",\"verdict\":\"leftover-would-revive\","        \
+    "\"orphan\":true,"                                                                           \
+    "\"sentence\":\"left over\",\"jobs\":[{\"next_start\":\"revived\",\"text\":\"it would come " \
+    "back\"}]}"
+
+/* One cluster is left over: default/c. */
+static json_t *world_orphans(struct hf_service *service)
+{
+    (void)service;
+    return json_loads("{\"clusters\":[" LEFT "],\"pairs\":[]}", 0, NULL);
+}
+
+static const json_t *world_orphan(struct hf_service *service, const char *ns, const char *cluster)
+{
+    (void)service;
+    return strcmp(ns, "default") == 0 && strcmp(cluster, "c") == 0 ? w.left_over : NULL;
+}
+
+static void world_admitted(struct hf_service *service, bool refused, bool warned)
+{
+    (void)service;
+    (void)refused;
+    (void)warned;
+}
+
 static const struct hf_service_ops ops = {
     .leads = world_leads,
     .leader = world_leader,
@@ -266,6 +293,9 @@ static const struct hf_service_ops ops = {
     .random = world_random,
     .status = world_status,
     .step_down = world_step_down,
+    .orphans = world_orphans,
+    .orphan = world_orphan,
+    .admitted = world_admitted,
     .metrics = world_metrics,
     .gc_status = world_gc,
     .gc_jobs = world_gc_jobs,
@@ -374,6 +404,9 @@ void world_open(void)
     w.now_ms = 1000000;
     w.randoms = 0;
     w.service.ops = &ops;
+    w.service.admission = HF_ADMISSION_REFUSE;
+    w.left_over = json_loads(LEFT, 0, NULL);
+    cr_assert(w.left_over != NULL);
     w.service.limits = (struct hf_service_limits){.body_json_bytes_max = 1024 * 1024,
                                                   .payload_bytes_max = 4 * 1024 * 1024,
                                                   .ttl_ms_min = 100,
@@ -442,6 +475,8 @@ static void payloads_check(void)
 
 void world_close(void)
 {
+    json_decref(w.left_over);
+    w.left_over = NULL;
     struct hf_rpc_stats stats;
     bool closed = false;
 

@@ -555,6 +555,14 @@ static const struct row admin_rows[] = {
     {ROUTE("GET", "/jobs/{job}/gc", "/jobs/" J "/gc "), {0}},
     {ROUTE("POST", "/jobs/{job}/gc/plan", "/jobs/" J "/gc/plan "), {0}},
     {ROUTE("POST", "/jobs/{job}/gc/run", "/jobs/" J "/gc/run "), {0}},
+    {"GET /v1/orphans", "GET /v1/orphans ", {0}},
+    {"POST /admission",
+     "POST /admission "
+     "{\"apiVersion\":\"admission.k8s.io/"
+     "v1\",\"kind\":\"AdmissionReview\",\"request\":{\"uid\":\"u\","
+     "\"operation\":\"CREATE\",\"namespace\":\"default\",\"kind\":{\"kind\":\"FlinkDeployment\"},"
+     "\"object\":{\"metadata\":{\"name\":\"c\"}}}}",
+     {0}},
     {"POST /v1/step-down", "POST /v1/step-down ", {0}},
     {"GET /v1/status", "GET /v1/status ", {0}},
     {"GET /healthz", "GET /healthz ", {0}},
