@@ -616,6 +616,9 @@ void hf_zk_session_close(struct hf_zk_session *s)
 void hf_zk_session_view(const struct hf_zk_session *s, struct hf_zk_view *out_view)
 {
     *out_view = s->view;
+    /* The library may be quicker than the job that opens it: no call may be made before. */
+    if (!s->opened && out_view->state == HF_ZK_CONNECTED)
+        out_view->state = HF_ZK_CONNECTING;
     pthread_mutex_lock(&log_lock);
     snprintf(out_view->complaint, sizeof out_view->complaint, "%s", log_complaint);
     pthread_mutex_unlock(&log_lock);
