@@ -233,6 +233,94 @@ HF_TEST(storage_dir, empty_folders_go_only_where_nobody_counts_on_them)
     end();
 }
 
+static struct hf_evidence evidence;
+
+/* A cluster with one plan and one checkpoint, whose leader went an hour ago. */
+static void see(bool leads)
+{
+    const struct hf_ev_cluster who = {.id = "/c1", .observed_ms = NOW + 3600 * 1000};
+    const struct hf_ev_object object = {
+        .role = HF_EV_ROLE_JOB, .name = "c1-config-map", .job = JOB};
+    const struct hf_ev_leader leader = {.holder = "8e2a", .renewed_ms = NOW, .ephemeral = leads};
+    const struct hf_ev_pointer pointer = {.kind = HF_EV_CHECKPOINT,
+                                          .job = JOB,
+                                          .key = "checkpointID-0000000000000000007",
+                                          .path = "s3://bkt/ha/" STATE};
+
+    hf_evidence_init(&evidence);
+    cr_assert_eq(hf_evidence_set_cluster(&evidence, &who), HF_OK);
+    cr_assert_eq(hf_evidence_add_object(&evidence, &object), HF_OK);
+    cr_assert_eq(hf_evidence_add_leader(&evidence, &leader), HF_OK);
+    cr_assert_eq(hf_evidence_add_pointer(&evidence, &pointer), HF_OK);
+    hf_evidence_looked(&evidence, HF_EV_DOMAIN_OBJECTS);
+    hf_evidence_looked(&evidence, HF_EV_DOMAIN_LEADERS);
+    hf_evidence_looked(&evidence, HF_EV_DOMAIN_ENTRIES);
+}
+
+/* Gives it to a fresh one, with which c1 has ended. */
+static void take(void)
+{
+    start((struct hf_storage_dir_settings){.looked = true, .ended = "c1"});
+    cr_assert_eq(hf_storage_dir_take(dir, &evidence), HF_OK);
+    hf_evidence_free(&evidence);
+}
+
+HF_TEST(storage_dir, evidence_tells_files_and_jobs)
+{
+    struct hf_error err;
+
+    see(false);
+    take();
+    cr_expect_eq(hf_storage_dir_check(dir, &err), HF_OK);
+    judge(STATE, HF_GC_HA_NAMED);
+    judge(LEFT, HF_GC_HA_ENDED);
+    judge("c1/blob/job_" JOB "/blob_p-1", HF_GC_HA_JOB);
+    judge("c1/blob/job_" OTHER "/blob_p-1", HF_GC_HA_ENDED);
+    end();
+}
+
+HF_TEST(storage_dir, whoever_leads_or_was_not_looked_for_has_not_ended)
+{
+    struct hf_error err;
+
+    see(true);
+    take();
+    cr_expect_eq(hf_storage_dir_check(dir, &err), HF_CONFLICT);
+    end();
+    see(false);
+    hf_evidence_fail(&evidence, HF_EV_DOMAIN_LEADERS, "/flink/c1/leader", "no right");
+    take();
+    cr_expect_eq(hf_storage_dir_check(dir, &err), HF_CONFLICT);
+    end();
+}
+
+HF_TEST(storage_dir, evidence_that_is_not_whole_keeps_its_cluster)
+{
+    see(false);
+    hf_evidence_fail(&evidence, HF_EV_DOMAIN_ENTRIES, "checkpointID-8", "no handle");
+    take();
+    judge(STATE, HF_GC_HA_NAMED);
+    judge(LEFT, HF_GC_HA_UNREADABLE);
+    end();
+    see(false);
+    evidence.looked = 0;
+    take();
+    judge(LEFT, HF_GC_HA_UNREADABLE);
+    end();
+}
+
+HF_TEST(storage_dir, results_in_the_folder_itself_are_no_metadata)
+{
+    const struct hf_ev_object result = {
+        .role = HF_EV_ROLE_RESULT, .name = OTHER ".json", .job = OTHER};
+
+    see(false);
+    cr_assert_eq(hf_evidence_add_object(&evidence, &result), HF_OK);
+    take();
+    judge("job-result-store/c1/" OTHER ".json", HF_GC_HA_ENDED);
+    end();
+}
+
 HF_TEST(storage_dir, a_failed_allocation_is_told)
 {
     for (long k = 0;; k++) {
