@@ -41,7 +41,7 @@ enum {
     ETAG_MAX = 128,
     UPLOAD_ID_MAX = 1024,
     LIST_ROUNDS_MAX = 1000, /* pages without a name of ours */
-    BATCH_MAX = 250,        /* removals in one request; servers take 1000 */
+    BATCH_MAX = 1000,       /* removals in one request: what servers take */
 };
 
 enum op_state {

@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lib import s3  # noqa: E402
 from lib.failure import wait_until  # noqa: E402
+from lib.fault_proxy import FaultProxy, Plan, S3Dialect  # noqa: E402
 from test_gc_cli import BOUND_S, DAYS, JOB, OTHER, Base, Daemon, JobManager  # noqa: E402
 from test_gc_buckets import InBucket  # noqa: E402
 
@@ -265,8 +266,34 @@ class Folder(Tests, OnFolder, unittest.TestCase):
         self.assertTrue(garbage.exists())
 
 
+class Counting(Plan):
+    """No harm, and every request is written down."""
+
+    def __init__(self):
+        super().__init__(S3Dialect(), 1, 0)
+        self.seen = []
+
+    def draw(self, request):
+        self.seen.append((request.method, request.target))
+        return super().draw(request)
+
+
 class Bucket(Tests, OnS3, unittest.TestCase):
-    pass
+    def test_two_thousand_files_of_a_discard_go_in_three_requests(self):
+        own = [self.file("shared", size=0) for _ in range(2000)]
+        old = self.checkpoint(6, private=own) / "_metadata"
+        self.checkpoint(7)
+        plan = Counting()
+        proxy = FaultProxy(self.server.port, plan)
+        self.addCleanup(proxy.stop)
+        self.begin(s3_endpoint=proxy.url, gc_rate="0")
+        self.commit(6, age=3 * HOUR)
+        self.commit(7, age=2 * HOUR)
+        self.wait_finished(1)
+        self.assertEqual((any(self.has(*own)), old.exists()), (False, False))
+        deletes = [request for request in plan.seen if request[0] == "DELETE" or (request[0] == "POST" and "delete" in request[1])]
+        self.assertEqual(len(deletes), 3, deletes)
+        self.assertLess(len(plan.seen), 40, plan.seen)  # with all that is listed and read for it
 
 
 if __name__ == "__main__":
