@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { BLOCK_SIZE = 16 * 1024, ROWS_FIRST = 8 };
+enum { BLOCK_FIRST = 1024, BLOCK_MAX = 64 * 1024, ROWS_FIRST = 4 };
 
 struct hf_ev_text {
     struct hf_ev_text *next;
@@ -237,10 +237,13 @@ static enum hf_status keep_text(struct hf_evidence *evidence, const char **text)
         return HF_TOO_LARGE;
     struct hf_ev_text *block = evidence->texts;
     if (block == NULL || block->size - block->used < size) {
-        block = hf_malloc(sizeof *block + BLOCK_SIZE);
+        size_t room = block == NULL ? BLOCK_FIRST : 2 * block->size;
+        room = room > BLOCK_MAX ? BLOCK_MAX : room;
+        room = room < size ? size : room;
+        block = hf_malloc(sizeof *block + room);
         if (block == NULL)
             return HF_NO_MEMORY;
-        *block = (struct hf_ev_text){.next = evidence->texts, .size = BLOCK_SIZE};
+        *block = (struct hf_ev_text){.next = evidence->texts, .size = room};
         evidence->texts = block;
     }
     char *copy = block->data + block->used;

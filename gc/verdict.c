@@ -1066,6 +1066,9 @@ static enum hf_status judge_all(struct judge *judge, struct hf_verdict *out)
     if (status != HF_OK)
         return status;
     judge->out = out;
+    out->reasons = hf_malloc(HF_VERDICT_REASONS_MAX * sizeof *out->reasons);
+    if (out->reasons == NULL)
+        return HF_NO_MEMORY;
     status = list_jobs(judge);
     if (status != HF_OK)
         return status;
@@ -1080,6 +1083,12 @@ static enum hf_status judge_all(struct judge *judge, struct hf_verdict *out)
     for (size_t i = 0; i < out->job_count; i++)
         tell_job(judge, &out->jobs[i], &judge->facts[i]);
     show_more(judge);
+    /* Most have a few: there may be many verdicts. */
+    struct hf_verdict_reason *fewer =
+        hf_realloc(out->reasons, (out->reason_count + 1) * sizeof *out->reasons);
+    if (fewer == NULL)
+        return HF_NO_MEMORY;
+    out->reasons = fewer;
     return status;
 }
 
@@ -1105,7 +1114,10 @@ enum hf_status hf_verdict_of(const struct hf_evidence *evidence, const struct hf
 
 void hf_verdict_free(struct hf_verdict *verdict)
 {
+    hf_free(verdict->reasons);
     hf_free(verdict->jobs);
+    verdict->reasons = NULL;
+    verdict->reason_count = 0;
     verdict->jobs = NULL;
     verdict->job_count = 0;
 }

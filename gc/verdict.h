@@ -131,7 +131,7 @@ struct hf_verdict {
     enum hf_verdict_kind kind;
     bool living; /* it runs, also when the kind is BROKEN_POINTER or ZOMBIE_PAIR */
     bool orphan; /* left over, confirmed: what clean-up may plan with. Never together with living */
-    struct hf_verdict_reason reasons[HF_VERDICT_REASONS_MAX]; /* those of the kind first */
+    struct hf_verdict_reason *reasons; /* at most HF_VERDICT_REASONS_MAX; those of the kind first */
     size_t reason_count;
     struct hf_verdict_job *jobs; /* by id */
     size_t job_count;
