@@ -11,7 +11,7 @@
 
 enum {
     HF_KUBE_ANSWER_BYTES_MAX = 8 * 1024 * 1024, /* an object has 3 MiB at most */
-    HF_KUBE_PAGE_DEFAULT = 500,
+    HF_KUBE_PAGE_DEFAULT = 250,
 };
 
 struct hf_kube_client;

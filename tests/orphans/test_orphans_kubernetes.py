@@ -335,7 +335,7 @@ class Changes(OnKubernetes):
         self.assertEqual([each["cluster"] for each in found], [f"c{number:04d}" for number in range(520)])
         self.assertEqual(len(gone.hits), 1)
         pages = [path for _, _, path, _ in self.proxy.requests if "configmaps?" in path]
-        self.assertEqual(len(pages), 4)  # one, none, and both again
+        self.assertEqual(len(pages), 5)  # one, none, and all three again
 
 
 class Operator(OnKubernetes):

@@ -54,7 +54,8 @@ class OnZooKeeper(Base):
         return self.client.tree(f"{self.root}/{cluster}")
 
     def test_no_root_no_clusters(self):
-        self.assertEqual(self.json("list"), {"clusters": [], "pairs": []})
+        found = self.json("list")
+        self.assertEqual((found["clusters"], found["pairs"], found["scan"]["objects"]), ([], [], 0))
 
     def test_leftovers_of_every_layout_would_revive_a_job(self):
         for layout in LAYOUTS:
