@@ -96,7 +96,7 @@ static uint64_t again_ms(const struct command *c)
     uint64_t latest = 0;
 
     for (size_t i = 0; i < c->orphans.count; i++) {
-        uint64_t at = c->orphans.verdicts[i]->again_ms;
+        uint64_t at = c->orphans.verdicts[i].again_ms;
         latest = at > latest ? at : latest;
     }
     return latest;
@@ -135,7 +135,7 @@ static bool is_old_enough(const struct command *c, const struct hf_evidence *evi
 
 static bool is_listed(const struct command *c, size_t i)
 {
-    enum hf_verdict_kind kind = c->orphans.verdicts[i]->kind;
+    enum hf_verdict_kind kind = c->orphans.verdicts[i].kind;
     bool fine = kind == HF_VERDICT_LIVE || kind == HF_VERDICT_STARTING ||
                 kind == HF_VERDICT_SUSPENDED || kind == HF_VERDICT_NOTHING;
 
@@ -158,7 +158,7 @@ static const struct hf_verdict_job *worst_job(const struct hf_verdict *verdict)
 static void list_row(const struct command *c, size_t i, struct hf_cli_table *table)
 {
     const struct hf_evidence *evidence = c->orphans.evidences[i];
-    const struct hf_verdict *verdict = c->orphans.verdicts[i];
+    const struct hf_verdict *verdict = &c->orphans.verdicts[i];
     const struct hf_verdict_job *job = worst_job(verdict);
     const char *namespace_ = evidence->cluster.namespace_;
     char jobs[32];
@@ -340,9 +340,9 @@ static int orphans_clean(struct command *c)
     bool shows = c->cli->output != HF_CLI_JSON;
     if (shows)
         hf_cli_explain(c->cli->out, &c->orphans, index);
-    if (!c->orphans.verdicts[index]->orphan) {
+    if (!c->orphans.verdicts[index].orphan) {
         hf_error_set(&err, HF_CONFLICT, "it is not left over (%s): nothing was touched",
-                     hf_verdict_name(c->orphans.verdicts[index]->kind));
+                     hf_verdict_name(c->orphans.verdicts[index].kind));
         return hf_cli_fail(&err);
     }
     if (shows)

@@ -77,7 +77,7 @@ json_t *hf_cli_evidence_json(const struct hf_evidence *evidence)
 void hf_cli_explain(FILE *out, const struct hf_orphans *orphans, size_t index)
 {
     const struct hf_evidence *evidence = orphans->evidences[index];
-    const struct hf_verdict *verdict = orphans->verdicts[index];
+    const struct hf_verdict *verdict = &orphans->verdicts[index];
     const char *namespace_ = evidence->cluster.namespace_;
     char age[32];
 

@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,10 +38,8 @@ static enum hf_status store_place(struct hf_gc_store *store, const char *state_d
 
 static void scan_forget(struct hf_orphans *o)
 {
-    for (size_t i = 0; i < o->count; i++) {
-        hf_verdict_free(o->verdicts[i]);
-        hf_free(o->verdicts[i]);
-    }
+    for (size_t i = 0; i < o->count; i++)
+        hf_verdict_free(&o->verdicts[i]);
     hf_free(o->verdicts);
     hf_free(o->evidences);
     hf_free(o->pairs);
@@ -259,35 +256,19 @@ static enum hf_status observe(struct hf_orphans *o, struct hf_error *err)
     return status;
 }
 
-/* A verdict without the room for more reasons than it has: there may be thousands. */
-static struct hf_verdict *verdict_keep(const struct hf_verdict *verdict)
-{
-    size_t size =
-        offsetof(struct hf_verdict, reasons) + verdict->reason_count * sizeof verdict->reasons[0];
-    struct hf_verdict *kept = hf_malloc(size);
-
-    if (kept != NULL)
-        memcpy(kept, verdict, size);
-    return kept;
-}
-
 static enum hf_status judge_one(struct hf_orphans *o, struct hf_evidence *evidence,
-                                struct hf_verdict *scratch, struct hf_error *err)
+                                struct hf_error *err)
 {
     const struct hf_verdict_settings settings = {.min_age_ms = o->settings.min_age_ms};
+    struct hf_verdict *verdict = &o->verdicts[o->count];
     struct hf_sighting before;
     bool seen = sighting_read(o->sightings, &evidence->cluster, &before);
 
     evidence->cluster.ended_ms = hf_gc_now_ms();
-    enum hf_status status = hf_verdict_of(evidence, seen ? &before : NULL, &settings, scratch);
-    struct hf_verdict *kept = status == HF_OK ? verdict_keep(scratch) : NULL;
-    if (kept == NULL || !sighting_write(o->sightings, &evidence->cluster, &kept->sighting)) {
-        hf_verdict_free(scratch);
-        hf_free(kept);
+    o->evidences[o->count++] = evidence;
+    if (hf_verdict_of(evidence, seen ? &before : NULL, &settings, verdict) != HF_OK ||
+        !sighting_write(o->sightings, &evidence->cluster, &verdict->sighting))
         return hf_error_set(err, HF_NO_MEMORY, "no memory for a verdict");
-    }
-    o->evidences[o->count] = evidence;
-    o->verdicts[o->count++] = kept;
     return HF_OK;
 }
 
@@ -296,18 +277,16 @@ static enum hf_status judge(struct hf_orphans *o, struct hf_error *err)
     const struct hf_observation *parts[] = {&o->kubernetes, &o->zookeeper};
     const struct hf_verdict_settings settings = {.min_age_ms = o->settings.min_age_ms};
     size_t count = o->kubernetes.count + o->zookeeper.count;
-    struct hf_verdict *scratch = hf_malloc(sizeof *scratch);
     enum hf_status status = HF_OK;
 
     o->evidences = hf_calloc(count + 1, sizeof(void *));
-    o->verdicts = hf_calloc(count + 1, sizeof(void *));
-    if (scratch == NULL || o->evidences == NULL || o->verdicts == NULL)
+    o->verdicts = hf_calloc(count + 1, sizeof *o->verdicts);
+    if (o->evidences == NULL || o->verdicts == NULL)
         status = hf_error_set(err, HF_NO_MEMORY, "no memory for the verdicts");
     for (size_t part = 0; part < HF_COUNT_OF(parts); part++) {
         for (size_t i = 0; status == HF_OK && i < parts[part]->count; i++)
-            status = judge_one(o, parts[part]->clusters[i], scratch, err);
+            status = judge_one(o, parts[part]->clusters[i], err);
     }
-    hf_free(scratch);
     if (status == HF_OK)
         status = hf_verdict_pairs(o->evidences, o->count, &settings, &o->pairs, &o->pair_count);
     return status == HF_TOO_LARGE ? HF_OK : status;
@@ -449,7 +428,7 @@ static enum hf_status clean_plan(struct hf_orphans *o, size_t index, struct hf_c
         return status;
     status = c->zookeeper != NULL ? keep_znodes(c, evidence, err) : keep_maps(c, evidence, err);
     if (status == HF_OK)
-        status = hf_archive_seal(&c->archive, manifest_head(evidence, o->verdicts[index]), err);
+        status = hf_archive_seal(&c->archive, manifest_head(evidence, &o->verdicts[index]), err);
     if (status != HF_OK)
         hf_archive_forget(&c->archive);
     return status;
@@ -459,7 +438,7 @@ static enum hf_status clean_plan(struct hf_orphans *o, size_t index, struct hf_c
 static enum hf_status look_again(struct hf_orphans *o, size_t index, struct hf_error *err)
 {
     const struct hf_ev_cluster *cluster = &o->evidences[index]->cluster;
-    uint64_t still_ms = o->verdicts[index]->sighting.still_ms;
+    uint64_t still_ms = o->verdicts[index].sighting.still_ms;
     struct hf_orphans again = {.settings = o->settings,
                                .kube = o->kube,
                                .zk = o->zk,
@@ -473,7 +452,7 @@ static enum hf_status look_again(struct hf_orphans *o, size_t index, struct hf_e
     enum hf_status status = hf_orphans_scan(&again, err);
     if (status == HF_OK &&
         (!hf_orphans_find(&again, cluster->namespace_, cluster->id, &now) ||
-         !again.verdicts[now]->orphan || again.verdicts[now]->sighting.still_ms != still_ms))
+         !again.verdicts[now].orphan || again.verdicts[now].sighting.still_ms != still_ms))
         status =
             hf_error_set(err, HF_CONFLICT,
                          "%s has changed since it was planned: nothing was touched", cluster->id);
@@ -497,9 +476,9 @@ enum hf_status hf_orphans_clean(struct hf_orphans *o, size_t index, struct hf_or
     struct hf_cleanup c;
 
     *done = (struct hf_orphans_done){0};
-    if (!o->verdicts[index]->orphan)
+    if (!o->verdicts[index].orphan)
         return hf_error_set(err, HF_CONFLICT, "%s is not left over: %s", cluster->id,
-                            hf_verdict_sentence(o->verdicts[index]->kind));
+                            hf_verdict_sentence(o->verdicts[index].kind));
     cleanup_init(o, &c, cluster->backend == HF_EV_ZOOKEEPER);
     enum hf_status status = hf_gc_store_open(&o->store, err);
     if (status == HF_OK)
@@ -642,7 +621,7 @@ static json_t *job_json(const struct hf_verdict_job *job)
 json_t *hf_orphans_json(const struct hf_orphans *orphans, size_t index)
 {
     const struct hf_evidence *evidence = orphans->evidences[index];
-    const struct hf_verdict *verdict = orphans->verdicts[index];
+    const struct hf_verdict *verdict = &orphans->verdicts[index];
     json_t *reasons = json_array();
     json_t *jobs = json_array();
     json_t *objects = json_array();

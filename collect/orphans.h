@@ -37,8 +37,7 @@ struct hf_orphans {
     struct hf_observation zookeeper;
     size_t count;
     const struct hf_evidence **evidences; /* of both, each by namespace and id */
-    /* The same order; cut off behind the last reason, so not to be copied. */
-    struct hf_verdict **verdicts;
+    struct hf_verdict *verdicts;          /* the same order */
     struct hf_verdict_pair *pairs;
     size_t pair_count;
     /* private */

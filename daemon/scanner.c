@@ -56,14 +56,14 @@ static enum hf_status clean_all(struct scan *scan, struct hf_orphans *orphans)
         const struct hf_ev_cluster *cluster = &orphans->evidences[i]->cluster;
         struct hf_orphans_done done = {0};
         struct hf_error err = {0};
-        if (!orphans->verdicts[i]->orphan)
+        if (!orphans->verdicts[i].orphan)
             continue;
         if (hf_orphans_clean(orphans, i, &done, &err) == HF_OK) {
             scan->cleaned++;
             hf_log_warn("orphans.cleaned",
                         "namespace=%s cluster=%s verdict=%s objects=%" PRIu64 " archive=\"%s\"",
                         cluster->namespace_, cluster->id,
-                        hf_verdict_name(orphans->verdicts[i]->kind), done.objects, done.archive);
+                        hf_verdict_name(orphans->verdicts[i].kind), done.objects, done.archive);
         } else {
             scan->clean_failures++;
             hf_log_warn("orphans.not_cleaned", "namespace=%s cluster=%s error=\"%s\"",

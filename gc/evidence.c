@@ -8,12 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-<<<<<<< HEAD
 enum { BLOCK_FIRST = 1024, BLOCK_MAX = 64 * 1024, ROWS_FIRST = 4 };
-=======
-/* Of texts; the first is small, as most clusters have little to tell and there may be thousands of them. */
-enum { BLOCK_FIRST = 1024, BLOCK_SIZE = 16 * 1024, ROWS_FIRST = 2 };
->>>>>>> f3baa23 (wip)
 
 struct hf_ev_text {
     struct hf_ev_text *next;
@@ -243,11 +238,7 @@ static enum hf_status keep_text(struct hf_evidence *evidence, const char **text)
     struct hf_ev_text *block = evidence->texts;
     if (block == NULL || block->size - block->used < size) {
         size_t room = block == NULL ? BLOCK_FIRST : 2 * block->size;
-<<<<<<< HEAD
         room = room > BLOCK_MAX ? BLOCK_MAX : room;
-=======
-        room = room < BLOCK_SIZE ? room : BLOCK_SIZE;
->>>>>>> f3baa23 (wip)
         room = room < size ? size : room;
         block = hf_malloc(sizeof *block + room);
         if (block == NULL)

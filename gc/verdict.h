@@ -131,18 +131,13 @@ struct hf_verdict {
     enum hf_verdict_kind kind;
     bool living; /* it runs, also when the kind is BROKEN_POINTER or ZOMBIE_PAIR */
     bool orphan; /* left over, confirmed: what clean-up may plan with. Never together with living */
-<<<<<<< HEAD
     struct hf_verdict_reason *reasons; /* at most HF_VERDICT_REASONS_MAX; those of the kind first */
-=======
->>>>>>> f3baa23 (wip)
     size_t reason_count;
     struct hf_verdict_job *jobs; /* by id */
     size_t job_count;
     uint64_t
         again_ms; /* when another look could change SEEN_ONCE or YOUNG; 0: time alone does not */
     struct hf_sighting sighting; /* to keep for the next observation */
-    /* Those of the kind first. Last, so that who keeps many verdicts may cut them off behind the last reason. */
-    struct hf_verdict_reason reasons[HF_VERDICT_REASONS_MAX];
 };
 
 /* previous: the sighting of the verdict before, or NULL. HF_NO_MEMORY; the verdict then is UNKNOWN. Free it in any case. */
