@@ -201,7 +201,12 @@ static int gc_plan(struct hf_cli *cli)
 {
     struct hf_error err = {0};
     struct planning p;
+    bool whole =
+        hf_cli_option(cli, "job-folder") == NULL && hf_cli_option(cli, "ha-folder") == NULL;
 
+    if (whole && !hf_ha_sources_given(cli) &&
+        (cli->arg_count == 2 || (cli->arg_count == 1 && hf_cli_option(cli, "folder") != NULL)))
+        return hf_gc_plan_jobs(cli);
     if (!planning_find(&p, cli, &err))
         return hf_cli_fail(&err);
     p.show = true;

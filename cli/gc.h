@@ -21,6 +21,8 @@ bool hf_gc_parse_time(const char *text, uint64_t *out_ms);
  * shared is found by the next `gc run`. Frees the target. */
 int hf_gc_delete_checkpoint(struct hf_cli *cli, struct hf_gc_target *target, uint64_t id);
 
+/* The folders of all jobs of a cluster, or in --folder, in one table. */
+int hf_gc_plan_jobs(struct hf_cli *cli);
 int hf_gc_undo(struct hf_cli *cli);
 int hf_gc_status(struct hf_cli *cli);
 int hf_gc_daemon_status(struct hf_cli *cli); /* what the daemon does by itself */

@@ -406,6 +406,21 @@ class WithDaemon(Base):
         self.commit(8, age=10, pointer="s3://bucket/savepoints/x", num_retained=5)
         self.assertIn("s3://bucket/savepoints/x", self.managed("plan", code=2))
 
+    def test_old_incarnations_of_a_job_are_found_and_judged(self):
+        self.checkpoint(7)
+        self.commit(7, age=3 * 3600)
+        old = self.dir / OTHER
+        self.file("shared"), self.file("shared", job=old), self.file("shared", job=old, age=60)
+        self.checkpoint(3, job=old)
+        endpoint = "--endpoint", f"http://127.0.0.1:{self.daemon.port}"
+        jobs = {job["job"]: job for job in json.loads(self.cli("gc", "plan", "c1", "-o", "json", *endpoint))["jobs"]}
+        self.assertEqual({job: (row["state"], row["newest"], row["keep"]["files"], row["delete"]["files"])
+                          for job, row in jobs.items()}, {JOB: ("running", 7, 1, 1), OTHER: ("not listed", 3, 2, 1)})
+        listed = json.loads(self.cli("gc", "plan", "--folder", self.dir, "-o", "json"))["jobs"]
+        self.assertEqual({row["job"]: row["state"] for row in listed}, {JOB: "unknown", OTHER: "unknown"})
+        (old / "chk-3" / "_metadata").write_bytes(b"damaged")
+        self.assertIn("chk-3/_metadata", self.cli("gc", "plan", "c1", *endpoint))
+
     def test_the_list_of_a_cluster_and_of_a_job(self):
         folder = self.checkpoint(7)
         self.commit(7, age=10)
