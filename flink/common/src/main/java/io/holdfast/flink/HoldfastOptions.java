@@ -15,7 +15,7 @@ public final class HoldfastOptions {
             ConfigOptions.key("holdfast.namespace").stringType().defaultValue("default")
                     .withDescription("Namespace of the cluster in Holdfast.");
     public static final ConfigOption<Duration> SESSION_TIMEOUT =
-            ConfigOptions.key("holdfast.session.timeout").durationType().defaultValue(Duration.ofSeconds(15))
+            ConfigOptions.key("holdfast.session.timeout").durationType().defaultValue(Duration.ofSeconds(30))
                     .withDescription("A JobManager that is silent for this long loses the leadership.");
     public static final ConfigOption<Duration> REQUEST_TIMEOUT =
             ConfigOptions.key("holdfast.request.timeout").durationType().defaultValue(Duration.ofSeconds(5))
