@@ -11,8 +11,18 @@
 static EVP_MD *hash_algorithm;
 static pthread_once_t hash_once = PTHREAD_ONCE_INIT;
 
+/* Frees a thread's context when it ends. */
+static pthread_key_t hash_context;
+
+static void context_free(void *context)
+{
+    EVP_MD_CTX_free(context);
+}
+
 static void hash_fetch(void)
 {
+    int made = pthread_key_create(&hash_context, context_free);
+    hf_assert(made == 0);
     hash_algorithm = EVP_MD_fetch(NULL, "SHA256", NULL);
     hf_assert(hash_algorithm != NULL);
 }
@@ -68,9 +78,11 @@ struct hf_hash hf_hash_of(struct hf_bytes bytes)
     unsigned size = 0;
 
     pthread_once(&hash_once, hash_fetch);
-    if (context == NULL)
+    if (context == NULL) {
         context = EVP_MD_CTX_new();
-    hf_assert(context != NULL);
+        int kept = pthread_setspecific(hash_context, context);
+        hf_assert(context != NULL && kept == 0);
+    }
     int ok = EVP_DigestInit_ex(context, hash_algorithm, NULL) &&
              EVP_DigestUpdate(context, bytes.data, bytes.size) &&
              EVP_DigestFinal_ex(context, hash.bytes, &size);

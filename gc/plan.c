@@ -463,7 +463,7 @@ enum hf_gc_reason hf_gc_plan_judge(const struct hf_gc_plan *plan, const struct h
     if (place.area == AREA_CHK)
         return judge_chk(plan, &place, &same);
     enum hf_gc_reason reason = judge_shared(plan, &place, &same);
-    if (!file->folder && hf_gc_refs_has(&plan->released, path)) {
+    if (!file->folder && hf_gc_refs_has(&plan->released, path) && !HF_MUTANT(gc_released_stays)) {
         if (reason == HF_GC_UNNAMED)
             return HF_GC_RELEASED;
         if (reason == HF_GC_YOUNG)

@@ -37,11 +37,17 @@ static const struct {
     {"gc_folder_is_free", "merged files may go while their folder is in use"},
     {"gc_segments_unseen", "segments of merged files are no references"},
     {"gc_task_owned_soon", "what TaskManagers wrote needs no greater age"},
+    {"gc_strikes_unread", "a discard is struck off though nothing could be deleted"},
+    {"gc_metadata_first", "a discarded checkpoint's _metadata goes before its files"},
+    {"gc_released_stays",
+     "shared files that only discarded checkpoints name are not found by them"},
     {"gc_metadata_goes", "complete checkpoints go without a discard"},
 };
 
 struct run {
     struct world *world;
+    bool discards; /* only what is of the discards at hand, as the daemon finishes them */
+    uint64_t waiting;
     char (*doomed)[128];
     size_t doomed_count;
 };
@@ -52,21 +58,34 @@ static enum hf_status on_judged(void *arg, size_t root, const struct hf_gc_entry
     struct run *run = arg;
 
     (void)root;
+    run->waiting += reason == HF_GC_RELEASED_YOUNG;
+    if (run->discards && reason != HF_GC_DISCARDED && reason != HF_GC_RELEASED)
+        return HF_OK;
     if (hf_gc_reason_verdict(reason) == HF_GC_DELETE && entry->kind == HF_GC_FILE)
         snprintf(run->doomed[run->doomed_count++], 128, "/ck/" JOB "/%s", entry->path);
     return HF_OK;
 }
 
-static void carry_out(struct run *run)
+static bool is_metadata(const char *path)
+{
+    return strcmp(strrchr(path, '/') + 1, "_metadata") == 0;
+}
+
+/* Each `_metadata` last: while it is there, what is left can be named. False: it died on the way. */
+static bool carry_out(struct run *run)
 {
     struct world *w = run->world;
     bool dies = world_chance(w, 10);
+    size_t passes = HF_MUTANT(gc_metadata_first) ? 1 : 2;
 
-    for (size_t i = 0; i < run->doomed_count; i++) {
+    for (size_t i = 0; i < run->doomed_count * passes; i++) {
+        const char *path = run->doomed[i % run->doomed_count];
+        if (passes == 2 && is_metadata(path) != (i >= run->doomed_count))
+            continue;
         world_steps(w, 2);
         if (dies && world_chance(w, 10))
-            return;
-        struct file *file = world_find(w, run->doomed[i]);
+            return false;
+        struct file *file = world_find(w, path);
         if (file == NULL)
             continue;
         const char *need = world_needs(w, file);
@@ -76,12 +95,38 @@ static void carry_out(struct run *run)
         w->swept++;
         world_drop(w, file);
     }
+    return true;
 }
 
-/* One sweep, with what the daemon knows or without. */
-static void sweep(struct world *w, enum hf_gc_state state)
+/* The discards that were carried out are struck off: from now on nobody knows what they named. */
+static void strike_off(struct world *w, const uint64_t *ids, size_t count)
 {
-    struct run run = {.world = w};
+    for (size_t i = 0; i < w->checkpoint_count; i++) {
+        struct checkpoint *c = &w->checkpoints[i];
+        bool struck = false;
+        for (size_t k = 0; k < count; k++)
+            struck = struck || (c->discarded && ids[k] == c->id);
+        if (!struck || !c->there) /* or the job has finished it itself */
+            continue;
+        for (size_t k = 0; k < c->ref_count && w->violation[0] == '\0'; k++) {
+            if (c->kinds[k] == MERGED || c->kinds[k] == TASK_OWNED || world_names(w, c, c->refs[k]))
+                continue;
+            for (size_t f = 0; f < w->file_count; f++) {
+                if (w->files[f].name == c->refs[k] && world_needs(w, &w->files[f]) == NULL)
+                    snprintf(w->violation, sizeof w->violation,
+                             "%s is left, and the discard of checkpoint %" PRIu64
+                             " is struck off that alone named it",
+                             w->files[f].path, c->id);
+            }
+        }
+        c->there = false;
+    }
+}
+
+/* One sweep, with what the daemon knows or without; or, collects, its discards finished. */
+static void sweep(struct world *w, enum hf_gc_state state, bool collects)
+{
+    struct run run = {.world = w, .discards = collects};
     uint64_t discards[CHECKPOINTS_MAX];
     uint64_t listed[CHECKPOINTS_MAX];
     struct hf_gc_plan *plan = NULL;
@@ -116,9 +161,13 @@ static void sweep(struct world *w, enum hf_gc_state state)
     enum hf_status status = hf_gc_sweep_mark(&s, &plan, &err);
     if (status == HF_OK)
         status = hf_gc_sweep_list(&s, plan, on_judged, &run, &err);
+    bool unread = status == HF_OK && hf_gc_plan_marks(plan).unreadable > 0;
     hf_gc_plan_free(plan);
-    if (status == HF_OK)
-        carry_out(&run);
+    bool waits = collects && ((run.waiting > 0) || (unread && !HF_MUTANT(gc_strikes_unread)));
+    if (status == HF_OK && !waits && carry_out(&run) && collects)
+        strike_off(w, discards, s.discard_count);
+    else if (status == HF_OK)
+        run.doomed_count = 0;
     else if (status != HF_CONFLICT && status != HF_NOT_FOUND)
         snprintf(w->violation, sizeof w->violation, "the sweep fails: %s", err.text);
     w->sweeps++;
@@ -140,11 +189,12 @@ static bool play(struct world *w, uint64_t seed)
     world_init(w, seed);
     for (int i = 0; i < 12 && w->violation[0] == '\0'; i++) {
         world_steps(w, 250);
-        sweep(w, world_chance(w, 50) ? HF_GC_RUNNING : HF_GC_UNKNOWN);
+        bool known = world_chance(w, 60);
+        sweep(w, known ? HF_GC_RUNNING : HF_GC_UNKNOWN, known && world_chance(w, 50));
     }
     world_end(w);
     for (int i = 0; i < 8 && w->violation[0] == '\0'; i++)
-        sweep(w, HF_GC_ENDED);
+        sweep(w, HF_GC_ENDED, i % 2 == 0);
     for (size_t i = 0; i < w->file_count && w->violation[0] == '\0' && !damaged(w); i++) {
         if (world_needs(w, &w->files[i]) == NULL)
             snprintf(w->violation, sizeof w->violation, "%s is left, and nobody needs it",

@@ -65,6 +65,11 @@ class Tests:
         self.assertEqual(code, 200, answer)
         self.call("PUT", f"/graphs/{JOB}", b"graph", {"Content-Type": "application/octet-stream"})
 
+    def tearDown(self):
+        if self.daemon:
+            self.daemon.remove()  # it works in what is removed next
+        super().tearDown()
+
     def call(self, *arguments):
         code, answer, _ = self.jm.call(*arguments)
         self.assertEqual(code, 200, answer)
@@ -161,7 +166,7 @@ class Tests:
         self.commit(7, age=2 * HOUR)
         self.call("DELETE", "")
         self.assertEqual(self.daemon.call("GET", f"{self.jm.base}/jobs")[1]["jobs"], [])
-        self.assertEqual(self.daemon.stop(), 0)
+        self.assertEqual(self.daemon.stop(), 0, self.daemon.log_text()[-4000:])
         self.daemon.settings["gc_discard__grace"] = "0"
         self.daemon.start()
         self.wait_finished(1)
@@ -204,7 +209,7 @@ class Tests:
         plan = self.outcome("last_sweep")
         self.assertEqual((plan["what"], plan["status"], plan["to_go"], plan["files"]), ("plan", "OK", 2, 0))
         self.assertEqual(plan["reasons"], {"NAMED": 1, "METADATA": 1, "YOUNG": 1, "UNNAMED": 1, "ABORTED": 1})
-        self.assertEqual(self.daemon.stop(), 0)
+        self.assertEqual(self.daemon.stop(), 0, self.daemon.log_text()[-4000:])
         self.daemon.settings.update(gc_policy="clean", gc_interval="100ms", gc_min__age="5min")
         self.daemon.start()
         wait_until(self.job_gc, BOUND_S, "the job to be looked after")

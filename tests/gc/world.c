@@ -239,6 +239,16 @@ static bool names(const struct checkpoint *c, const struct file *file)
                            : among(c->refs, c->ref_count, file->name);
 }
 
+bool world_names(const struct world *w, const struct checkpoint *but, unsigned name)
+{
+    for (size_t i = 0; i < w->checkpoint_count; i++) {
+        const struct checkpoint *c = &w->checkpoints[i];
+        if (c != but && c->there && among(c->refs, c->ref_count, name))
+            return true;
+    }
+    return false;
+}
+
 const char *world_needs(const struct world *w, const struct file *file)
 {
     for (size_t i = 0; i < w->checkpoint_count; i++) {

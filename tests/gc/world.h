@@ -96,6 +96,9 @@ const char *world_needs(const struct world *w, const struct file *file);
 struct file *world_find(struct world *w, const char *path);
 void world_drop(struct world *w, struct file *file);
 
+/* Whether another checkpoint that is there names the file, retained or not. */
+bool world_names(const struct world *w, const struct checkpoint *but, unsigned name);
+
 struct hf_gc_files *world_files(struct world *w);
 
 #endif
