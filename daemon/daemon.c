@@ -502,9 +502,12 @@ static uint64_t clusters_count(struct hf_keyspace ks)
                 break;
             n++;
         }
+        /* The cluster's own key is counted; names that start with its name may come before what is below it. */
         memcpy(from, entry.key.data, n);
-        from[n] = '0';
+        from[n] = slashes == 4 ? '0' : '\x01';
         from[n + 1] = '\0';
+        if (slashes == 4)
+            continue;
         count++;
     }
 }

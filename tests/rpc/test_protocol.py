@@ -365,6 +365,22 @@ class Protocol(unittest.TestCase):
             self.assertEqual(run.returncode, 8)
             self.assertIn("timed out", run.stderr)
 
+    def test_clusters_are_counted_and_looked_after_whatever_their_names(self):
+        """A name that begins with another's comes between that cluster and what is below it."""
+        with Daemon() as daemon:
+            managers = [JobManager(daemon, cluster=name).wait_granted() for name in ("c", "c-1", "c.2", "d")]
+            for manager in managers:
+                self.assertEqual(manager.commit(JOB, 1)[0], 200)
+            self.assertEqual(daemon.call("GET", "/v1/status")[1]["clusters"], 4)
+            deadline = time.monotonic() + 60
+            while len(daemon.call("GET", "/v1/gc/jobs")[1]["jobs"]) < 4:
+                self.assertLess(time.monotonic(), deadline, "not all jobs are looked after")
+                time.sleep(0.05)
+            page = daemon.call("GET", "/v1/gc/jobs?limit=2")[1]
+            self.assertEqual([job["cluster"] for job in page["jobs"]], ["c", "c-1"])
+            page = daemon.call("GET", "/v1/gc/jobs?limit=2&after=" + page["next"].replace(" ", "%20"))[1]
+            self.assertEqual(([job["cluster"] for job in page["jobs"]], "next" in page), (["c.2", "d"], False))
+
 
 if __name__ == "__main__":
     unittest.main()
