@@ -30,6 +30,6 @@ HF_MUST_USE enum hf_status hf_flink_kubernetes_observe(struct hf_kube_client *cl
  * that of its Deployment. */
 void hf_flink_kubernetes_owners(struct hf_kube_client *client,
                                 const struct hf_flink_kubernetes *options,
-                                struct hf_observation *observation);
+                                struct hf_observation *out);
 
 #endif

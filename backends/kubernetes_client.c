@@ -385,7 +385,9 @@ static enum hf_status page_get(struct hf_kube_client *client, struct hf_kube_lis
     size_t i;
 
     list->pages++;
-    if (!encode(token != NULL ? token : "", page->token, sizeof page->token))
+    if (token == NULL)
+        token = "";
+    if (!encode(token, page->token, sizeof page->token))
         status = hf_error_set(err, HF_CORRUPT, "%s: a continuation of %zu bytes", list->path,
                               strlen(token));
     if (status == HF_OK && !json_is_array(items))

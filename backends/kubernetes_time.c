@@ -67,8 +67,10 @@ uint64_t hf_kube_duration_parse(const char *text)
         return 0;
     for (text += 2; *text != '\0'; text++) {
         char *end;
-        double number = *text >= '0' && *text <= '9' ? strtod(text, &end) : -1;
-        if (number < 0 || number > 1e9)
+        if (*text < '0' || *text > '9')
+            return 0;
+        double number = strtod(text, &end);
+        if (!(number <= 1e9))
             return 0;
         text = end;
         if (*text == 'H')

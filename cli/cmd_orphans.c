@@ -190,11 +190,11 @@ static int orphans_list(struct command *c)
     if (look(c, &err) != HF_OK)
         return hf_cli_fail(&err);
     const struct hf_orphans *seen = &c->orphans;
-    json_t *answer =
-        json_pack("{s:[], s:[], s:{s:I, s:I, s:I}}", "clusters", "pairs", "scan", "clusters",
-                  (json_int_t)seen->count, "objects",
-                  (json_int_t)(seen->kubernetes.items + seen->zookeeper.items), "requests",
-                  (json_int_t)(seen->kubernetes.requests + seen->zookeeper.requests));
+    uint64_t objects = seen->kubernetes.items + seen->zookeeper.items;
+    uint64_t requests = seen->kubernetes.requests + seen->zookeeper.requests;
+    json_t *answer = json_pack("{s:[], s:[], s:{s:I, s:I, s:I}}", "clusters", "pairs", "scan",
+                               "clusters", (json_int_t)seen->count, "objects", (json_int_t)objects,
+                               "requests", (json_int_t)requests);
     struct hf_cli_table *table = hf_cli_table_new(headers, HF_COUNT_OF(headers));
     for (size_t i = 0; i < c->orphans.count; i++) {
         if (!is_listed(c, i))
