@@ -316,6 +316,416 @@ class Applied(unittest.TestCase):
                 self.assertIn("restricted", str(refused.exception))
 
 
+# ------------------------------------------------------------------------------------------- what a kubelet does
+
+class Pod:
+    """One pod of the StatefulSet: its files, user, arguments and environment are what the template says, on a read-only root that
+    is this machine's. What a kubelet would do otherwise: the network is this machine's too, so that each pod listens on a loopback
+    address of its own."""
+
+    SCRIPT = """set -e
+cd "$1"
+mount -t tmpfs holdfast-pod root
+mkdir root/upper root/work root/all
+mount -t overlay holdfast-pod -o "lowerdir=/,upperdir=$1/root/upper,workdir=$1/root/work" root/all
+rm -rf root/all/etc/holdfast root/all/var/lib/holdfast
+mkdir -p root/all/usr/local/bin
+cp holdfastd root/all/usr/local/bin/holdfastd
+cp hosts root/all/etc/hosts
+while read -r volume access path; do
+    mkdir -p "root/all$path"
+    mount --bind "volumes/$volume" "root/all$path"
+    [ "$access" = rw ] || mount -o remount,bind,ro "root/all$path"
+done < mounts
+mount --bind /dev root/all/dev
+mount -t proc proc root/all/proc
+mount -o remount,ro root/all
+shift
+exec chroot root/all "$@"
+"""
+
+    def __init__(self, world, number, objects):
+        self.world, self.number = world, number
+        stateful = one(objects, "StatefulSet")
+        self.objects, self.spec = objects, stateful["spec"]["template"]["spec"]
+        self.name = f"{stateful['metadata']['name']}-{number}"
+        self.address = f"127.0.0.{2 + number}"
+        self.port = one(objects, "Service", stateful["metadata"]["name"])["spec"]["ports"][0]["port"]
+        self.folder = Path(tempfile.mkdtemp(dir=world.cluster.work, prefix=f"{self.name}-"))
+        self.log = self.folder / "log"
+        user = self.spec["securityContext"]
+        self.ids = user["runAsUser"], user["runAsGroup"], user["fsGroup"]
+        self.process = Process(self.name, self._command(), self.log)
+
+    def _volume(self, name, fill=None, mode=0o440):
+        """A folder of files for the pod's group, as a ConfigMap or a Secret is mounted; without files an emptyDir."""
+        folder = self.folder / "volumes" / name
+        folder.mkdir(parents=True)
+        for file, content in (fill or {}).items():
+            (folder / file).write_text(content, "utf-8")
+            os.chown(folder / file, 0, self.ids[2])
+            (folder / file).chmod(mode)
+        os.chown(folder, 0, self.ids[2])
+        folder.chmod(0o750 if fill else 0o2770)
+        return name
+
+    def _volumes(self):
+        for volume in self.spec["volumes"]:
+            if "configMap" in volume:
+                self._volume(volume["name"], one(self.objects, "ConfigMap", volume["configMap"]["name"])["data"], 0o644)
+            elif "secret" in volume:
+                self._volume(volume["name"], self.world.secrets[volume["secret"]["secretName"]], volume["secret"]["defaultMode"])
+            else:
+                self._volume(volume["name"])
+        if not any(volume["name"] == "data" for volume in self.spec["volumes"]):
+            self._volume("data")  # a claim
+        container = self.spec["containers"][0]
+        mounts = [(mount["name"], "ro" if mount.get("readOnly") else "rw", mount["mountPath"]) for mount in container["volumeMounts"]]
+        if self.spec["automountServiceAccountToken"]:
+            server = self.world.cluster.kube
+            files = server.account_folder(self.folder / "account", server.account_token(self.spec["serviceAccountName"], 3600))
+            self._volume("account", {file.name: file.read_text("utf-8") for file in files.iterdir()})
+            mounts.append(("account", "ro", "/run/secrets/kubernetes.io/serviceaccount"))
+        (self.folder / "mounts").write_text("".join(" ".join(each) + "\n" for each in mounts), "utf-8")
+
+    def _command(self):
+        container = self.spec["containers"][0]
+        if not container["securityContext"]["readOnlyRootFilesystem"] or container["securityContext"]["allowPrivilegeEscalation"]:
+            raise Failure("the container is not as narrow as it is run here")
+        self._volumes()
+        shutil.copy(BUILD / "daemon" / "holdfastd", self.folder / "holdfastd")
+        (self.folder / "root").mkdir()
+        (self.folder / "hosts").write_text("127.0.0.1 localhost\n" + self.world.hosts, "utf-8")
+        fields = {"metadata.name": self.name}
+        environment = {"PATH": "/usr/bin:/bin", "KUBERNETES_SERVICE_HOST": "127.0.0.1",
+                       "KUBERNETES_SERVICE_PORT": str(self.world.api_port)}
+        for each in container["env"]:
+            environment[each["name"]] = each["value"] if "value" in each else fields[each["valueFrom"]["fieldRef"]["fieldPath"]]
+        arguments = [re.sub(r"\$\((\w+)\)", lambda found: environment[found[1]], argument) for argument in container["args"]]
+        user, group, extra = self.ids
+        return ["unshare", "--mount", "sh", "-c", self.SCRIPT, "sh", self.folder,
+                "setpriv", "--reuid", user, "--regid", group, "--groups", extra, "--no-new-privs", "--bounding-set", "-all",
+                "--inh-caps", "-all", "--pdeathsig", "KILL", "env", "-i", *(f"{key}={value}" for key, value in environment.items()),
+                "/usr/local/bin/holdfastd", *arguments, "-D", f"listen={self.address}:{self.port}"]
+
+    def start(self):
+        self.process.start()
+        return self
+
+    def stop(self):
+        self.process.stop(patience=60)
+
+    def text(self):
+        return self.log.read_text("utf-8", "replace") if self.log.exists() else ""
+
+    def said(self, pattern):
+        """The lines of the log that fit."""
+        return [line for line in self.text().splitlines() if re.search(pattern, line)]
+
+    def wait_said(self, pattern):
+        def there():
+            found = self.said(pattern)
+            if not found:
+                self.process.require_alive()
+            return found
+        return wait_until(there, PATIENCE_S, lambda: f"{self.name} to say {pattern}: {self.text()[-800:]}")
+
+    def call(self, method, path, body=None, token=TOKEN):
+        """(code, answer), (0, why) when there is none."""
+        connection = http.client.HTTPSConnection(self.address, self.port, timeout=30, context=self.world.tls)
+        try:
+            headers = {"Authorization": f"Bearer {token}"} if token else {}
+            if body is not None:
+                headers["Content-Type"] = "application/json"
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            answer = connection.getresponse()
+            text = answer.read().decode()
+            return answer.status, json.loads(text) if answer.getheader("Content-Type") == "application/json" else text
+        except (OSError, http.client.HTTPException) as error:
+            return 0, str(error)
+        finally:
+            connection.close()
+
+    def leads(self):
+        code, answer = self.call("GET", "/readyz")
+        return code == 200 and answer["leads"]
+
+    def probe(self, kind):
+        """What a kubelet gets to see: it has no credentials."""
+        container = self.spec["containers"][0]
+        get = container[kind]["httpGet"]
+        if get["scheme"] != "HTTPS" or get["port"] != container["ports"][0]["name"]:
+            raise Failure(f"{kind} asks {get}")
+        return self.call("GET", get["path"], token=None)[0]
+
+
+class Front(kube.Proxy):
+    """Takes faults of other kinds."""
+
+    def __init__(self, to):
+        super().__init__(to)
+        self.more = []
+
+    def fault_for(self, method, is_watch, path):
+        return next((fault for fault in self.more if fault.takes(method, is_watch, path)), None)
+
+
+class SecondDelete(kube.Fault):
+    """Another one was quicker."""
+
+    def __init__(self, part):
+        super().__init__("DELETE", 409, count=1, part=part)
+        self._dry = 1
+
+    def takes(self, method, is_watch, path):
+        if method == "DELETE" and path.split("?")[0].endswith(self.part) and self._dry:
+            self._dry -= 1
+            return False
+        return super().takes(method, is_watch, path)
+
+
+class World:
+    """A release of the chart on an API server: what is in its Secrets, its storage, and its pods."""
+
+    def __init__(self, values, prefix):
+        self.cluster = cluster()
+        self.s3 = S3(Path(tempfile.mkdtemp(dir=self.cluster.work, prefix="s3-"))).start()
+        self.proxy = Front(self.cluster.kube)
+        self.api_port = int(self.proxy.url.rsplit(":", 1)[1])
+        port = free_port()
+        timing = {"lease-duration": "4s", "renew-deadline": "3s", "retry-period": "500ms"}
+        config = {"s3.endpoint": self.s3.endpoint, "s3.path.style.access": True,
+                  **{f"election.kubernetes.{key}": value for key, value in timing.items()}, **values.pop("config", {})}
+        self.objects = objects_of(render({"replicas": 2, "service": {"port": port}, "config": config,
+                                          "store": {"uri": f"s3://{self.s3.bucket}/{prefix}"}, **values}))
+        names = [f"holdfast-{number}.holdfast-replicas.{kube.NAMESPACE}.svc" for number in range(2)]
+        self.hosts = "".join(f"127.0.0.{2 + number} {name}\n" for number, name in enumerate(names))
+        authority = self.cluster.kube.authority
+        pair = authority.sign(f"tls-{prefix}", "/CN=holdfast", f"DNS:*.holdfast-replicas.{kube.NAMESPACE}.svc,"
+                              f"DNS:holdfast.{kube.NAMESPACE}.svc,IP:127.0.0.2,IP:127.0.0.3")
+        self.tls = ssl.create_default_context(cafile=str(authority.certificate))
+        self.secrets = {
+            "holdfast-storage": {"credentials": f"[default]\naws_access_key_id = {self.s3.access_key}\n"
+                                                f"aws_secret_access_key = {self.s3.secret_key}\n"},
+            "holdfast-tls": {"tls.crt": pair[0].read_text("utf-8"), "tls.key": pair[1].read_text("utf-8")},
+            "holdfast-access": {"access": f"ops admin * token {TOKEN}\n"}}
+        if values.get("access", {}).get("tokenReviewAudience"):
+            self.secrets["holdfast-access"]["access"] += f"flink jobmanager {{namespace}}/* serviceaccount {kube.NAMESPACE}/flink\n"
+        self.pods = []
+        for thing in self.objects:
+            self.cluster.apply(thing)
+        for key, verbs in rights(self.objects).items():
+            for verb in verbs:
+                self.wait_may(key, verb, True)
+
+    def wait_may(self, key, verb, wanted):
+        group, resource, names = key
+        wait_until(lambda: self.cluster.may("holdfast", verb, group, resource, *names[:1]) == wanted, PATIENCE_S,
+                   f"{verb} on {resource} to be {wanted}")
+
+    @contextlib.contextmanager
+    def without(self, key, verb):
+        """The role as the chart has it, but for one verb."""
+        group, resource, names = key
+        for role in self.objects:
+            rules = role.get("rules", []) if role["kind"] in ("Role", "ClusterRole") else []
+            for at, rule in enumerate(rules):
+                if group in rule["apiGroups"] and resource in rule["resources"] and tuple(rule.get("resourceNames", ())) == names:
+                    less = copy.deepcopy(role)
+                    less["rules"][at]["resources"] = [resource]
+                    less["rules"][at]["verbs"] = [each for each in rule["verbs"] if each != verb]
+                    others = [each for each in rule["resources"] if each != resource]
+                    if others:
+                        less["rules"].append({**rule, "resources": others})
+                    if not less["rules"][at]["verbs"]:
+                        del less["rules"][at]
+                    self.cluster.apply(less)
+                    self.wait_may(key, verb, False)
+                    try:
+                        yield
+                    finally:
+                        self.cluster.apply(role)
+                        self.wait_may(key, verb, True)
+                    return
+        raise Failure(f"no role has {verb} on {resource}")
+
+    def start(self, count=1):
+        """As many pods, none of which has a Lease yet."""
+        self.stop_pods()
+        with contextlib.suppress(kube.Refused):
+            self.cluster.api.delete_lease("holdfast")
+        self.pods = [Pod(self, number, self.objects).start() for number in range(count)]
+        return self.pods
+
+    def wait_leader(self, pods=None):
+        return wait_until(lambda: next((pod for pod in pods or self.pods if pod.leads()), None), PATIENCE_S,
+                          lambda: f"a leader: {self.pods[0].text()[-800:]}")
+
+    def stop_pods(self):
+        for pod in self.pods:
+            pod.stop()
+        self.pods = []
+
+    def stop(self):
+        self.stop_pods()
+        for thing in self.objects:
+            self.cluster.delete(thing)
+        self.proxy.close()
+        self.s3.stop()
+
+
+class Running(unittest.TestCase):
+    """The daemon with exactly the chart's service account, rights, settings, mounts and user."""
+
+    values, prefix = {}, "running"
+
+    @classmethod
+    def setUpClass(cls):
+        if os.geteuid() != 0:
+            raise unittest.SkipTest("mounts need root")
+        cls.world = World(dict(cls.values), cls.prefix)
+        cls.addClassCleanup(cls.world.stop)
+
+
+class Electing(Running):
+    def test_two_replicas_elect_a_leader_and_replace_it(self):
+        pods = self.world.start(2)
+        leader = self.world.wait_leader()
+        for pod in pods:
+            for kind in ("startupProbe", "livenessProbe", "readinessProbe"):
+                wait_until(lambda one=pod, probe=kind: one.probe(probe) == 200, PATIENCE_S, f"{kind} of {pod.name}")
+            self.assertEqual(pod.call("GET", "/v1/status", token=None)[0], 401)
+        self.assertTrue(self.world.cluster.api.holder("holdfast").startswith(
+            f"{leader.name}/{leader.name}.holdfast-replicas.{kube.NAMESPACE}.svc:{leader.port}/"))
+        session = os.urandom(16).hex()
+        base = "/v1/clusters/default/c/sessions"
+        self.assertEqual(leader.call("POST", base, {"session": session, "holder": "jm", "ttl_ms": 300000})[0], 200)
+        other = next(pod for pod in pods if pod is not leader)
+        told = wait_until(lambda: other.call("GET", "/v1/clusters")[1].get("leader"), PATIENCE_S, "the standby to know the leader")
+        self.assertEqual(told, f"{leader.name}.holdfast-replicas.{kube.NAMESPACE}.svc:{leader.port}")
+        leader.process.kill()
+        self.assertIs(self.world.wait_leader([other]), other)
+        self.assertEqual(other.call("POST", f"{base}/{session}/renew", {})[0], 200)
+        for pod in pods:
+            self.assertEqual(pod.said("HTTP 403|watch_refused|Read-only|Permission denied"), [])
+
+    def test_the_election_breaks_without_any_of_its_verbs(self):
+        for key, verbs in ELECTION.items():
+            for verb in sorted(verbs):
+                with self.subTest(verb), self.world.without(key, verb):
+                    first, *_ = pods = self.world.start(2 if verb == "watch" else 1)
+                    if verb == "watch":
+                        wait_until(lambda: any(pod.said("election.watch_refused") for pod in pods), PATIENCE_S, "the refusal to be told")
+                        continue
+                    first.wait_said("election.unavailable.*HTTP 403")
+                    if verb == "update":
+                        first.wait_said("election.lost")  # the Lease was made, and is never renewed
+                    else:
+                        self.assertFalse(first.leads())
+
+
+class Looking(Running):
+    """With the observer of clusters that are not on Holdfast, its clean-up, and tokens of service accounts."""
+
+    values = {"orphans": {"enabled": True, "policy": "clean"}, "persistence": {"enabled": True},
+              "access": {"tokenReviewAudience": "holdfast"}, "config": {"orphans.interval": "1s", "orphans.min-age": "2s"}}
+    prefix = "looking"
+    space = "jobs"
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.api = cls.world.cluster.api
+        cls.api.call("POST", "/api/v1/namespaces", {"metadata": {"name": cls.space}})
+        cls.pod, = cls.world.start()
+        cls.world.wait_leader()
+        cls.storage = Storage(cls.world.cluster.work / "ha")
+
+    def leave(self, name):
+        """HA metadata that nobody owns."""
+        return Leftovers(self.storage, name).put(self.api, self.space)
+
+    def maps(self, left):
+        found = {item["metadata"]["name"] for item in self.api.call("GET", f"/api/v1/namespaces/{self.space}/configmaps")["items"]}
+        return found & set(left.names())
+
+    def seen(self, name):
+        """What the last look found of it."""
+        answer = self.pod.call("GET", "/v1/orphans")[1]
+        return next((each for each in answer["clusters"] if each["cluster"] == name), {}), answer.get("error", "")
+
+    def wait_cleaned(self, left):
+        self.pod.wait_said(f"orphans.cleaned .*cluster={left.cluster} ")
+        self.assertEqual(self.maps(left), set())
+
+    def test_leftovers_are_cleaned_with_the_rights_of_the_chart(self):
+        self.wait_cleaned(self.leave("all-rights"))
+        self.assertEqual(self.pod.said("HTTP 403.*all-rights|all-rights.*HTTP 403"), [])
+
+    def test_nothing_is_cleaned_without_any_right_to_look(self):
+        for number, (key, verb) in enumerate(sorted((key, verb) for key, verbs in LOOKING.items() for verb in verbs)):
+            left = None
+            with self.subTest(key=key, verb=verb):
+                with self.world.without(key, verb):
+                    left = self.leave(f"look-{number}")
+                    if key[1] == "configmaps" and verb == "list":
+                        wait_until(lambda: "403" in self.seen(left.cluster)[1], PATIENCE_S, "a look that fails")
+                    elif key[1] == "configmaps":
+                        self.pod.wait_said(f"orphans.not_cleaned .*cluster={left.cluster} .*403")
+                    else:
+                        wait_until(lambda: self.is_unsure(left.cluster, key[1]), PATIENCE_S,
+                                   lambda: f"{key[1]} to be missed: {self.seen(left.cluster)}")
+                    self.assertEqual(self.maps(left), set(left.names()))
+                self.wait_cleaned(left)
+
+    def is_unsure(self, name, resource):
+        cluster_seen, _ = self.seen(name)
+        why = json.dumps(cluster_seen.get("reasons", []))
+        return cluster_seen.get("verdict") == "unknown" and "403" in why and resource in why
+
+    def test_nothing_is_cleaned_without_the_right_to_delete(self):
+        key = ("", "configmaps", ())
+        with self.world.without(key, "delete"):
+            left = self.leave("no-delete")
+            self.pod.wait_said("orphans.not_cleaned .*cluster=no-delete .*403")
+            self.assertEqual(self.maps(left), set(left.names()))
+        self.wait_cleaned(left)
+
+    def test_what_has_gone_before_a_delete_that_is_refused_comes_back_with_the_right_to_create(self):
+        key = ("", "configmaps", ())
+        with self.broken_off("comes-back") as left:
+            self.pod.wait_said("orphans.not_cleaned .*cluster=comes-back ")
+        self.assertEqual(self.pod.said("cluster=comes-back .*403"), [])
+        self.wait_cleaned(left)
+        with self.world.without(key, "create"), self.broken_off("stays-away"):
+            self.pod.wait_said("orphans.not_cleaned .*cluster=stays-away .*403")
+
+    @contextlib.contextmanager
+    def broken_off(self, name):
+        """Leftovers of which the last ConfigMap is refused to be deleted, once, after the dry run said that it would be."""
+        fault = SecondDelete(f"/{name}-{Leftovers(self.storage, name).job}-config-map")
+        self.world.proxy.more.append(fault)
+        try:
+            yield self.leave(name)
+        finally:
+            fault.left = 0
+
+    def test_a_service_account_is_known_with_the_right_to_review_and_not_without(self):
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "flink"}}
+        self.api.apply([account])
+
+        def ask():
+            token = self.api.call("POST", f"/api/v1/namespaces/{kube.NAMESPACE}/serviceaccounts/flink/token", {
+                "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+                "spec": {"audiences": ["holdfast"], "expirationSeconds": 600 + time.time_ns() % 1000}})["status"]["token"]
+            return self.pod.call("GET", f"/v1/clusters/{kube.NAMESPACE}/c/jobs", token=token)
+        with self.world.without(("authentication.k8s.io", "tokenreviews", ()), "create"):
+            code, answer = ask()
+            self.assertEqual(code, 503, answer)
+            self.assertIn("tokenreviews", answer["message"])
+        self.assertIn(ask()[0], (200, 404))
+
+
 if __name__ == "__main__":
     if "--write" in sys.argv:
         MANIFEST.write_text(manifest(), "utf-8")
