@@ -325,23 +325,23 @@ class Pod:
 
     SCRIPT = """set -e
 cd "$1"
-mount -t tmpfs holdfast-pod root
-mkdir root/upper root/work root/all
-mount -t overlay holdfast-pod -o "lowerdir=/,upperdir=$1/root/upper,workdir=$1/root/work" root/all
-rm -rf root/all/etc/holdfast root/all/var/lib/holdfast
-mkdir -p root/all/usr/local/bin
-cp holdfastd root/all/usr/local/bin/holdfastd
-cp hosts root/all/etc/hosts
+mount -t tmpfs holdfast-pod image
+mkdir image/upper image/work image/all
+mount -t overlay holdfast-pod -o "lowerdir=/,upperdir=$1/image/upper,workdir=$1/image/work" image/all
+rm -rf image/all/etc/holdfast image/all/var/lib/holdfast
+mkdir -p image/all/usr/local/bin
+cp holdfastd image/all/usr/local/bin/holdfastd
+cp hosts image/all/etc/hosts
 while read -r volume access path; do
-    mkdir -p "root/all$path"
-    mount --bind "volumes/$volume" "root/all$path"
-    [ "$access" = rw ] || mount -o remount,bind,ro "root/all$path"
+    mkdir -p "image/all$path"
+    mount --bind "volumes/$volume" "image/all$path"
+    [ "$access" = rw ] || mount -o remount,bind,ro "image/all$path"
 done < mounts
-mount --bind /dev root/all/dev
-mount -t proc proc root/all/proc
-mount -o remount,ro root/all
+mount --bind /dev image/all/dev
+mount -t proc proc image/all/proc
+mount -o remount,ro image/all
 shift
-exec chroot root/all "$@"
+exec chroot image/all "$@"
 """
 
     def __init__(self, world, number, objects):
@@ -394,7 +394,7 @@ exec chroot root/all "$@"
             raise Failure("the container is not as narrow as it is run here")
         self._volumes()
         shutil.copy(BUILD / "daemon" / "holdfastd", self.folder / "holdfastd")
-        (self.folder / "root").mkdir()
+        (self.folder / "image").mkdir()
         (self.folder / "hosts").write_text("127.0.0.1 localhost\n" + self.world.hosts, "utf-8")
         fields = {"metadata.name": self.name}
         environment = {"PATH": "/usr/bin:/bin", "KUBERNETES_SERVICE_HOST": "127.0.0.1",
