@@ -30,11 +30,16 @@ from lib.ports import free_port  # noqa: E402
 from lib.process import Process  # noqa: E402
 from lib.s3 import S3  # noqa: E402
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "rpc"))
+from harness import Daemon  # noqa: E402
+
 HELM, HELM_VERSION = "helm.sh/helm/v3/cmd/helm", "v3.21.4"
 KUBERNETES = "1.36.3"
 CHART = ROOT / "deploy" / "helm" / "holdfast"
 MANIFEST = ROOT / "deploy" / "manifests" / "holdfast.yaml"
-RBAC = "rbac.authorization.k8s.io"
+MONITORING = ROOT / "deploy" / "monitoring"
+RULE_TESTS = ROOT / "tests" / "deploy" / "rules.test.yaml"
+PROMTOOL = ROOT / "tests" / "fixtures" / "promtool"
 PATIENCE_S = 120
 TOKEN = "the-token-of-the-operators"
 
@@ -53,7 +58,8 @@ VARIANTS = {
     "ZooKeeper": {"config": {"election": "zookeeper", "election.zookeeper.quorum": "zk-0.zk:2181"}},
     "looks at one namespace": {"orphans": {"enabled": True, "namespace": "holdfast"}},
     "everything": {"orphans": {"enabled": True, "policy": "clean"}, "persistence": {"enabled": True, "storageClassName": "fast"},
-                   "webhook": {"enabled": True, "policy": "refuse", "caBundle": "LS0tLS0="}, "access": {"tokenReviewAudience": "holdfast"},
+                   "webhook": {"enabled": True, "policy": "refuse", "caBundle": "LS0tLS0="},
+                   "access": {"tokenReviewAudience": "holdfast"},
                    "networkPolicy": {"apiServerCidrs": ["10.0.0.0/28"], "egress": {"rules": [{"ports": [{"port": 9000}]}]}},
                    "antiAffinity": "hard", "imagePullSecrets": [{"name": "registry"}], "image": {"digest": "sha256:" + "0" * 64},
                    "config": {"limit.sessions": 1000000, "gc.policy": "clean"},
@@ -96,22 +102,30 @@ RIGHTS = {
 }
 
 
-def helm_program():
-    """Built from its module on first use, which takes minutes."""
-    target = CACHE / f"helm-{HELM_VERSION}"
+def built(name, version, *arguments, folder=None):
+    """The path of a program, built from its Go module on first use, which takes minutes. What builds it writes to $GOBIN."""
+    target = CACHE / f"{name}-{version}"
     with cache_lock(target.name):
         if not target.is_file():
             go, environment = golang.go((1, 21))  # which fetches what the module asks for
-            print(f"building helm {HELM_VERSION}, once", file=sys.stderr, flush=True)
-            log = CACHE / "helm.log"
-            with tempfile.TemporaryDirectory(dir=CACHE, prefix=".helm-") as scratch, open(log, "wb") as out:
-                done = subprocess.run([go, "install", "-p", "2", "-trimpath", "-ldflags", "-s -w", f"{HELM}@{HELM_VERSION}"],
+            print(f"building {name} {version}, once", file=sys.stderr, flush=True)
+            log = CACHE / f"{name}.log"
+            with tempfile.TemporaryDirectory(dir=CACHE, prefix=f".{name}-") as scratch, open(log, "wb") as out:
+                done = subprocess.run([go, "install", "-p", "2", "-trimpath", "-ldflags", "-s -w", *arguments], cwd=folder,
                                       stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, check=False,
                                       env={**os.environ, **environment, "GOBIN": scratch, "GOFLAGS": "", "GOTOOLCHAIN": "auto"})
                 if done.returncode:
-                    raise Failure(f"helm cannot be built; see {log}")
-                shutil.move(Path(scratch) / "helm", target)
+                    raise Failure(f"{name} cannot be built; see {log}")
+                shutil.move(Path(scratch) / name, target)
     return target
+
+
+def promtool(*arguments, text=None):
+    """(exit code, output and errors)"""
+    version = re.search(r"github.com/prometheus/prometheus (\S+)", (PROMTOOL / "go.mod").read_text("utf-8"))[1]
+    program = built("promtool", version, "-tags", "remove_all_sd", "github.com/prometheus/prometheus/cmd/promtool", folder=PROMTOOL)
+    done = subprocess.run([program, *map(str, arguments)], input=text or "", capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
 
 
 def helm(*arguments, values=None):
@@ -119,7 +133,7 @@ def helm(*arguments, values=None):
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(values or {}, file)
         file.flush()
-        done = subprocess.run([helm_program(), *map(str, arguments), "--values", file.name, "--kube-version", KUBERNETES],
+        done = subprocess.run([built("helm", HELM_VERSION, f"{HELM}@{HELM_VERSION}"), *map(str, arguments), "--values", file.name, "--kube-version", KUBERNETES],
                               stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout, done.stderr
 
@@ -217,6 +231,70 @@ class Rendering(unittest.TestCase):
         end, = monitor["spec"]["endpoints"]
         self.assertIn(end["port"], [port["name"] for port in services[0]["spec"]["ports"]])
         self.assertEqual((end["scheme"], end["authorization"]["credentials"]["name"]), ("https", "holdfast-metrics"))
+
+
+class Monitoring(unittest.TestCase):
+    """Rules and dashboard ask for what a running daemon tells."""
+
+    @classmethod
+    def setUpClass(cls):
+        with Daemon(orphans_kubernetes="true", orphans_kubernetes_kubeconfig="/nowhere") as daemon:
+            cls.metrics = daemon.call("GET", "/metrics")[1].decode()
+        cls.rules = yaml.safe_load((MONITORING / "rules.yaml").read_text("utf-8"))
+        cls.dashboard = json.loads((MONITORING / "grafana.json").read_text("utf-8"))
+
+    def expressions(self):
+        for group in self.rules["groups"]:
+            for rule in group["rules"]:
+                yield rule["alert"], rule["expr"]
+        for panel in self.dashboard["panels"]:
+            for target in panel.get("targets", ()):
+                yield panel["title"], target["expr"]
+
+    def test_the_metrics_are_as_prometheus_wants_them(self):
+        _, said = promtool("check", "metrics", text=self.metrics)
+        # Its name is a promise since the first version.
+        self.assertLessEqual(set(said.splitlines()), {'holdfast_revision counter metrics should have "_total" suffix'})
+
+    def test_only_metrics_that_there_are(self):
+        names = set(re.findall(r"^(holdfast_\w+)", self.metrics, re.M))
+        for where, text in self.expressions():
+            for name in re.findall(r"\bholdfast_\w+", text):
+                self.assertIn(name, names, where)
+
+    def test_only_values_of_labels_that_there_are(self):
+        for where, text in self.expressions():
+            for label, sign, words in re.findall(r'\b(status|verdict|call|answer)(=~|!~|=|!=)"([^"]*)"', text):
+                for word in words.split("|") if "~" in sign else [words]:
+                    with self.subTest(where=where, label=label, word=word):
+                        self.assertRegex(self.metrics, f'[{{,]{label}="{word if "~" in sign else re.escape(word)}"')
+
+    def test_the_expressions_of_the_dashboard_can_be_parsed(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+            rules = [{"record": f"panel:number_{number}", "expr": re.sub(r"\$__rate_interval", "5m", text)}
+                     for number, (_, text) in enumerate(self.expressions())]
+            yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}, file)
+            file.flush()
+            code, said = promtool("check", "rules", file.name)
+            self.assertEqual(code, 0, said)
+
+    def test_the_rules_fire_when_they_should(self):
+        for arguments in (("check", "rules", MONITORING / "rules.yaml"), ("test", "rules", RULE_TESTS)):
+            code, said = promtool(*arguments)
+            self.assertEqual(code, 0, said)
+
+    def test_no_rule_goes_without_a_test(self):
+        with tempfile.TemporaryDirectory() as folder:
+            tests = yaml.safe_load(RULE_TESTS.read_text("utf-8"))
+            (Path(folder) / "tests.yaml").write_text(yaml.safe_dump({**tests, "rule_files": ["rules.yaml"]}), "utf-8")
+            for group in range(len(self.rules["groups"])):
+                for at, rule in enumerate(self.rules["groups"][group]["rules"]):
+                    less = copy.deepcopy(self.rules)
+                    less["groups"][group]["rules"][at] = {**rule, "expr": "vector(0) > 1"}
+                    (Path(folder) / "rules.yaml").write_text(yaml.safe_dump(less), "utf-8")
+                    code, said = promtool("test", "rules", Path(folder) / "tests.yaml")
+                    self.assertNotEqual(code, 0, f"{rule['alert']} never fires, and nobody minds")
+                    self.assertIn(rule["alert"], said)
 
 
 # --------------------------------------------------------------------------------------------- an API server
