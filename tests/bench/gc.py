@@ -3,6 +3,7 @@
   parse   a large `_metadata`: ours beside Flink's own reader, and ours alone on 1 GB: time and memory
   sweep   a plan for a job's folder of a million files on a disk, beside `find`, and of many objects on S3, beside the bare
           listing of the same prefix: files a second and memory
+  discard the files of one checkpoint on S3, by the daemon and, handle by handle, by Flink: requests and time
 
 Wall times are those of this machine at this moment: read the ratios and the memory.
 """
@@ -24,9 +25,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT / "tests" / place) for place in ("", "gc", "rpc")]
 from lib import maven, s3  # noqa: E402
+from lib.fault_proxy import FaultProxy, Plan, S3Dialect  # noqa: E402
+from lib.failure import wait_until  # noqa: E402
 from lib.flink import java  # noqa: E402
 from lib.paths import BUILD  # noqa: E402
 from lib.rig import main_guard, write_json  # noqa: E402
+from harness import Daemon, JobManager  # noqa: E402
 from test_gc_cli import JOB, metadata  # noqa: E402
 from test_metadata_show import large, peak_kib  # noqa: E402
 
@@ -166,6 +170,96 @@ def sweep_s3(work, files):
         server.stop()
 
 
+class Counting(Plan):
+    """A proxy's plan that does no harm and counts."""
+
+    def __init__(self):
+        super().__init__(S3Dialect(), 1, 0)
+        self.seen = []
+
+    def draw(self, request):
+        self.seen.append(request.method)
+        return super().draw(request)
+
+
+def counted(plan):
+    return {"requests": len(plan.seen), "by_method": {method: plan.seen.count(method) for method in sorted(set(plan.seen))}}
+
+
+def touch(folder, files):
+    folder.mkdir(parents=True)
+    for number in range(files):
+        path = folder / str(uuid.UUID(int=number))
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
+        os.utime(path, (OLD, OLD))
+
+
+def discard_by_daemon(work, server, files):
+    """A checkpoint that another one has subsumed; its own files go."""
+    prefix = f"s3://{server.bucket}/daemon/{JOB}"
+    job = server.work / "store" / server.bucket / "daemon" / JOB
+    touch(job / "shared", files)
+    for number, private in ((6, files), (7, 0)):
+        (job / f"chk-{number}").mkdir()
+        (job / f"chk-{number}" / "_metadata").write_bytes(metadata(
+            number, private=[(f"{prefix}/shared/{uuid.UUID(int=n)}", 0) for n in range(private)]).replace(b"file:s3:", b"s3:"))
+    plan = Counting()
+    proxy = FaultProxy(server.port, plan)
+    settings = {key.replace("-", "__").replace(".", "_"): value for key, value in server.settings().items()}
+    settings.update(s3_endpoint=proxy.url, gc_discard__grace="0", gc_interval="1h", gc_rate="0")
+    try:
+        with Daemon(**settings) as daemon:
+            manager = JobManager(daemon).wait_granted()
+            manager.call("PUT", f"/graphs/{JOB}", b"graph", {"Content-Type": "application/octet-stream"})
+            for number in (6, 7):
+                begun = int(OLD * 1000) + number
+                code, answer, _ = manager.commit(JOB, number, pointer=f"{prefix}/chk-{number}", started_ms=begun, completed_ms=begun + 1)
+                assert code == 200, answer
+            begin = time.monotonic()
+            wait_until(lambda: daemon.call("GET", "/v1/gc")[1]["totals"]["discards_finished"] >= 1, 300, "the discard to be finished", poll=0.02)
+            seconds = time.monotonic() - begin
+    finally:
+        proxy.stop()
+    left = len(list((job / "shared").glob("*")))
+    assert left == 0, f"{left} files are left"
+    return {"seconds_from_commit": round(seconds, 2), **counted(plan)}
+
+
+def discard_by_flink(work, server, files, version):
+    lib = maven.flink_lib(version)
+    subprocess.run(["javac", "--release", "11", "-nowarn", "-cp", f"{lib}/*", "-d", work,
+                    ROOT / "tests/bench/java/io/holdfast/flink/DiscardBench.java"], check=True)
+    plugins = work / "plugins" / "s3"
+    plugins.mkdir(parents=True)
+    (plugins / "flink-s3-fs.jar").symlink_to(maven.s3_plugin(version))
+    folder = server.work / "store" / server.bucket / "flink"
+    touch(folder, files)
+    plan = Counting()
+    proxy = FaultProxy(server.port, plan)
+    settings = {**server.flink_settings(), "s3.endpoint": proxy.url}
+    try:
+        done = subprocess.run([java(), "-Xmx512m", "-cp", f"{work}:{lib}/*", "io.holdfast.flink.DiscardBench",
+                               f"s3://{server.bucket}/flink", str(files), *(f"{key}={value}" for key, value in settings.items())],
+                              env={**os.environ, "FLINK_PLUGINS_DIR": str(work / "plugins")}, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+    finally:
+        proxy.stop()
+    left = len(list(folder.glob("*")))
+    assert left == 0, f"{left} files are left"
+    return {"seconds": int(done.stdout.splitlines()[-1]) / 1000, **counted(plan)}
+
+
+def discard(work, args):
+    server = s3.S3(work / "discard").start()
+    try:
+        row = {"files": args.discards, "holdfast": discard_by_daemon(work, server, args.discards),
+               "flink": discard_by_flink(work, server, args.discards, maven.flink_version(args.flink))}
+    finally:
+        server.stop()
+    print(f"discard {row}", flush=True)
+    return row
+
+
 def main():
     parser = argparse.ArgumentParser(prog="gc", description=__doc__.splitlines()[0])
     parser.add_argument("--flink", default="2.3", metavar="VERSION", help="whose reader is the peer; default 2.3")
@@ -174,11 +268,15 @@ def main():
     parser.add_argument("--heap", default="3g", help="of Flink's reader; default 3g")
     parser.add_argument("--files", type=int, default=1_000_000, help="on the disk; default 1000000")
     parser.add_argument("--objects", type=int, default=100_000, help="on S3; default 100000")
+    parser.add_argument("--discards", type=int, default=2000, help="files of the checkpoint that is discarded; default 2000")
+    parser.add_argument("--only", choices=("parse", "sweep", "discard"), help="default: all three")
     parser.add_argument("--json", metavar="FILE", help="write the figures to FILE")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="holdfast-bench-gc-") as work:
         work = Path(work)
-        result = {"parse": parse(work, args), "sweep": [sweep_disk(work, args.files), sweep_s3(work, args.objects)]}
+        parts = {"parse": lambda: parse(work, args), "discard": lambda: discard(work, args),
+                 "sweep": lambda: [sweep_disk(work, args.files), sweep_s3(work, args.objects)]}
+        result = {name: part() for name, part in parts.items() if args.only in (None, name)}
     if args.json:
         write_json(args.json, result)
 
