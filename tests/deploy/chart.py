@@ -133,7 +133,8 @@ def helm(*arguments, values=None):
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(values or {}, file)
         file.flush()
-        done = subprocess.run([built("helm", HELM_VERSION, f"{HELM}@{HELM_VERSION}"), *map(str, arguments), "--values", file.name, "--kube-version", KUBERNETES],
+        program = built("helm", HELM_VERSION, f"{HELM}@{HELM_VERSION}")
+        done = subprocess.run([program, *map(str, arguments), "--values", file.name, "--kube-version", KUBERNETES],
                               stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout, done.stderr
 
@@ -206,6 +207,16 @@ class Rendering(unittest.TestCase):
         for name, values in VARIANTS.items():
             with self.subTest(name):
                 self.assertEqual(rights(objects_of(render(values))), RIGHTS.get(name, ELECTION))
+
+    def test_the_manual_names_these_rights(self):
+        text = (ROOT / "docs" / "kubernetes.md").read_text("utf-8")
+        told = {}
+        for verbs, resource, group in re.findall(r"^\| ([a-z, ]+) \| `([a-z]+)` \| `([a-z0-9.]*)` \|", text, re.M):
+            told.setdefault((group, resource), set()).update(verbs.split(", "))
+        given = {}
+        for (group, resource, _), verbs in RIGHTS["everything"].items():
+            given.setdefault((group or "v1", resource), set()).update(verbs)
+        self.assertEqual(told, given)
 
     def test_no_service_account_token_where_nobody_calls_the_api_server(self):
         for name, values in VARIANTS.items():
