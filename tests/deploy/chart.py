@@ -134,7 +134,9 @@ def helm(*arguments, values=None):
         json.dump(values or {}, file)
         file.flush()
         program = built("helm", HELM_VERSION, f"{HELM}@{HELM_VERSION}")
-        done = subprocess.run([program, *map(str, arguments), "--values", file.name, "--kube-version", KUBERNETES],
+        if arguments[0] in ("lint", "template"):
+            arguments += ("--kube-version", KUBERNETES)
+        done = subprocess.run([program, *map(str, arguments), *(["--values", file.name] if arguments[0] != "uninstall" else [])],
                               stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout, done.stderr
 
@@ -379,6 +381,25 @@ class Applied(unittest.TestCase):
                 for thing in objects:  # what is immutable belongs to one variant
                     cluster().delete(thing)
 
+    def test_helm_installs_upgrades_and_removes_it(self):
+        access = ["--namespace", kube.NAMESPACE, "--kubeconfig", cluster().kube.kubeconfig("helm", {"token": kube.Kube.tokens["admin"]})]
+        place = cluster().place(one(objects_of(render()), "StatefulSet"))
+
+        def run(*arguments, values=None):
+            code, text, errors = helm(*arguments, *access, values=values)
+            self.assertEqual(code, 0, errors)
+            return text
+        said = run("install", "holdfast", CHART)
+        for number in range(3):
+            self.assertIn(f"https://holdfast-{number}.holdfast-replicas.{kube.NAMESPACE}.svc:7070", said)
+        self.assertEqual(cluster().api.call("GET", place)["spec"]["replicas"], 3)
+        run("upgrade", "holdfast", CHART, values={"replicas": 2, "config": {"log.level": "debug"}})
+        self.assertEqual(cluster().api.call("GET", place)["spec"]["replicas"], 2)
+        run("uninstall", "holdfast", "--wait=false")
+        with self.assertRaises(kube.Refused) as refused:
+            cluster().api.call("GET", place)
+        self.assertEqual(refused.exception.code, 404)
+
     def test_a_field_that_does_not_exist_is_found(self):
         thing = one(objects_of(render()), "StatefulSet")
         thing["spec"]["template"]["spec"]["hostNetwerk"] = True
@@ -585,8 +606,8 @@ class World:
         timing = {"lease-duration": "4s", "renew-deadline": "3s", "retry-period": "500ms"}
         config = {"s3.endpoint": self.s3.endpoint, "s3.path.style.access": True,
                   **{f"election.kubernetes.{key}": value for key, value in timing.items()}, **values.pop("config", {})}
-        self.objects = objects_of(render({"replicas": 2, "service": {"port": port}, "config": config,
-                                          "store": {"uri": f"s3://{self.s3.bucket}/{prefix}"}, **values}))
+        wanted = {"replicas": 2, "store": {"uri": f"s3://{self.s3.bucket}/{prefix}"}, **values, "config": config, "service": {"port": port}}
+        self.objects = objects_of(render(wanted))
         names = [f"holdfast-{number}.holdfast-replicas.{kube.NAMESPACE}.svc" for number in range(2)]
         self.hosts = "".join(f"127.0.0.{2 + number} {name}\n" for number, name in enumerate(names))
         authority = self.cluster.kube.authority
@@ -711,6 +732,21 @@ class Electing(Running):
                         first.wait_said("election.lost")  # the Lease was made, and is never renewed
                     else:
                         self.assertFalse(first.leads())
+
+
+class Alone(Running):
+    """A folder on a volume: nobody is asked, and no token is mounted."""
+
+    values = {**VARIANTS["folder"]}
+    prefix = "alone"
+
+    def test_one_replica_on_a_volume_serves(self):
+        pod, = self.world.start()
+        self.world.wait_leader()
+        self.assertFalse((pod.folder / "account").exists())
+        self.assertEqual(pod.probe("livenessProbe"), 200)
+        self.assertNotEqual(list((pod.folder / "volumes" / "data").iterdir()), [])
+        self.assertEqual([path for _, _, path, _ in self.world.proxy.requests], [])
 
 
 class Looking(Running):
