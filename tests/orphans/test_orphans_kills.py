@@ -56,10 +56,12 @@ class Kills:
         return [path for path in self.archives() if not any((path / mark).exists() for mark in ("cleaned", "undone"))]
 
     def nothing_is_lost(self):
-        """What is not where it was is in the archive under way, unharmed."""
+        """What is not where it was is in an archive, unharmed: one under way, or one whose clean-up was done when the kill came."""
         now = self.objects()
         kept, files = {}, {}
-        for archive in self.unfinished():
+        for archive in self.archives():
+            if (archive / "undone").exists():
+                continue
             manifest = json.loads((archive / "manifest.json").read_text("utf-8"))
             for each in manifest["objects"]:
                 kept[each.get("name") or each["path"]] = (archive / each["kept_as"]).stat().st_size
