@@ -220,6 +220,8 @@ static enum hf_status clients_load(const struct hf_tls_context *context, SSL_CTX
 
 static enum hf_status files_load(struct hf_tls_context *context, SSL_CTX *ssl, struct hf_error *err)
 {
+    char groups[] = "X25519:P-256:P-384:P-521"; /* OpenSSL's macro casts a const away */
+
     ERR_clear_error();
     SSL_CTX_set_min_proto_version(ssl, TLS1_2_VERSION);
     SSL_CTX_set_options(
@@ -231,7 +233,7 @@ static enum hf_status files_load(struct hf_tls_context *context, SSL_CTX *ssl, s
                                    SSL_SESS_CACHE_OFF); /* tickets alone: nothing is kept here */
     SSL_CTX_set_alpn_select_cb(ssl, alpn_cb, NULL);
     if (SSL_CTX_set_cipher_list(ssl, "ECDHE+AESGCM:ECDHE+CHACHA20") != 1 ||
-        SSL_CTX_set1_groups_list(ssl, "X25519:P-256:P-384:P-521") != 1)
+        SSL_CTX_set1_groups_list(ssl, groups) != 1)
         return hf_error_set(err, HF_INTERNAL, "listen.tls: this OpenSSL knows none of our ciphers");
     for (int which = 0; which < 2; which++) {
         enum hf_status status = file_check(context, which, err);
