@@ -118,24 +118,54 @@ static bool canonical(struct hf_bytes path, char *out, size_t room, size_t *out_
     return true;
 }
 
-/* The part of a URI or path behind the job's folder; false when there is no such part. The last folder of that
- * name counts: what stands before it is the user's. */
-static bool below_job(const struct hf_gc_plan *plan, struct hf_bytes uri, char *out,
-                      size_t *out_size, bool *out_bad)
+/* The part of a URI or path behind the job's folder; false when there is no such part, or it is *out_bad. The last folder of that name
+ * before *limit counts, which becomes the new *limit. */
+static bool below_job_before(const struct hf_gc_plan *plan, struct hf_bytes uri, size_t *limit,
+                             char *out, size_t *out_size, bool *out_bad)
 {
     const uint8_t *rest = NULL;
 
     *out_bad = false;
-    for (size_t i = 0; i + JOB_SIZE < uri.size; i++) {
+    for (size_t i = 0; i + JOB_SIZE < uri.size && i < *limit; i++) {
         if ((i == 0 || uri.data[i - 1] == '/') && uri.data[i + JOB_SIZE] == '/' &&
             memcmp(uri.data + i, plan->settings.job, JOB_SIZE) == 0)
             rest = uri.data + i + JOB_SIZE + 1;
     }
     if (rest == NULL)
         return false;
+    *limit = (size_t)(rest - uri.data) - JOB_SIZE - 1;
     struct hf_bytes tail = {rest, (size_t)(uri.data + uri.size - rest)};
     *out_bad = !canonical(tail, out, HF_GC_PATH_MAX, out_size);
     return !*out_bad;
+}
+
+/* What stands before the last folder of the job's name is the user's. */
+static bool below_job(const struct hf_gc_plan *plan, struct hf_bytes uri, char *out,
+                      size_t *out_size, bool *out_bad)
+{
+    size_t limit = uri.size;
+
+    return below_job_before(plan, uri, &limit, out, out_size, out_bad);
+}
+
+/* What a kept checkpoint names stays in every way in which its name can be read: a job's folder may hold one of the same name. */
+static enum hf_status keep_below_job(const struct hf_gc_plan *plan, struct hf_gc_refs *refs,
+                                     struct hf_bytes uri, bool *out_inside)
+{
+    char path[HF_GC_PATH_MAX];
+    size_t limit = uri.size;
+    size_t size;
+    bool bad;
+
+    *out_inside = false;
+    while (below_job_before(plan, uri, &limit, path, &size, &bad)) {
+        enum hf_status status =
+            hf_gc_refs_add(refs, (struct hf_bytes){(const uint8_t *)path, size});
+        if (status != HF_OK)
+            return status;
+        *out_inside = true;
+    }
+    return bad ? HF_INVALID : HF_OK;
 }
 
 /* ---------------------------------------------------------------------------- marks */
@@ -197,6 +227,12 @@ static enum hf_status on_handle(void *arg, const struct hf_metadata_handle *hand
         if (!canonical(handle->path, path + size, sizeof path - size, &more) || more == 0)
             return HF_INVALID;
         size += more;
+    } else if (!plan->mark_discarded) {
+        bool inside;
+        enum hf_status status = keep_below_job(plan, &plan->named, handle->path, &inside);
+        if (status == HF_OK && !inside)
+            plan->marks.outside++;
+        return status;
     } else if (!below_job(plan, handle->path, path, &size, &bad)) {
         if (bad)
             return HF_INVALID;
@@ -214,16 +250,10 @@ static enum hf_status on_handle(void *arg, const struct hf_metadata_handle *hand
 static enum hf_status on_folder(void *arg, struct hf_bytes uri, bool shared)
 {
     struct hf_gc_plan *plan = arg;
-    char path[HF_GC_PATH_MAX];
-    size_t size;
-    bool bad;
+    bool inside;
 
     (void)shared;
-    if (plan->mark_discarded)
-        return HF_OK;
-    if (!below_job(plan, uri, path, &size, &bad))
-        return bad ? HF_INVALID : HF_OK;
-    return hf_gc_refs_add(&plan->folders, (struct hf_bytes){(const uint8_t *)path, size});
+    return plan->mark_discarded ? HF_OK : keep_below_job(plan, &plan->folders, uri, &inside);
 }
 
 enum hf_status hf_gc_plan_mark(struct hf_gc_plan *plan, const char *folder, bool discarded,

@@ -924,7 +924,8 @@ static bool is_old(struct judge *judge, uint64_t since_ms)
 {
     uint64_t then_ms = add(since_ms, judge->min_age_ms);
 
-    if (then_ms <= judge->now_ms)
+    /* The end of time never comes, also for a clock that says so. */
+    if (then_ms <= judge->now_ms && then_ms != UINT64_MAX)
         return true;
     if (then_ms > judge->out->again_ms)
         judge->out->again_ms = then_ms;

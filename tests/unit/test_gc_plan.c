@@ -102,6 +102,19 @@ HF_TEST(gc_plan, a_name_counts_in_every_spelling)
     }
 }
 
+HF_TEST(gc_plan, a_folder_of_the_jobs_own_name_inside_it_hides_nothing)
+{
+    start(HF_GC_ENDED, 0);
+    keep("s3://b/ck/" JOB "/chk-7", "s3://b/ck/" JOB "/taskowned/" JOB "/");
+    judge("taskowned/" JOB, OLD, false, HF_GC_NAMED);
+    end();
+    start(HF_GC_ENDED, 0);
+    keep("s3://b/ck/" JOB "/chk-7", "s3://b/ck/" JOB "/shared/" JOB "/" UUID);
+    judge("shared/" JOB "/" UUID, OLD, false, HF_GC_NAMED);
+    judge(UUID, OLD, false, HF_GC_NAMED); /* or this, when the user's folders are called so */
+    end();
+}
+
 HF_TEST(gc_plan, a_file_of_another_job_with_the_same_name_is_not_ours)
 {
     start(HF_GC_ENDED, 0);

@@ -334,6 +334,21 @@ HF_TEST(verdict, the_minimum_age_is_that_of_the_settings_and_twice_the_lease)
     cr_expect_eq(kind_after(100000, 1, UINT64_MAX / 4), K(LIVE), "a lease for ever");
 }
 
+HF_TEST(verdict, a_clock_at_the_end_of_time_makes_no_orphan)
+{
+    struct hf_evidence evidence;
+    struct hf_verdict verdict;
+    const struct hf_verdict_settings forever = {.min_age_ms = UINT64_MAX};
+
+    hf_evidence_init(&evidence);
+    cr_assert(words_evidence(&evidence, "k8s1.20 lock=stale plan=B chk=B:810", WORDS_NOW));
+    evidence.cluster.observed_ms = UINT64_MAX;
+    cr_assert_eq(hf_verdict_of(&evidence, NULL, &forever, &verdict), HF_OK);
+    cr_expect_not(verdict.orphan);
+    hf_verdict_free(&verdict);
+    hf_evidence_free(&evidence);
+}
+
 HF_TEST(verdict, reasons_are_bounded_and_the_last_says_so)
 {
     struct hf_evidence evidence;
