@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lib import s3  # noqa: E402
 from lib.failure import wait_until  # noqa: E402
-from lib.fault_proxy import FaultProxy, Plan, S3Dialect  # noqa: E402
+from lib.fault_proxy import Counting, FaultProxy  # noqa: E402
 from test_gc_cli import BOUND_S, DAYS, JOB, OTHER, Base, Daemon, JobManager  # noqa: E402
 from test_gc_buckets import InBucket  # noqa: E402
 
@@ -269,18 +269,6 @@ class Folder(Tests, OnFolder, unittest.TestCase):
         self.daemon.stop()
         self.assertIn("1 file(s) are back", self.cli("gc", "undo", plan, "--job-folder", self.job))
         self.assertTrue(garbage.exists())
-
-
-class Counting(Plan):
-    """No harm, and every request is written down."""
-
-    def __init__(self):
-        super().__init__(S3Dialect(), 1, 0)
-        self.seen = []
-
-    def draw(self, request):
-        self.seen.append((request.method, request.target))
-        return super().draw(request)
 
 
 class Bucket(Tests, OnS3, unittest.TestCase):

@@ -259,6 +259,18 @@ class Plan:
             return self.dice.random() < 0.5
 
 
+class Counting(Plan):
+    """No harm to an S3 server, and every request is written down: (method, target)."""
+
+    def __init__(self):
+        super().__init__(S3Dialect(), 1, 0)
+        self.seen = []
+
+    def draw(self, request):
+        self.seen.append((request.method, request.target))
+        return super().draw(request)
+
+
 def hang_up(sock, reset=False):
     try:
         if reset:
