@@ -25,7 +25,7 @@ import sys
 import exceptions
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-FOLDERS = ["base", "store", "election", "gc", "loop", "backends", "rpc", "daemon", "cli"]
+FOLDERS = ["base", "store", "election", "gc", "loop", "backends", "rpc", "alerts", "daemon", "cli"]
 STRICT = ["store", "election"]
 TIMEOUT_S = 3600
 

@@ -7,16 +7,17 @@ MAY_INCLUDE = {
     "store": {"base", "store"},
     "election": {"base", "election"},
     "gc": {"base", "store", "gc"},
+    "alerts": {"base", "alerts"},
     "loop": {"base", "loop"},
     "backends": {"base", "store", "election", "gc", "loop", "backends"},
     "rpc": {"base", "store", "election", "gc", "loop", "rpc"},
     "collect": {"base", "gc", "backends", "collect"},
-    "daemon": {"base", "store", "election", "gc", "loop", "backends", "collect", "rpc", "daemon"},
+    "daemon": {"base", "store", "election", "gc", "loop", "backends", "collect", "rpc", "alerts", "daemon"},
     "cli": {"base", "gc", "backends", "collect", "cli"},
 }
 
 # Pure folders: event in, effects out. Time, randomness and bytes come with the event.
-PURE = {"store", "election", "gc"}
+PURE = {"store", "election", "gc", "alerts"}
 IMPURE_HEADERS = ("uv.h", "curl/", "zookeeper", "openssl/", "time.h", "sys/time.h", "unistd.h", "pthread.h",
                   "jansson.h", "llhttp.h", "yaml.h", "sys/socket.h", "fcntl.h")
 

@@ -18,7 +18,7 @@ CASES = (
     ("collect", "rpc/rpc.h", False),
     ("cli", "rpc/rpc.h", False),
 )
-FOLDERS = ("base", "store", "election", "gc", "loop", "backends", "collect", "rpc", "daemon", "cli")
+FOLDERS = ("base", "store", "election", "gc", "loop", "backends", "collect", "rpc", "alerts", "daemon", "cli")
 
 
 def findings(root):
