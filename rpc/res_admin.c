@@ -8,9 +8,16 @@
 
 enum { PAGE_DEFAULT = 500, PAGE_MAX = 5000 };
 
+/* The only path that answers whoever asks, a kubelet for one: with ?ready too it says yes or no. */
 void hf_res_healthz(struct hf_call *call)
 {
-    hf_call_answer(call, json_pack("{s:s}", "status", "OK"));
+    const struct hf_service_ops *ops = call->service->ops;
+    bool ready = ops->leads(call->service) || ops->leader(call->service) != NULL;
+
+    if (ready || strncmp(hf_http_query(call->req), "ready", 5) != 0)
+        hf_call_answer(call, json_pack("{s:s}", "status", "OK"));
+    else
+        hf_call_refuse(call, HF_UNAVAILABLE, "not ready");
 }
 
 void hf_res_readyz(struct hf_call *call)

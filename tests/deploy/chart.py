@@ -732,6 +732,7 @@ class Electing(Running):
                         first.wait_said("election.lost")  # the Lease was made, and is never renewed
                     else:
                         self.assertFalse(first.leads())
+                        self.assertEqual((first.probe("livenessProbe"), first.probe("readinessProbe")), (200, 503))
 
 
 class Alone(Running):

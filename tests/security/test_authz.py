@@ -134,6 +134,24 @@ class Matrix(Case):
         answer = daemon.raw(b"GET /v1/clusters HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", timeout=30)[0]
         self.assertIn(b"WWW-Authenticate: Bearer\r\n", answer)
 
+    def test_healthz_says_whether_it_is_ready_and_nothing_more(self):
+        ready = self.daemon()
+        self.assertEqual(ready.call("GET", "/healthz?ready=1", headers=self.headers("nobody"))[:2], (200, {"status": "OK"}))
+
+        class Waiting(Daemon):
+            """Waits for an election that nobody holds."""
+
+            def is_ready(self):
+                return self.call("GET", "/healthz")[0] == 200
+        daemon = Waiting(security_access__file=self.file, election="zookeeper", election_zookeeper_quorum="127.0.0.1:1")
+        self.addCleanup(daemon.remove)
+        daemon.start()
+        self.assertEqual(daemon.call("GET", "/healthz")[:2], (200, {"status": "OK"}))
+        for query in ("?ready=1", "?ready"):
+            code, answer, _ = daemon.call("GET", f"/healthz{query}")
+            self.assertEqual((code, answer), (503, {"status": "UNAVAILABLE", "message": "not ready", "retry": True}))
+        self.assertEqual(daemon.call("GET", "/readyz?ready=1")[0], 401)
+
     def test_writes_and_reads_are_of_a_need_that_fits(self):
         """A new route cannot be open to readers, or to everybody, by mistake."""
         for method, pattern, need, mutates in routes():

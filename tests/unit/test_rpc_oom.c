@@ -566,6 +566,7 @@ static const struct row admin_rows[] = {
     {"POST /v1/step-down", "POST /v1/step-down ", {0}},
     {"GET /v1/status", "GET /v1/status ", {0}},
     {"GET /healthz", "GET /healthz ", {0}},
+    {"GET /healthz?ready=1", "GET /healthz?ready=1 ", {0}},
     {"GET /readyz", "GET /readyz ", {0}},
     {"GET /metrics", "GET /metrics ", {0}},
 };
