@@ -8,7 +8,6 @@
 #include <strings.h>
 
 enum {
-    HMAC_BLOCK = 64,
     CANONICAL_MAX = 128 * 1024,
     SECRET_MAX = 1024,
     MD5_SIZE = 16,
@@ -162,33 +161,9 @@ bool hf_s3_md5(struct hf_bytes bytes, char out[HF_S3_MD5_TEXT_SIZE])
     return true;
 }
 
-struct hf_hash hf_s3_hmac(struct hf_bytes key, struct hf_bytes message)
-{
-    uint8_t inner[HMAC_BLOCK + 2048];
-    uint8_t outer[HMAC_BLOCK + HF_HASH_SIZE];
-    uint8_t block[HMAC_BLOCK] = {0};
-
-    hf_assert(message.size <= sizeof inner - HMAC_BLOCK);
-    if (key.size > HMAC_BLOCK) {
-        struct hf_hash hashed = hf_hash_of(key);
-        memcpy(block, hashed.bytes, HF_HASH_SIZE);
-    } else if (key.size > 0) {
-        memcpy(block, key.data, key.size);
-    }
-    for (size_t i = 0; i < HMAC_BLOCK; i++) {
-        inner[i] = block[i] ^ 0x36;
-        outer[i] = block[i] ^ 0x5c;
-    }
-    if (message.size > 0)
-        memcpy(inner + HMAC_BLOCK, message.data, message.size);
-    struct hf_hash hash = hf_hash_of((struct hf_bytes){inner, HMAC_BLOCK + message.size});
-    memcpy(outer + HMAC_BLOCK, hash.bytes, HF_HASH_SIZE);
-    return hf_hash_of((struct hf_bytes){outer, sizeof outer});
-}
-
 static struct hf_hash hmac_string(const struct hf_hash *key, const char *text)
 {
-    return hf_s3_hmac((struct hf_bytes){key->bytes, HF_HASH_SIZE}, HF_BYTES_OF_STRING(text));
+    return hf_hmac((struct hf_bytes){key->bytes, HF_HASH_SIZE}, HF_BYTES_OF_STRING(text));
 }
 
 /* Indexes of the headers by their names in small letters. */
@@ -278,7 +253,7 @@ bool hf_s3_sign_hash(const struct hf_s3_scheme *scheme, const struct hf_s3_signi
              hex);
 
     snprintf(secret, sizeof secret, "%s%s", scheme->secret_prefix, signing->secret_key);
-    struct hf_hash key = hf_s3_hmac(HF_BYTES_OF_STRING(secret), HF_BYTES_OF_STRING(day));
+    struct hf_hash key = hf_hmac(HF_BYTES_OF_STRING(secret), HF_BYTES_OF_STRING(day));
     explicit_bzero(secret, sizeof secret);
     key = hmac_string(&key, signing->region);
     key = hmac_string(&key, signing->service);

@@ -75,6 +75,4 @@ HF_MUST_USE bool hf_s3_sign_hash(const struct hf_s3_scheme *scheme,
 /* A Content-MD5 header. False, and "", where MD5 is forbidden (a FIPS provider). */
 bool hf_s3_md5(struct hf_bytes bytes, char out[HF_S3_MD5_TEXT_SIZE]);
 
-struct hf_hash hf_s3_hmac(struct hf_bytes key, struct hf_bytes message);
-
 #endif

@@ -252,12 +252,27 @@ bool hf_hex_decode(const char *text, size_t text_size, void *out, size_t size)
     return true;
 }
 
+static const char base64_digits[] =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+bool hf_base64_encode(struct hf_buf *out, struct hf_bytes bytes)
+{
+    for (size_t at = 0; at < bytes.size; at += 3) {
+        size_t n = bytes.size - at < 3 ? bytes.size - at : 3;
+        uint32_t held = 0;
+        for (size_t i = 0; i < 3; i++)
+            held = held << 8 | (i < n ? bytes.data[at + i] : 0u);
+        for (size_t i = 0; i < 4; i++)
+            hf_buf_append_u8(out, i <= n ? (uint8_t)base64_digits[held >> (18 - 6 * i) & 63] : '=');
+    }
+    return out->failed == HF_OK;
+}
+
 static int base64_digit(char c)
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const char *at = c != '\0' ? strchr(digits, c) : NULL;
+    const char *at = c != '\0' ? strchr(base64_digits, c) : NULL;
 
-    return at != NULL ? (int)(at - digits) : -1;
+    return at != NULL ? (int)(at - base64_digits) : -1;
 }
 
 bool hf_base64_decode(struct hf_buf *out, const char *text)

@@ -78,6 +78,8 @@ int hf_hex_digit(char c);
 /* Exactly 2 * size lower- or upper-case digits; false otherwise. */
 bool hf_hex_decode(const char *text, size_t text_size, void *out, size_t size);
 
+/* Appends the bytes as one line with its padding. */
+bool hf_base64_encode(struct hf_buf *out, struct hf_bytes bytes);
 /* Appends what the text stands for, with or without line breaks and the padding at its end. False: it is no base64, or
  * out takes no more. */
 bool hf_base64_decode(struct hf_buf *out, const char *text);

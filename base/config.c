@@ -399,6 +399,50 @@ enum hf_status hf_config_load(struct hf_config *config, const char *path, struct
     return status;
 }
 
+static enum hf_status alerts_check(const struct hf_config *config, struct hf_error *err)
+{
+    const char *server = config->alerts_email_server;
+
+    if (strcmp(config->alerts_severity, "info") != 0 &&
+        strcmp(config->alerts_severity, "warning") != 0 &&
+        strcmp(config->alerts_severity, "critical") != 0)
+        return hf_error_set(err, HF_INVALID,
+                            "alerts.severity: '%s' is none of info, warning, critical",
+                            config->alerts_severity);
+    if (config->alerts_webhook_url[0] == '\0' &&
+        (config->alerts_webhook_template[0] != '\0' || config->alerts_webhook_token[0] != '\0'))
+        return hf_error_set(err, HF_INVALID,
+                            "alerts.webhook.template-file and alerts.webhook.token-file need "
+                            "alerts.webhook.url-file");
+    if (config->alerts_dingtalk_url[0] == '\0' && config->alerts_dingtalk_secret[0] != '\0')
+        return hf_error_set(err, HF_INVALID,
+                            "alerts.dingtalk.secret-file needs alerts.dingtalk.url-file");
+    if (config->alerts_feishu_url[0] == '\0' && config->alerts_feishu_secret[0] != '\0')
+        return hf_error_set(err, HF_INVALID,
+                            "alerts.feishu.secret-file needs alerts.feishu.url-file");
+    if (server[0] == '\0')
+        return HF_OK;
+    if (strncmp(server, "smtp://", 7) != 0 && strncmp(server, "smtps://", 8) != 0)
+        return hf_error_set(err, HF_INVALID,
+                            "alerts.email.server: '%.64s' begins with neither smtp:// nor smtps://",
+                            server);
+    if (strchr(server, '@') != NULL)
+        return hf_error_set(err, HF_INVALID,
+                            "alerts.email.server: who logs in belongs into alerts.email.user and "
+                            "alerts.email.password-file");
+    if (config->alerts_email_from[0] == '\0' || config->alerts_email_to[0] == '\0')
+        return hf_error_set(err, HF_INVALID,
+                            "alerts.email.server needs alerts.email.from and alerts.email.to");
+    if ((config->alerts_email_user[0] == '\0') != (config->alerts_email_password[0] == '\0'))
+        return hf_error_set(err, HF_INVALID,
+                            "alerts.email.user and alerts.email.password-file go together");
+    if (config->alerts_email_user[0] != '\0' && config->alerts_email_plain)
+        return hf_error_set(err, HF_INVALID,
+                            "alerts.email.user: a password is not sent where "
+                            "alerts.email.allow-plaintext is true");
+    return HF_OK;
+}
+
 enum hf_status hf_config_check(const struct hf_config *config, struct hf_error *err)
 {
     if (config->session_ttl_min > config->session_ttl_max)
@@ -430,6 +474,9 @@ enum hf_status hf_config_check(const struct hf_config *config, struct hf_error *
                             config->gc_policy);
     if (config->gc_state_dir[0] != '\0' && config->gc_state_dir[0] != '/')
         return hf_error_set(err, HF_INVALID, "gc.state-dir is no absolute path");
+    enum hf_status status = alerts_check(config, err);
+    if (status != HF_OK)
+        return status;
     if ((config->tls_certificate[0] == '\0') != (config->tls_key[0] == '\0'))
         return hf_error_set(err, HF_INVALID,
                             "listen.tls.certificate-file and listen.tls.key-file go together");

@@ -258,6 +258,84 @@ enum {
       "files deleted in a second; 0: as fast as it goes")                                          \
     X(STRING, gc_state_dir, "gc.state-dir", "", 0, 1023,                                           \
       "folder for plans of sweeps of buckets, which then have a trash; empty: a temporary one")    \
+    X(BOOL, alerts_enabled, "alerts.enabled", true, 0, 1,                                          \
+      "tell the channels that are set (docs/alerts.md); false: only GET /v1/alerts shows what is " \
+      "wrong")                                                                                     \
+    X(STRING, alerts_name, "alerts.name", "Holdfast", 1, 100,                                      \
+      "what messages begin with: tells two installations apart")                                   \
+    X(STRING, alerts_severity, "alerts.severity", "warning", 1, 15,                                \
+      "least that is told: info, warning or critical")                                             \
+    X(STRING, alerts_silence, "alerts.silence", "", 0, 1023,                                       \
+      "not told: RULE, RULE@NAMESPACE/CLUSTER or @NAMESPACE/CLUSTER, with * and ?, between "       \
+      "commas")                                                                                    \
+    X(MSEC, alerts_patience, "alerts.patience", 120 * HF_SEC, 0, HF_DAY,                           \
+      "what may pass by itself is told once it was so for at most this long")                      \
+    X(MSEC, alerts_group_wait, "alerts.group-wait", 10 * HF_SEC, 0, 3600 * HF_SEC,                 \
+      "the first message about a cluster waits, so that what belongs together is in it")           \
+    X(MSEC, alerts_group_interval, "alerts.group-interval", 60 * HF_SEC, 0, HF_DAY,                \
+      "least time between two messages about one cluster")                                         \
+    X(MSEC, alerts_repeat, "alerts.repeat", 4 * 3600 * HF_SEC, 1000, 30 * HF_DAY,                  \
+      "what is still wrong is told again after")                                                   \
+    X(UINT, alerts_rate, "alerts.rate", 15, 1, 6000,                                               \
+      "messages a channel gets in a minute; of more one is made")                                  \
+    X(BOOL, alerts_recovery, "alerts.recovery", true, 0, 1, "tell as well that it is over")        \
+    X(MSEC, alerts_timeout, "alerts.timeout", 10 * HF_SEC, 100, 120 * HF_SEC, "one try to send")   \
+    X(MSEC, alerts_retry, "alerts.retry-pause", 5 * HF_SEC, 10, 300 * HF_SEC,                      \
+      "after a try that failed; doubled by each, up to 5min")                                      \
+    X(STRING, alerts_proxy, "alerts.proxy", "", 0, 255,                                            \
+      "URL of a proxy; empty: what https_proxy, http_proxy and no_proxy say")                      \
+    X(STRING, alerts_ca_file, "alerts.ca-file", "", 0, 1023,                                       \
+      "PEM file of the authorities to trust; empty: the system's")                                 \
+    X(STRING, alerts_webhook_url, "alerts.webhook.url-file", "", 0, 1023,                          \
+      "file with the URL that gets a POST of JSON; files are read for each message")               \
+    X(STRING, alerts_webhook_template, "alerts.webhook.template-file", "", 0, 1023,                \
+      "its body, with {{title}} and others; empty: the document of docs/alerts.md")                \
+    X(STRING, alerts_webhook_token, "alerts.webhook.token-file", "", 0, 1023,                      \
+      "file with a token for Authorization: Bearer")                                               \
+    X(STRING, alerts_dingtalk_url, "alerts.dingtalk.url-file", "", 0, 1023,                        \
+      "file with the address of a DingTalk robot, access_token included")                          \
+    X(STRING, alerts_dingtalk_secret, "alerts.dingtalk.secret-file", "", 0, 1023,                  \
+      "file with its signing secret (SEC...)")                                                     \
+    X(STRING, alerts_wecom_url, "alerts.wecom.url-file", "", 0, 1023,                              \
+      "file with the address of a WeCom robot, key included")                                      \
+    X(STRING, alerts_feishu_url, "alerts.feishu.url-file", "", 0, 1023,                            \
+      "file with the address of a Feishu or Lark robot")                                           \
+    X(STRING, alerts_feishu_secret, "alerts.feishu.secret-file", "", 0, 1023,                      \
+      "file with its signing secret")                                                              \
+    X(STRING, alerts_slack_url, "alerts.slack.url-file", "", 0, 1023,                              \
+      "file with the address of a Slack incoming webhook")                                         \
+    X(STRING, alerts_email_server, "alerts.email.server", "", 0, 255,                              \
+      "smtp://host:587 (STARTTLS) or smtps://host:465; empty: no mail")                            \
+    X(STRING, alerts_email_from, "alerts.email.from", "", 0, 255, "address of the sender")         \
+    X(STRING, alerts_email_to, "alerts.email.to", "", 0, 1023, "addresses, between commas")        \
+    X(STRING, alerts_email_user, "alerts.email.user", "", 0, 255,                                  \
+      "name to log in with; empty: no login")                                                      \
+    X(STRING, alerts_email_password, "alerts.email.password-file", "", 0, 1023,                    \
+      "file with its password")                                                                    \
+    X(BOOL, alerts_email_plain, "alerts.email.allow-plaintext", false, 0, 1,                       \
+      "also to a server without TLS; then without login")                                          \
+    X(MSEC, alerts_window, "alerts.window", 1800 * HF_SEC, 1000, 7 * HF_DAY,                       \
+      "what the counts below are counted in")                                                      \
+    X(UINT, alerts_leader_changes, "alerts.leader-changes", 3, 1, 15,                              \
+      "leader-changes: of Holdfast's leader")                                                      \
+    X(UINT, alerts_jobmanager_changes, "alerts.jobmanager-changes", 3, 1, 15,                      \
+      "jobmanager-flapping: leadership of one cluster granted again")                              \
+    X(UINT, alerts_sessions_lost, "alerts.sessions-lost", 50, 1, 1000000,                          \
+      "session-churn: sessions that ended by silence or a closed connection")                      \
+    X(MSEC, alerts_checkpoint_age, "alerts.checkpoint-age", 1800 * HF_SEC, 1000, 30 * HF_DAY,      \
+      "checkpoint-old: where the interval is not known; else at least a minute and ...")           \
+    X(UINT, alerts_checkpoint_intervals, "alerts.checkpoint-intervals", 3, 2, 1000,                \
+      "... so many of its intervals")                                                              \
+    X(MSEC, alerts_checkpoint_duration, "alerts.checkpoint-duration", 60 * HF_SEC, 100, HF_DAY,    \
+      "checkpoint-slow: one takes longer")                                                         \
+    X(UINT, alerts_checkpoint_failures, "alerts.checkpoint-failures", 3, 1, 1000,                  \
+      "checkpoint-failing: in a row")                                                              \
+    X(UINT, alerts_restarts, "alerts.restarts", 3, 1, 1000, "job-restarting: of one job")          \
+    X(UINT, alerts_gc_failures, "alerts.gc-failures", 3, 1, 1000, "gc-failing: in a row")          \
+    X(MSEC, alerts_discards_age, "alerts.discards-age", 6 * 3600 * HF_SEC, 1000, 365 * HF_DAY,     \
+      "discards-stuck: a deletion is due for longer")                                              \
+    X(MSEC, alerts_certificate_left, "alerts.certificate-left", 14 * HF_DAY, 1000, 365 * HF_DAY,   \
+      "certificate-expiring: it holds for less")                                                   \
     X(STRING, log_level, "log.level", "info", 1, 15, "debug, info, warn or error")                 \
     HF_CONFIG_MORE(X)
 /* Flink's names for what we have names of our own for: both are accepted. */

@@ -6,6 +6,8 @@
 #include <pthread.h>
 #include <string.h>
 
+enum { HMAC_BLOCK = 64 };
+
 /* Fetched once: EVP_sha256() looks the provider up at every use, which doubles
  * the cost of hashing a small record. */
 static EVP_MD *hash_algorithm;
@@ -89,6 +91,30 @@ struct hf_hash hf_hash_of(struct hf_bytes bytes)
     hf_assert(ok);
     hf_assert(size == HF_HASH_SIZE);
     return hash;
+}
+
+struct hf_hash hf_hmac(struct hf_bytes key, struct hf_bytes message)
+{
+    uint8_t inner[HMAC_BLOCK + HF_HMAC_MESSAGE_MAX];
+    uint8_t outer[HMAC_BLOCK + HF_HASH_SIZE];
+    uint8_t block[HMAC_BLOCK] = {0};
+
+    hf_assert(message.size <= sizeof inner - HMAC_BLOCK);
+    if (key.size > HMAC_BLOCK) {
+        struct hf_hash hashed = hf_hash_of(key);
+        memcpy(block, hashed.bytes, HF_HASH_SIZE);
+    } else if (key.size > 0) {
+        memcpy(block, key.data, key.size);
+    }
+    for (size_t i = 0; i < HMAC_BLOCK; i++) {
+        inner[i] = block[i] ^ 0x36;
+        outer[i] = block[i] ^ 0x5c;
+    }
+    if (message.size > 0)
+        memcpy(inner + HMAC_BLOCK, message.data, message.size);
+    struct hf_hash hash = hf_hash_of((struct hf_bytes){inner, HMAC_BLOCK + message.size});
+    memcpy(outer + HMAC_BLOCK, hash.bytes, HF_HASH_SIZE);
+    return hf_hash_of((struct hf_bytes){outer, sizeof outer});
 }
 
 bool hf_hash_equal(const struct hf_hash *a, const struct hf_hash *b)

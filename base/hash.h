@@ -22,4 +22,8 @@ void hf_hash_free(struct hf_hash_state *state); /* NULL is fine */
 struct hf_hash hf_hash_of(struct hf_bytes bytes);
 bool hf_hash_equal(const struct hf_hash *a, const struct hf_hash *b);
 
+/* HMAC-SHA256 (RFC 2104) of a message of at most HF_HMAC_MESSAGE_MAX bytes. */
+enum { HF_HMAC_MESSAGE_MAX = 2048 };
+struct hf_hash hf_hmac(struct hf_bytes key, struct hf_bytes message);
+
 #endif

@@ -206,12 +206,12 @@ HF_TEST(s3_sign, hmac_gives_the_digests_of_rfc_4231)
     char hex[2 * HF_HASH_SIZE + 1];
 
     struct hf_hash hash =
-        hf_s3_hmac(HF_BYTES_OF_STRING("Jefe"), HF_BYTES_OF_STRING("what do ya want for nothing?"));
+        hf_hmac(HF_BYTES_OF_STRING("Jefe"), HF_BYTES_OF_STRING("what do ya want for nothing?"));
     hf_hex_encode(hash.bytes, HF_HASH_SIZE, hex);
     cr_assert_str_eq(hex, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
     memset(long_key, 0xaa, sizeof long_key);
-    hash = hf_s3_hmac((struct hf_bytes){long_key, sizeof long_key},
-                      HF_BYTES_OF_STRING("Test Using Larger Than Block-Size Key - Hash Key First"));
+    hash = hf_hmac((struct hf_bytes){long_key, sizeof long_key},
+                   HF_BYTES_OF_STRING("Test Using Larger Than Block-Size Key - Hash Key First"));
     hf_hex_encode(hash.bytes, HF_HASH_SIZE, hex);
     cr_assert_str_eq(hex, "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
 }
