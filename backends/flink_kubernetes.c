@@ -4,6 +4,7 @@
 
 #include "backends/kubernetes_time.h"
 #include "base/memory.h"
+#include "gc/cluster_id.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -422,28 +423,14 @@ static void list_path(const struct observer *o, const char *group, const char *r
 
 /* ----------------------------------------------------------------------------- owners */
 
-/* Whether `text` says that the cluster-id is `id`: "-Dkubernetes.cluster-id=x", "high-availability.cluster-id: x". */
-static bool says_id(const char *text, const char *id)
+static bool has_word(const char *text, const char *word)
 {
-    static const char word[] = "cluster-id";
-    size_t size = strlen(id);
-
-    for (const char *at = strstr(text, word); at != NULL; at = strstr(at + 1, word)) {
-        const char *value = at + sizeof word - 1;
-        value += strspn(value, " \t");
-        if (*value != '=' && *value != ':')
-            continue;
-        value++;
-        value += strspn(value, " \t\"'/");
-        if (strncmp(value, id, size) == 0 &&
-            (value[size] == '\0' || strchr(" \t\r\n\"',;", value[size]) != NULL))
-            return true;
-    }
-    return false;
+    return strstr(text, word) != NULL;
 }
 
-/* Any text in a pod's specification that says so. */
-static bool spec_says_id(const json_t *value, const char *id, int depth)
+/* Any text in a pod's specification of which `is` is true. */
+static bool spec_has(const json_t *value, bool (*is)(const char *text, const char *arg),
+                     const char *arg, int depth)
 {
     json_t *member;
     const char *key;
@@ -452,41 +439,23 @@ static bool spec_says_id(const json_t *value, const char *id, int depth)
     if (depth > DEPTH_MAX)
         return false;
     if (json_is_string(value))
-        return says_id(json_string_value(value), id);
+        return is(json_string_value(value), arg);
     json_array_foreach((json_t *)(uintptr_t)value, i, member)
     {
-        if (spec_says_id(member, id, depth + 1))
+        if (spec_has(member, is, arg, depth + 1))
             return true;
     }
     json_object_foreach((json_t *)(uintptr_t)value, key, member)
     {
-        if (spec_says_id(member, id, depth + 1))
+        if (spec_has(member, is, arg, depth + 1))
             return true;
     }
     return false;
 }
 
-static bool spec_has_word(const json_t *value, const char *word, int depth)
+static bool spec_has_word(const json_t *value, const char *word)
 {
-    json_t *member;
-    const char *key;
-    size_t i;
-
-    if (depth > DEPTH_MAX)
-        return false;
-    if (json_is_string(value))
-        return strstr(json_string_value(value), word) != NULL;
-    json_array_foreach((json_t *)(uintptr_t)value, i, member)
-    {
-        if (spec_has_word(member, word, depth + 1))
-            return true;
-    }
-    json_object_foreach((json_t *)(uintptr_t)value, key, member)
-    {
-        if (spec_has_word(member, word, depth + 1))
-            return true;
-    }
-    return false;
+    return spec_has(value, has_word, word, 0);
 }
 
 static enum hf_ev_component component_of(const json_t *labels, const json_t *containers)
@@ -497,9 +466,9 @@ static enum hf_ev_component component_of(const json_t *labels, const json_t *con
         return HF_EV_JOB_MANAGER;
     if (strcmp(label, "taskmanager") == 0)
         return HF_EV_TASK_MANAGER;
-    bool manager = spec_has_word(containers, "jobmanager", 0) ||
-                   spec_has_word(containers, "standalone-job", 0);
-    bool task = spec_has_word(containers, "taskmanager", 0);
+    bool manager =
+        spec_has_word(containers, "jobmanager") || spec_has_word(containers, "standalone-job");
+    bool task = spec_has_word(containers, "taskmanager");
     return manager == task ? HF_EV_COMPONENT_UNKNOWN
            : manager       ? HF_EV_JOB_MANAGER
                            : HF_EV_TASK_MANAGER;
@@ -557,10 +526,10 @@ static void workload_add(const struct workloads *w, struct hf_evidence *evidence
 
     workload_counts(w, item, &row);
     if (evidence->cluster.mode == HF_EV_MODE_UNKNOWN) {
-        if (spec_has_word(containers, "kubernetes-session", 0))
+        if (spec_has_word(containers, "kubernetes-session"))
             evidence->cluster.mode = HF_EV_SESSION;
-        else if (spec_has_word(containers, "kubernetes-application", 0) ||
-                 spec_has_word(containers, "standalone-job", 0))
+        else if (spec_has_word(containers, "kubernetes-application") ||
+                 spec_has_word(containers, "standalone-job"))
             evidence->cluster.mode = HF_EV_APPLICATION;
     }
     (void)hf_evidence_add_workload(evidence, &row);
@@ -616,9 +585,9 @@ static json_t *texts_of(struct observer *o, struct owners *owners, const char *n
                         const json_t *pod_spec)
 {
     json_t *containers = json_object_get(pod_spec, "containers");
-    bool says = spec_has_word(containers, "cluster-id", 0);
-    bool manager = spec_has_word(containers, "jobmanager", 0) ||
-                   spec_has_word(containers, "standalone-job", 0);
+    bool says = spec_has_word(containers, "cluster-id");
+    bool manager =
+        spec_has_word(containers, "jobmanager") || spec_has_word(containers, "standalone-job");
 
     if (!says && (!manager || owners->count > 0))
         return NULL;
@@ -649,7 +618,8 @@ static void owners_by_text(struct observer *o, struct owners *owners, const char
 
     for (size_t i = 0; texts != NULL && i < o->out->count; i++) {
         struct hf_evidence *evidence = o->out->clusters[i];
-        if (is_within(o, evidence, namespace_) && spec_says_id(texts, evidence->cluster.id, 0))
+        if (is_within(o, evidence, namespace_) &&
+            spec_has(texts, hf_cluster_id_says, evidence->cluster.id, 0))
             owners_take(owners, evidence);
     }
     json_decref(texts);

@@ -1,5 +1,6 @@
 /* Clusters that are not on Holdfast: what the last look found (docs/protocol.md section 8), and the admission webhook, which warns of or refuses a
  * Deployment whose cluster-id still has HA metadata that would revive jobs (Kubernetes: admission.k8s.io/v1 AdmissionReview). */
+#include "gc/cluster_id.h"
 #include "rpc/call.h"
 
 #include <stdio.h>
@@ -23,24 +24,15 @@ void hf_res_orphans(struct hf_call *call)
 
 /* ---------------------------------------------------------------------------- whose cluster is it? */
 
-/* "…kubernetes.cluster-id=orders" or ": orders", up to a blank or a quote. */
+/* The first id by a key of Flink's own. One that only ends alike must not refuse a Deployment. */
 static bool id_in_text(const char *text, char out[ID_MAX + 1])
 {
-    static const char *const keys[] = {"kubernetes.cluster-id", "high-availability.cluster-id"};
+    struct hf_cluster_id id;
 
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-        const char *at = strstr(text, keys[i]);
-        if (at == NULL)
-            continue;
-        at += strlen(keys[i]);
-        if (*at != '=' && *at != ':')
-            continue;
-        at++;
-        at += strspn(at, " \"'/");
-        size_t size = strcspn(at, " \t\r\n\"'");
-        if (size > 0 && size <= ID_MAX) {
-            memcpy(out, at, size);
-            out[size] = '\0';
+    while (hf_cluster_id_next(&text, &id)) {
+        if (id.is_flinks && id.size <= ID_MAX) {
+            memcpy(out, id.text, id.size);
+            out[id.size] = '\0';
             return true;
         }
     }
