@@ -53,9 +53,18 @@ struct list {
     size_t capacity;
 };
 
+struct offsets {
+    size_t *items;
+    size_t count;
+    size_t capacity;
+};
+
 struct hf_java_stream {
     struct chunk *chunks;
     struct list top;
+    struct offsets handles;
+    struct offsets references;
+    struct offsets strings;
 };
 
 struct parse {
@@ -134,12 +143,24 @@ static bool list_add(struct parse *p, struct list *list, const struct hf_java *i
     return true;
 }
 
+static bool offset_add(struct parse *p, struct offsets *offsets, size_t at)
+{
+    void *items = offsets->items;
+
+    if (!grow(p, &items, &offsets->capacity, offsets->count, sizeof *offsets->items))
+        return false;
+    offsets->items = items;
+    offsets->items[offsets->count++] = at;
+    return true;
+}
+
 static bool handle_add(struct parse *p, const struct hf_java *object,
                        const struct hf_java_class *type)
 {
     void *handles = p->handles;
 
-    if (!grow(p, &handles, &p->handle_capacity, p->handle_count, sizeof *p->handles))
+    if (!offset_add(p, &p->stream->handles, p->in.at) ||
+        !grow(p, &handles, &p->handle_capacity, p->handle_count, sizeof *p->handles))
         return false;
     p->handles = handles;
     p->handles[p->handle_count++] = (struct handle){object, type};
@@ -277,9 +298,10 @@ static const struct hf_java_class *read_proxy_new(struct parse *p)
 
 static const struct handle *read_reference(struct parse *p)
 {
+    size_t at = p->in.at;
     uint32_t number = hf_reader_u32(&p->in);
 
-    if (!present(p))
+    if (!present(p) || !offset_add(p, &p->stream->references, at))
         return NULL;
     if (number < HANDLE_FIRST || number - HANDLE_FIRST >= p->handle_count) {
         fail(p, HF_INVALID, "a reference to what is not there");
@@ -346,6 +368,7 @@ static bool read_value(struct parse *p, struct hf_java_field *field)
 {
     size_t size = primitive_size(field->type);
 
+    field->at = p->in.at;
     if (size == 0) {
         field->object = read_content(p, hf_reader_u8(&p->in));
         return field->object != NULL;
@@ -490,7 +513,7 @@ static const struct hf_java *read_string(struct parse *p, uint8_t tag)
 {
     struct hf_java *object = object_new(p, HF_JAVA_STRING);
 
-    if (object == NULL)
+    if (object == NULL || !offset_add(p, &p->stream->strings, p->in.at - 1))
         return NULL;
     if (tag == TC_STRING) {
         object->text = read_utf(p);
@@ -620,6 +643,9 @@ void hf_java_stream_free(struct hf_java_stream *stream)
         hf_free(chunk);
     }
     hf_free((void *)stream->top.items);
+    hf_free(stream->handles.items);
+    hf_free(stream->references.items);
+    hf_free(stream->strings.items);
     hf_free(stream);
 }
 
@@ -645,6 +671,18 @@ enum hf_status hf_java_read(struct hf_bytes input, struct hf_java_stream **out_s
     }
     *out_stream = p.stream;
     return HF_OK;
+}
+
+struct hf_java_places hf_java_places(const struct hf_java_stream *stream)
+{
+    return (struct hf_java_places){
+        .handles = stream->handles.items,
+        .handle_count = stream->handles.count,
+        .references = stream->references.items,
+        .reference_count = stream->references.count,
+        .strings = stream->strings.items,
+        .string_count = stream->strings.count,
+    };
 }
 
 size_t hf_java_count(const struct hf_java_stream *stream)

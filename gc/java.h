@@ -50,6 +50,7 @@ struct hf_java_field {
     struct hf_bytes name;
     uint64_t number;
     const struct hf_java *object;
+    size_t at; /* of the value, in the input */
 };
 
 struct hf_java {
@@ -73,6 +74,17 @@ struct hf_java_stream;
 HF_MUST_USE enum hf_status hf_java_read(struct hf_bytes input, struct hf_java_stream **out_stream,
                                         struct hf_error *err);
 void hf_java_stream_free(struct hf_java_stream *stream); /* NULL is fine */
+
+/* Where in the input what is numbered is, each list in the order of the input; for gc/java_write.h. */
+struct hf_java_places {
+    const size_t *handles; /* each counts from here on: handle i is 0x7e0000 + i */
+    size_t handle_count;
+    const size_t *references; /* the 4 bytes of the number that they refer to */
+    size_t reference_count;
+    const size_t *strings; /* the tag */
+    size_t string_count;
+};
+struct hf_java_places hf_java_places(const struct hf_java_stream *stream);
 
 /* The things at the top level, in order. */
 size_t hf_java_count(const struct hf_java_stream *stream);

@@ -252,6 +252,17 @@ static struct hf_bytes read_utf(struct reader *r, struct utf *utf)
     return (struct hf_bytes){utf->text, utf->size};
 }
 
+/* A path that is absolute. */
+static struct hf_bytes read_path(struct reader *r, struct utf *utf)
+{
+    uint64_t at = r->at;
+    struct hf_bytes text = read_utf(r, utf);
+
+    if (good(r) && text.size > 0 && r->visitor->path != NULL)
+        visited(r, r->visitor->path(r->visitor->arg, at, (size_t)(r->at - at - 2), text));
+    return text;
+}
+
 static bool skip_utf(struct reader *r)
 {
     return skip(r, number(r, 2));
@@ -294,7 +305,7 @@ static bool read_segment(struct reader *r, struct hf_bytes local_name)
 
     if (scope != 0 && scope != 1)
         return fail(r, HF_INVALID, "a scope that is neither exclusive nor shared");
-    read_utf(r, &r->path);
+    read_path(r, &r->path);
     skip_utf(r); /* the logical file */
     if (good(r) && r->path.size == 0)
         return fail(r, HF_INVALID, "a segment without a path");
@@ -316,7 +327,7 @@ static bool read_stream_named(struct reader *r, enum hf_metadata_role role,
         return skip(r, size) && handle_tell(r, HF_METADATA_INLINE, role, local_name, 0, size);
     case STREAM_FILE:
         size = read_size(r);
-        read_utf(r, &r->path);
+        read_path(r, &r->path);
         return file_tell(r, HF_METADATA_FILE, role, local_name, size);
     case STREAM_RELATIVE:
         read_utf(r, &r->path);
@@ -367,8 +378,8 @@ static bool read_operator_state(struct reader *r)
         skip(r, 8ull * read_count(r));
     }
     if (tag == OPERATOR_MERGED) {
-        struct hf_bytes task_owned = read_utf(r, &r->name);
-        struct hf_bytes shared = read_utf(r, &r->other);
+        struct hf_bytes task_owned = read_path(r, &r->name);
+        struct hf_bytes shared = read_path(r, &r->other);
         bool empty = read_u8(r) != 0;
         /* The folders live as long as the handle, also when no state is in them. */
         (void)empty;

@@ -91,6 +91,9 @@ struct hf_metadata_visitor {
     /* Folders of merged files that the checkpoint keeps alive, as a whole. */
     enum hf_status (*folder)(void *arg, struct hf_bytes path, bool shared);
     enum hf_status (*properties)(void *arg, const struct hf_metadata_properties *properties);
+    /* Each absolute path: at is the byte of its length (2 bytes, the text behind it as in the file, of `size` bytes); text is
+     * UTF-8. For who writes it anew. */
+    enum hf_status (*path)(void *arg, uint64_t at, size_t size, struct hf_bytes text);
 };
 
 /* Reads up to size bytes; 0 only at the end. May block. */

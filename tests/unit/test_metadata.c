@@ -93,8 +93,8 @@ static enum hf_status on_properties(void *arg, const struct hf_metadata_properti
     return HF_OK;
 }
 
-static const struct hf_metadata_visitor all = {NULL,      on_head,   on_operator,
-                                               on_handle, on_folder, on_properties};
+static const struct hf_metadata_visitor all = {NULL,      on_head,       on_operator, on_handle,
+                                               on_folder, on_properties, NULL};
 
 static void begin(void)
 {
