@@ -43,13 +43,14 @@ OPTIONS = {"election": "zookeeper", "store": "file", "replicas": 3, "nodes": 3, 
 class Installation:
     """options: see OPTIONS; nodes: of a ZooKeeper ensemble; session_ms: how long a silent leader keeps its lease."""
 
-    def __init__(self, work, place=None, **options):
+    def __init__(self, work, place=None, binary=None, **options):
         unknown = set(options) - set(OPTIONS)
         if unknown:
             raise ValueError(f"no options of an installation: {unknown}")
         self.work = Path(work)
         self.options = {**OPTIONS, **options}
         self.place = place  # that somebody else has started; goes before the option "store"
+        self.binary = {"binary": binary} if binary else {}  # of another version
         self.services = []
         self.replicas = None
 
@@ -67,7 +68,7 @@ class Installation:
                     self.services.append(service)
                 settings.update(more)
             store = settings.pop("store")
-            self.replicas = Replicas(self.work, self.options["replicas"], store, settings).start()
+            self.replicas = Replicas(self.work, self.options["replicas"], store, settings, **self.binary).start()
         except BaseException:
             self.stop()
             raise
