@@ -1,5 +1,7 @@
 #include "base/config.h"
 
+#include "base/roff.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -549,19 +551,6 @@ void hf_config_markdown(FILE *out)
         fprintf(out, "| `%s` | `%s` |\n", aliases[i].alias, aliases[i].key);
 }
 
-/* Text for groff: hyphens stay hyphens. */
-static void roff(FILE *out, const char *text)
-{
-    for (; *text != '\0'; text++) {
-        if (*text == '-')
-            fputs("\\-", out);
-        else if (*text == '\\')
-            fputs("\\e", out);
-        else
-            fputc(*text, out);
-    }
-}
-
 void hf_config_manual(FILE *out)
 {
     fprintf(
@@ -578,13 +567,13 @@ void hf_config_manual(FILE *out)
         char low[32];
         char high[32];
         fputs(".TP\n.B ", out);
-        roff(out, row->key);
+        hf_roff(out, row->key);
         fputs("\n\\&", out);
-        roff(out, row->text);
+        hf_roff(out, row->text);
         if (is_text(row)) {
             if (row->fallback_text[0] != '\0') {
                 fputs(" (default ", out);
-                roff(out, row->fallback_text);
+                hf_roff(out, row->fallback_text);
                 fputc(')', out);
             }
         } else {
@@ -599,9 +588,9 @@ void hf_config_manual(FILE *out)
     fputs(".SH FLINK'S NAMES\nAccepted as well:\n", out);
     for (size_t i = 0; i < HF_COUNT_OF(aliases); i++) {
         fputs(".TP\n.B ", out);
-        roff(out, aliases[i].alias);
+        hf_roff(out, aliases[i].alias);
         fputs("\nis\n.B ", out);
-        roff(out, aliases[i].key);
+        hf_roff(out, aliases[i].key);
         fputc('\n', out);
     }
     fputs(".SH SEE ALSO\n.BR holdfastd (8)\n", out);

@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 
 #include "base/error.h"
+#include "base/roff.h"
 
 #include <string.h>
 
@@ -69,23 +70,6 @@ void hf_cli_verb_usage(const struct hf_cli_verb *verb, FILE *out)
 
 /* ---------------------------------------------------------------------------- the manual page */
 
-/* Text for groff: hyphens stay hyphens, and nothing of it is a command. */
-static void roff(FILE *out, const char *text)
-{
-    if (*text == '.' || *text == '\'')
-        fputs("\\&", out);
-    for (; *text != '\0'; text++) {
-        if (*text == '-')
-            fputs("\\-", out);
-        else if (*text == '\\')
-            fputs("\\e", out);
-        else if (*text == '`')
-            fputs("\\(cq", out);
-        else
-            fputc(*text, out);
-    }
-}
-
 static void roff_options(FILE *out, const struct hf_cli_verb *verb)
 {
     char text[96];
@@ -95,9 +79,9 @@ static void roff_options(FILE *out, const struct hf_cli_verb *verb)
             continue;
         option_text(row, text, sizeof text);
         fputs(".TP\n.B ", out);
-        roff(out, text);
+        hf_roff(out, text);
         fputc('\n', out);
-        roff(out, row->help);
+        hf_roff(out, row->help);
         fputc('\n', out);
     }
 }
@@ -111,23 +95,24 @@ int hf_cmd_manual(struct hf_cli *cli)
             "holdfast \\- looks at and runs a Holdfast installation\n.SH SYNOPSIS\n.B holdfast\n"
             "[options] VERB [ARGUMENTS]\n.SH DESCRIPTION\n",
             HF_VERSION);
-    roff(out,
-         "Asks holdfastd, or looks by itself at folders, buckets, Kubernetes and ZooKeeper. What "
-         "changes "
-         "something shows first what it would do, and asks; --yes answers.\n");
+    hf_roff(
+        out,
+        "Asks holdfastd, or looks by itself at folders, buckets, Kubernetes and ZooKeeper. What "
+        "changes "
+        "something shows first what it would do, and asks; --yes answers.\n");
     fputs(".SH VERBS\n", out);
     for (const struct hf_cli_verb *verb = hf_cli_verbs; verb->name != NULL; verb++) {
         fprintf(out, ".SS %s ", verb->name);
-        roff(out, verb->args);
+        hf_roff(out, verb->args);
         fputc('\n', out);
-        roff(out, verb->help);
+        hf_roff(out, verb->help);
         fputc('\n', out);
         roff_options(out, verb);
     }
     fputs(".SH OPTIONS\n", out);
     roff_options(out, NULL);
     fputs(".SH EXIT STATUS\n", out);
-    roff(out, exit_codes);
+    hf_roff(out, exit_codes);
     fputs(".\n.SH SEE ALSO\n.BR holdfastd (8),\n.BR holdfastd.yaml (5)\n", out);
     return 0;
 }

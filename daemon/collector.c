@@ -3,6 +3,7 @@
 #include "backends/files_object.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/metric.h"
 #include "daemon/collect_task.h"
 #include "loop/clock.h"
 
@@ -1034,32 +1035,28 @@ enum hf_status hf_collector_ask(struct hf_collector *c, const char *cluster_path
     return HF_OK;
 }
 
-static void metric(struct hf_buf *out, const char *name, const char *type, const char *help,
-                   uint64_t value)
-{
-    hf_buf_append_format(out,
-                         "# HELP holdfast_gc_%s %s\n# TYPE holdfast_gc_%s %s\nholdfast_gc_%s "
-                         "%" PRIu64 "\n",
-                         name, help, name, type, name, value);
-}
-
 void hf_collector_metrics(const struct hf_collector *c, struct hf_buf *out)
 {
     uint64_t discards;
     uint64_t failing;
 
     sums(c, &discards, &failing);
-    metric(out, "jobs", "gauge", "Jobs whose checkpoints are looked after.", c->count);
-    metric(out, "discards", "gauge", "Checkpoints whose deletion is recorded and not finished.",
-           discards);
-    metric(out, "failing_jobs", "gauge", "Jobs whose last collection failed.", failing);
-    metric(out, "working", "gauge", "1 while a job is collected.", c->busy);
-    metric(out, "discards_finished_total", "counter", "Discards that the daemon has finished.",
-           c->struck);
-    metric(out, "files_total", "counter", "Files that the daemon has deleted or moved to a trash.",
-           c->files);
-    metric(out, "bytes_total", "counter", "Bytes of those files.", c->bytes);
-    metric(out, "plans_total", "counter", "Folders that were judged.", c->runs[HF_COLLECT_PLAN]);
-    metric(out, "sweeps_total", "counter", "Folders that were swept.", c->runs[HF_COLLECT_SWEEP]);
-    metric(out, "failures_total", "counter", "Collections that failed.", c->failures);
+    hf_metric(out, "holdfast_gc_jobs", "gauge", "Jobs whose checkpoints are looked after.",
+              c->count);
+    hf_metric(out, "holdfast_gc_discards", "gauge",
+              "Checkpoints whose deletion is recorded and not finished.", discards);
+    hf_metric(out, "holdfast_gc_failing_jobs", "gauge", "Jobs whose last collection failed.",
+              failing);
+    hf_metric(out, "holdfast_gc_working", "gauge", "1 while a job is collected.", c->busy);
+    hf_metric(out, "holdfast_gc_discards_finished_total", "counter",
+              "Discards that the daemon has finished.", c->struck);
+    hf_metric(out, "holdfast_gc_files_total", "counter",
+              "Files that the daemon has deleted or moved to a trash.", c->files);
+    hf_metric(out, "holdfast_gc_bytes_total", "counter", "Bytes of those files.", c->bytes);
+    hf_metric(out, "holdfast_gc_plans_total", "counter", "Folders that were judged.",
+              c->runs[HF_COLLECT_PLAN]);
+    hf_metric(out, "holdfast_gc_sweeps_total", "counter", "Folders that were swept.",
+              c->runs[HF_COLLECT_SWEEP]);
+    hf_metric(out, "holdfast_gc_failures_total", "counter", "Collections that failed.",
+              c->failures);
 }

@@ -12,6 +12,7 @@
 #include "backends/registry.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/metric.h"
 #include "daemon/candidate.h"
 #include "daemon/collector.h"
 #include "daemon/replica.h"
@@ -602,14 +603,6 @@ static json_t *service_status(struct hf_service *service)
     return status;
 }
 
-static void metric(struct hf_buf *out, const char *name, const char *type, const char *help,
-                   uint64_t value)
-{
-    hf_buf_append_format(out,
-                         "# HELP holdfast_%s %s\n# TYPE holdfast_%s %s\nholdfast_%s %" PRIu64 "\n",
-                         name, help, name, type, name, value);
-}
-
 static void service_metrics(struct hf_service *service, struct hf_buf *out)
 {
     struct daemon *d = daemon_of(service);
@@ -621,36 +614,40 @@ static void service_metrics(struct hf_service *service, struct hf_buf *out)
 
     hf_journal_stats(journal, &stats);
     hf_rpc_stats(d->rpc, &rpc);
-    metric(out, "leader", "gauge", "1 while this replica leads.", d->leads);
-    metric(out, "epoch", "gauge", "Number of the present reign.", hf_journal_epoch(journal));
-    metric(out, "revision", "counter", "Transactions since the store was made.", revision);
-    metric(out, "entries", "gauge", "Keys in the keyspace.", ks.count);
-    metric(out, "state_bytes", "gauge", "Bytes of keys and values.", ks.bytes);
-    metric(out, "sessions", "gauge", "Sessions of JobManagers.",
-           hf_sessions_count(d->service.sessions));
-    metric(out, "streams", "gauge", "Open event streams and watches.", rpc.streams);
-    metric(out, "connections", "gauge", "Open connections.", rpc.http.connections);
-    metric(out, "requests_total", "counter", "Requests begun.", rpc.http.requests);
-    metric(out, "requests_bad_total", "counter", "Requests refused before a resource saw them.",
-           rpc.http.bad_requests);
-    metric(out, "connections_refused_total", "counter", "Connections closed for want of room.",
-           rpc.http.refused);
-    metric(out, "requests_throttled_total", "counter",
-           "Times that a connection waited because its address asked for too much.",
-           rpc.http.throttled);
-    metric(out, "handshakes_failed_total", "counter", "TLS handshakes that were refused.",
-           rpc.http.handshakes_failed);
-    metric(out, "calls_waiting", "gauge", "Requests that wait for the storage.", rpc.calls_waiting);
-    metric(out, "records_written_total", "counter", "Records written to the log.",
-           stats.records_written);
-    metric(out, "transactions_written_total", "counter", "Transactions in those records.",
-           stats.txns_written);
-    metric(out, "record_bytes_total", "counter", "Bytes of those records.", stats.bytes_written);
-    metric(out, "creates_retried_total", "counter", "Writes of a record that were tried again.",
-           stats.creates_retried);
-    metric(out, "proofs_total", "counter", "Proofs of leadership asked of the storage.",
-           stats.proofs);
-    metric(out, "snapshots_total", "counter", "Snapshots written.", stats.snapshots);
+    hf_metric(out, "holdfast_leader", "gauge", "1 while this replica leads.", d->leads);
+    hf_metric(out, "holdfast_epoch", "gauge", "Number of the present reign.",
+              hf_journal_epoch(journal));
+    hf_metric(out, "holdfast_revision", "counter", "Transactions since the store was made.",
+              revision);
+    hf_metric(out, "holdfast_entries", "gauge", "Keys in the keyspace.", ks.count);
+    hf_metric(out, "holdfast_state_bytes", "gauge", "Bytes of keys and values.", ks.bytes);
+    hf_metric(out, "holdfast_sessions", "gauge", "Sessions of JobManagers.",
+              hf_sessions_count(d->service.sessions));
+    hf_metric(out, "holdfast_streams", "gauge", "Open event streams and watches.", rpc.streams);
+    hf_metric(out, "holdfast_connections", "gauge", "Open connections.", rpc.http.connections);
+    hf_metric(out, "holdfast_requests_total", "counter", "Requests begun.", rpc.http.requests);
+    hf_metric(out, "holdfast_requests_bad_total", "counter",
+              "Requests refused before a resource saw them.", rpc.http.bad_requests);
+    hf_metric(out, "holdfast_connections_refused_total", "counter",
+              "Connections closed for want of room.", rpc.http.refused);
+    hf_metric(out, "holdfast_requests_throttled_total", "counter",
+              "Times that a connection waited because its address asked for too much.",
+              rpc.http.throttled);
+    hf_metric(out, "holdfast_handshakes_failed_total", "counter",
+              "TLS handshakes that were refused.", rpc.http.handshakes_failed);
+    hf_metric(out, "holdfast_calls_waiting", "gauge", "Requests that wait for the storage.",
+              rpc.calls_waiting);
+    hf_metric(out, "holdfast_records_written_total", "counter", "Records written to the log.",
+              stats.records_written);
+    hf_metric(out, "holdfast_transactions_written_total", "counter",
+              "Transactions in those records.", stats.txns_written);
+    hf_metric(out, "holdfast_record_bytes_total", "counter", "Bytes of those records.",
+              stats.bytes_written);
+    hf_metric(out, "holdfast_creates_retried_total", "counter",
+              "Writes of a record that were tried again.", stats.creates_retried);
+    hf_metric(out, "holdfast_proofs_total", "counter", "Proofs of leadership asked of the storage.",
+              stats.proofs);
+    hf_metric(out, "holdfast_snapshots_total", "counter", "Snapshots written.", stats.snapshots);
     hf_buf_append_string(out,
                          "# HELP holdfast_answers_total Answers by status.\n"
                          "# TYPE holdfast_answers_total counter\n");

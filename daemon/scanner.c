@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/metric.h"
 #include "collect/orphans.h"
 #include "loop/clock.h"
 #include "loop/worker.h"
@@ -329,16 +330,6 @@ bool hf_scanner_knows(const struct hf_scanner *scanner)
                hf_clock_wall_ms();
 }
 
-static void metric(struct hf_buf *out, const char *name, const char *type, const char *help,
-                   uint64_t value)
-{
-    hf_buf_append_format(
-        out,
-        "# HELP holdfast_orphans_%s %s\n# TYPE holdfast_orphans_%s %s\nholdfast_orphans_%s %" PRIu64
-        "\n",
-        name, help, name, type, name, value);
-}
-
 void hf_scanner_metrics(const struct hf_scanner *scanner, struct hf_buf *out)
 {
     uint64_t counts[HF_VERDICT_COUNT] = {0};
@@ -357,12 +348,15 @@ void hf_scanner_metrics(const struct hf_scanner *scanner, struct hf_buf *out)
     for (int kind = 0; kind < HF_VERDICT_COUNT; kind++)
         hf_buf_append_format(out, "holdfast_orphans_clusters{verdict=\"%s\"} %" PRIu64 "\n",
                              hf_verdict_name((enum hf_verdict_kind)kind), counts[kind]);
-    metric(out, "looked_seconds", "gauge", "When the last whole look began, Unix time; 0: never.",
-           scanner->last != NULL ? scanner->last->at_ms / 1000 : 0);
-    metric(out, "pairs", "gauge", "Pairs of living clusters that get in each other's way.",
-           scanner->last != NULL ? json_array_size(scanner->last->pairs) : 0);
-    metric(out, "looks_total", "counter", "Looks.", scanner->scans);
-    metric(out, "failures_total", "counter", "Looks and clean-ups that failed.", scanner->failures);
-    metric(out, "cleaned_total", "counter", "Clusters whose leftovers were removed.",
-           scanner->cleaned);
+    hf_metric(out, "holdfast_orphans_looked_seconds", "gauge",
+              "When the last whole look began, Unix time; 0: never.",
+              scanner->last != NULL ? scanner->last->at_ms / 1000 : 0);
+    hf_metric(out, "holdfast_orphans_pairs", "gauge",
+              "Pairs of living clusters that get in each other's way.",
+              scanner->last != NULL ? json_array_size(scanner->last->pairs) : 0);
+    hf_metric(out, "holdfast_orphans_looks_total", "counter", "Looks.", scanner->scans);
+    hf_metric(out, "holdfast_orphans_failures_total", "counter", "Looks and clean-ups that failed.",
+              scanner->failures);
+    hf_metric(out, "holdfast_orphans_cleaned_total", "counter",
+              "Clusters whose leftovers were removed.", scanner->cleaned);
 }
