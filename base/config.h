@@ -48,6 +48,9 @@ enum {
       "everything")                                                                                \
     X(BOOL, allow_unprotected, "security.allow-unprotected", false, 0, 1,                          \
       "listen on an address that others reach though TLS or the access file is missing")           \
+    X(BOOL, page_open, "status-page.open", false, 0, 1,                                            \
+      "the status page's own files, which hold no data, are served without credentials; what it "  \
+      "shows still needs them")                                                                    \
     X(STRING, token_audience, "security.kubernetes.audience", "", 0, 255,                          \
       "tokens of service accounts are let in when they are for this audience; empty: never")       \
     X(STRING, token_kubeconfig, "security.kubernetes.kubeconfig", "", 0, 1023,                     \

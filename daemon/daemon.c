@@ -45,6 +45,7 @@ struct daemon {
     struct hf_id store_id;
     char address[300];
     uint64_t started_wall_ms;
+    uint64_t leads_since_ms; /* wall */
     uv_timer_t sessions_timer;
     uv_timer_t housekeeping;
     uv_signal_t terminate;
@@ -374,6 +375,7 @@ static void on_became_leader(void *arg)
     struct hf_position at = hf_journal_position(hf_replica_journal(d->replica));
 
     d->leads = true;
+    d->leads_since_ms = hf_clock_wall_ms();
     hf_scanner_lead(d->scanner, true);
     sessions_load(d);
     hf_log_info("daemon.serving", "replica=%s address=%s epoch=%" PRIu64, d->config->replica_name,
@@ -588,7 +590,9 @@ static json_t *service_status(struct hf_service *service)
         (json_int_t)revision, "started_ms", (json_int_t)d->started_wall_ms, "store",
         d->config->store, "store_id", store_id, "election", d->config->election);
     json_t *more = json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "sessions",
+        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+        "address", d->address, "leads_since_ms", (json_int_t)(d->leads ? d->leads_since_ms : 0),
+        "now_ms", (json_int_t)hf_clock_wall_ms(), "sessions",
         (json_int_t)hf_sessions_count(d->service.sessions), "streams", (json_int_t)rpc.streams,
         "connections", (json_int_t)rpc.http.connections, "clusters", (json_int_t)clusters_count(ks),
         "entries", (json_int_t)ks.count, "bytes", (json_int_t)ks.bytes, "records_written",
@@ -1106,6 +1110,7 @@ int hf_daemon_run(const struct hf_config *config)
     d->service.admission = strcmp(config->admission_policy, "refuse") == 0 ? HF_ADMISSION_REFUSE
                            : strcmp(config->admission_policy, "warn") == 0 ? HF_ADMISSION_WARN
                                                                            : HF_ADMISSION_OFF;
+    d->service.page_is_open = config->page_open != 0;
     d->service.sessions = hf_sessions_new(&sessions);
     hf_assert(d->service.sessions != NULL);
     handles_init(d);

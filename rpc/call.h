@@ -141,6 +141,7 @@ void hf_res_gc_jobs(struct hf_call *call);
 void hf_res_gc_job(struct hf_call *call);
 void hf_res_gc_plan(struct hf_call *call);
 void hf_res_gc_run(struct hf_call *call);
+void hf_res_web(struct hf_call *call);
 void hf_res_healthz(struct hf_call *call);
 void hf_res_readyz(struct hf_call *call);
 void hf_res_metrics(struct hf_call *call);

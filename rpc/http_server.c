@@ -459,6 +459,7 @@ static const char *reason_of(int code)
         const char *phrase;
     } reasons[] = {
         {200, "OK"},
+        {304, "Not Modified"},
         {400, "Bad Request"},
         {401, "Unauthorized"},
         {403, "Forbidden"},
@@ -500,7 +501,9 @@ static bool head_write(struct hf_http_request *req, int code, const char *conten
         hf_buf_append_format(out, "Content-Type: %s\r\n", content_type);
     if (headers != NULL)
         hf_buf_append_string(out, headers);
-    if (length >= 0)
+    if (code == 304) /* has no body, and a length would be that of the 200 */
+        length = 0;
+    else if (length >= 0)
         hf_buf_append_format(out, "Content-Length: %lld\r\n", (long long)length);
     else if (conn->parser.http_minor >= 1)
         hf_buf_append_string(out, "Transfer-Encoding: chunked\r\n");

@@ -164,6 +164,22 @@ static bool is_seen(const struct hf_call *call, const char *cluster_path)
            hf_identity_sees(&call->who, ns, name);
 }
 
+/* ?match=TEXT: the part of a list whose "namespace cluster" has it somewhere, whatever its case. With a blank between the two,
+ * as in ?after=, since no '/' can be in a parameter. */
+static bool is_matched(const char *match, const char *cluster_path)
+{
+    char ns[HF_NAME_MAX + 1];
+    char name[HF_NAME_MAX + 1];
+    char both[2 * HF_NAME_MAX + 2];
+
+    if (match[0] == '\0')
+        return true;
+    if (!hf_cluster_ref_names(cluster_path, ns, name, sizeof ns))
+        return false;
+    snprintf(both, sizeof both, "%s %s", ns, name);
+    return strcasestr(both, match) != NULL;
+}
+
 typedef json_t *(*cluster_view)(struct hf_call *call, struct hf_keyspace ks,
                                 const struct hf_cluster_ref *ref);
 
@@ -171,6 +187,7 @@ typedef json_t *(*cluster_view)(struct hf_call *call, struct hf_keyspace ks,
 static json_t *clusters_page(struct hf_call *call, const char *field, cluster_view view)
 {
     char after[HF_CALL_PARAM_SIZE * 2] = "";
+    char match[HF_CALL_PARAM_SIZE * 2] = "";
     char rest[HF_KEY_SIZE_MAX];
     uint64_t revision;
     struct hf_keyspace ks = hf_call_confirmed(call, &revision);
@@ -183,6 +200,7 @@ static json_t *clusters_page(struct hf_call *call, const char *field, cluster_vi
     if (call->req != NULL) {
         limit = hf_call_query_number(call, "limit", PAGE_DEFAULT, PAGE_MAX);
         hf_call_query(call, "after", after, sizeof after);
+        hf_call_query(call, "match", match, sizeof match);
         for (char *c = after; *c != '\0'; c++)
             *c = *c == ' ' ? '/' : *c; /* a blank stands for the '/' between the two names */
     }
@@ -191,6 +209,9 @@ static json_t *clusters_page(struct hf_call *call, const char *field, cluster_vi
         struct hf_cluster_ref ref;
         if (!is_cluster_key(rest) || strcmp(rest, after) <= 0)
             continue;
+        snprintf(ref.path, sizeof ref.path, "/clusters/%.700s", rest);
+        if (!is_seen(call, ref.path) || !is_matched(match, ref.path))
+            continue;
         if (json_array_size(list) >= limit) {
             char *slash = strchr(after, '/');
             if (slash != NULL)
@@ -198,9 +219,6 @@ static json_t *clusters_page(struct hf_call *call, const char *field, cluster_vi
             json_object_set_new(answer, "next", json_string(after));
             break;
         }
-        snprintf(ref.path, sizeof ref.path, "/clusters/%.700s", rest);
-        if (!is_seen(call, ref.path))
-            continue;
         json_t *one = view(call, ks, &ref);
         if (one != NULL)
             json_array_append_new(list, one);
@@ -444,6 +462,7 @@ static void audit_read(struct hf_call *call)
     char rest[HF_KEY_SIZE_MAX];
     uint64_t revision;
     uint64_t limit = PAGE_DEFAULT;
+    uint64_t skipped = 0;
     struct hf_keyspace ks = hf_call_confirmed(call, &revision);
     struct hf_walk walk;
     struct hf_entry entry;
@@ -451,12 +470,20 @@ static void audit_read(struct hf_call *call)
     json_t *answer = json_object();
 
     if (call->req != NULL) {
-        limit = hf_call_query_number(call, "limit", PAGE_DEFAULT, PAGE_MAX);
+        /* ?newest=N: the last N of them, for whoever has not followed from the start. */
+        uint64_t newest = hf_call_query_number(call, "newest", 0, PAGE_MAX);
+        uint64_t all = newest > 0 ? count_below(ks, "/audit/", "") : 0;
+        skipped = all > newest ? all - newest : 0;
+        limit = hf_call_query_number(call, "limit", newest > 0 ? newest : PAGE_DEFAULT, PAGE_MAX);
         snprintf(after, sizeof after, "%019" PRIu64,
                  hf_call_query_number(call, "after", 0, INT64_MAX));
     }
     hf_walk_init(&walk, ks, "/audit/", "");
     while (hf_walk_next(&walk, &entry, rest, sizeof rest)) {
+        if (skipped > 0) {
+            skipped--;
+            continue;
+        }
         json_t *one = strcmp(rest, after) > 0 ? audit_json(&entry) : NULL;
         if (one == NULL)
             continue;

@@ -22,6 +22,7 @@ enum route_flags {
     LEADER = 1 << 3, /* only the leader answers */
     MUTATES = 1 << 4,
     FREES = 1 << 5, /* ends or deletes something: also taken when the storage is full */
+    PAGE = 1 << 6,  /* a file of the status page: holds no data (decision 13) */
 };
 
 struct hf_route {
@@ -107,6 +108,10 @@ static const struct hf_route routes[] = {
     {"GET", "/v1/audit", NULL, HF_NEED_ADMIN_ALL, LEADER, hf_res_audit},
     {"POST", "/v1/step-down", NULL, HF_NEED_ADMIN_ALL, LEADER | MUTATES | FREES, hf_res_step_down},
     {"GET", "/v1/status", NULL, HF_NEED_OVERVIEW, 0, hf_res_status},
+    {"GET", "/", "index.html", HF_NEED_ANY, PAGE, hf_res_web},
+    {"GET", "/ui/app.js", "app.js", HF_NEED_ANY, PAGE, hf_res_web},
+    {"GET", "/ui/style.css", "style.css", HF_NEED_ANY, PAGE, hf_res_web},
+    {"GET", "/ui/icon.svg", "icon.svg", HF_NEED_ANY, PAGE, hf_res_web},
     {"GET", "/healthz", NULL, HF_NEED_NOTHING, 0, hf_res_healthz},
     {"GET", "/readyz", NULL, HF_NEED_ANY, 0, hf_res_readyz},
     {"GET", "/metrics", NULL, HF_NEED_OVERVIEW, 0, hf_res_metrics},
@@ -428,6 +433,8 @@ struct segments {
 static bool path_split(const char *path, struct segments *out)
 {
     out->count = 0;
+    if (strcmp(path, "/") == 0)
+        return true;
     while (*path == '/') {
         path++;
         size_t n = strcspn(path, "/");
@@ -447,6 +454,8 @@ static bool route_fits(const struct hf_route *route, const struct segments *segm
     const char *at = route->pattern;
     size_t params = 0;
 
+    if (segments->count == 0)
+        return strcmp(at, "/") == 0;
     for (size_t i = 0; i < segments->count; i++) {
         if (*at != '/')
             return false;
@@ -630,7 +639,8 @@ static void on_request(void *arg, struct hf_http_request *req)
     call->kind = route->kind;
     call->makes_room = (route->flags & FREES) != 0;
     call->mutates = (route->flags & MUTATES) != 0;
-    hf_guard(call, route->need, is_of_cluster(route), call_start);
+    bool is_open = (route->flags & PAGE) != 0 && rpc->service->page_is_open;
+    hf_guard(call, is_open ? HF_NEED_NOTHING : route->need, is_of_cluster(route), call_start);
 }
 
 static void on_closed(struct hf_http_request *req, enum hf_http_end end)

@@ -87,6 +87,7 @@ struct hf_service {
     struct hf_blob *blob;
     enum hf_admission admission;
     const struct hf_access *access; /* of now; NULL: everybody may do everything */
+    bool page_is_open; /* the status page's files, which hold no data, need no credentials */
 };
 
 /* What submission->arg points to: the daemon calls `done` when it comes back. */
