@@ -84,13 +84,17 @@ class ZooKeeperTest(unittest.TestCase):
                 return f"{self.folder}/{name}"
         self.fail(f"{candidate.address} has no node")
 
-    def settle(self, was_taken_away=False):
-        """Every candidate ends in order, and nothing is left of it."""
+    def settle(self, was_taken_away=False, given_up=False):
+        """Every candidate ends in order, and nothing is left of it: at once, or where sessions were `given_up` while the servers
+        did not answer, when those have ended as well (servers that come back give every session its whole time again)."""
         for candidate in self.field.living():
             candidate.close()
         if not was_taken_away:
             self.field.check_one_leader()
-        self.assertEqual(self.client().children(self.folder), [])
+        client = self.client()
+        if given_up:
+            wait_until(lambda: client.children(self.folder) == [], 60, "the sessions that were given up to end")
+        self.assertEqual(client.children(self.folder), [])
 
 
 class Cases(ZooKeeperTest):
@@ -276,7 +280,7 @@ class Backend(ZooKeeperTest):
         self.assertIsNone(self.field.leader())
         world.ensemble.resume()
         self.field.wait_leader()
-        self.settle()
+        self.settle(given_up=True)
 
     def test_without_a_majority_nobody_leads(self):
         self.field.stand(3)
@@ -291,7 +295,7 @@ class Backend(ZooKeeperTest):
             member.process.start()
         world.ensemble.wait_ready()
         self.field.wait_leader()
-        self.settle()
+        self.settle(given_up=True)
 
     def test_one_server_of_three_killed_changes_nothing(self):
         candidates = [self.field.add(HF_TEST_ZOOKEEPER_SESSION_MS="20000") for _ in range(2)]
@@ -322,7 +326,7 @@ class Backend(ZooKeeperTest):
         self.field.wait_leader(knowing=[behind, other])
         other.kill()
         self.assertIs(self.field.wait_leader(), behind)
-        self.settle()
+        self.settle(given_up=True)
 
     def test_servers_that_fall_silent_lose_the_leader_its_lease(self):
         self.fall_silent(handshakes=False)
@@ -398,7 +402,7 @@ class Names(ZooKeeperTest):
         self.assertIs(self.field.wait_leader(knowing=[second]), second)
         first.order("names work")
         self.field.wait_leader(knowing=[first, second])
-        self.settle()
+        self.settle(given_up=True)
 
 
 class Access(ZooKeeperTest):
