@@ -6,6 +6,7 @@
 
 #include "rpc/access.h"
 #include "rpc/json.h"
+#include "rpc/recent.h"
 #include "rpc/rpc.h"
 
 enum { HF_CALL_PARAMS_MAX = 4, HF_CALL_PARAM_SIZE = 256 };
@@ -47,8 +48,9 @@ struct hf_call {
     struct hf_submission submission;
     bool submitted;
     bool mutates;
-    bool makes_room; /* see hf_submission */
-    bool undo;       /* a session being opened: its place in the table goes with the call */
+    bool makes_room;                       /* see hf_submission */
+    struct hf_recent_checkpoint committed; /* id 0: none; remembered once it is durable */
+    bool undo; /* a session being opened: its place in the table goes with the call */
     struct hf_error error;
     hf_call_handler handler;
     void (*then)(struct hf_call *call); /* after the submission, instead of the plain answer */

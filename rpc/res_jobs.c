@@ -2,6 +2,7 @@
 #include "rpc/call.h"
 
 #include "base/memory.h"
+#include "rpc/streams.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -190,6 +191,12 @@ void hf_res_checkpoint_commit(struct hf_call *call)
             .inline_ = bytes_of(t.inline_),
         };
         commit_properties(t.properties, &commit.checkpoint);
+        call->committed =
+            (struct hf_recent_checkpoint){.id = commit.checkpoint.id,
+                                          .started_ms = commit.checkpoint.started_ms,
+                                          .completed_ms = commit.checkpoint.completed_ms,
+                                          .size = commit.checkpoint.size,
+                                          .is_savepoint = commit.checkpoint.is_savepoint};
         status = hf_catalog_commit(pending(call), &call->ref, &call->fence, call->params[2],
                                    &commit, &call->txn, result, &call->error);
         call->answer = commit_answer(result);
@@ -237,11 +244,18 @@ static void checkpoint_list_read(struct hf_call *call)
     uint64_t revision;
     struct hf_keyspace ks = hf_call_confirmed(call, &revision);
 
-    hf_call_answer(
-        call, json_pack("{s:I, s:o, s:o, s:I}", "next_id",
-                        (json_int_t)hf_counter_get(ks, &call->ref, call->params[2]), "checkpoints",
-                        checkpoints_below(ks, call, "checkpoints"), "discards",
-                        checkpoints_below(ks, call, "discards"), "revision", (json_int_t)revision));
+    char recent[8];
+    json_t *answer =
+        json_pack("{s:I, s:o, s:o, s:I}", "next_id",
+                  (json_int_t)hf_counter_get(ks, &call->ref, call->params[2]), "checkpoints",
+                  checkpoints_below(ks, call, "checkpoints"), "discards",
+                  checkpoints_below(ks, call, "discards"), "revision", (json_int_t)revision);
+
+    if (call->req != NULL && hf_call_query(call, "recent", recent, sizeof recent) &&
+        strcmp(recent, "true") == 0)
+        json_object_set_new(answer, "recent",
+                            hf_recent_json(call->rpc->recent, call->ref.path, call->params[2]));
+    hf_call_answer(call, answer);
 }
 
 void hf_res_checkpoint_list(struct hf_call *call)

@@ -251,6 +251,8 @@ static void submission_done(struct hf_service_done *done, struct hf_submission *
         hf_call_fail(call, status);
         return;
     }
+    if (call->committed.id != 0)
+        hf_recent_add(call->rpc->recent, call->ref.path, call->params[2], &call->committed);
     if (call->then != NULL) {
         call->then(call);
         return;
@@ -663,8 +665,10 @@ struct hf_rpc *hf_rpc_new(uv_loop_t *loop, struct hf_service *service,
     hf_json_set_up();
     struct hf_http_handler handler = {.arg = rpc, .on_request = on_request, .on_closed = on_closed};
     rpc->service = service;
-    rpc->http = hf_http_server_new(loop, options, &handler);
+    rpc->recent = hf_recent_new();
+    rpc->http = rpc->recent != NULL ? hf_http_server_new(loop, options, &handler) : NULL;
     if (rpc->http == NULL) {
+        hf_recent_free(rpc->recent);
         hf_free(rpc);
         return NULL;
     }
@@ -689,6 +693,7 @@ static void rpc_handle_closed(uv_handle_t *handle)
         return;
     void (*closed)(void *arg) = rpc->closed;
     void *arg = rpc->closed_arg;
+    hf_recent_free(rpc->recent);
     hf_free(rpc);
     closed(arg);
 }

@@ -262,6 +262,7 @@ void hf_rpc_lost_lead(struct hf_rpc *rpc)
 {
     struct stream *next;
 
+    hf_recent_forget(rpc->recent);
     for (struct stream *stream = rpc->streams; stream != NULL; stream = next) {
         next = stream->next;
         if (stream->req != NULL)

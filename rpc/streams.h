@@ -6,6 +6,8 @@
 
 struct stream;
 
+struct hf_recent;
+
 struct hf_rpc {
     struct hf_service *service;
     struct hf_http_server *http;
@@ -13,6 +15,7 @@ struct hf_rpc {
     uv_timer_t sweep;
     uv_timer_t heartbeat;
     struct stream *streams;
+    struct hf_recent *recent;
     struct hf_rpc_stats stats;
     uint64_t denied;
     uint64_t denied_logged_ms;

@@ -501,6 +501,8 @@ static const struct row checkpoint_rows[] = {
      {COMMITTED("1"), COMMITTED("2")}},
     {ROUTE("GET", "/jobs/{job}/checkpoints", "/jobs/" J "/checkpoints "),
      {COMMITTED("1"), COMMITTED("2")}},
+    {ROUTE("GET", "/jobs/{job}/checkpoints", "/jobs/" J "/checkpoints?recent=true "),
+     {COMMITTED("1"), COMMITTED("2")}},
     {ROUTE("DELETE", "/jobs/{job}/checkpoints", "/jobs/" J "/checkpoints "), {COMMITTED("1")}},
     {ROUTE("DELETE", "/jobs/{job}/checkpoints/{id}", "/jobs/" J "/checkpoints/1 "),
      {COMMITTED("1")}},
