@@ -165,13 +165,15 @@ static void client_pause(struct hf_kube_client *client, uint64_t ms)
 }
 
 /* One try; its answer lies in attempt->http. */
-static enum hf_status attempt_run(struct attempt *attempt, const struct hf_kube_call *call,
+static enum hf_status attempt_run(struct attempt *attempt, struct hf_kube_call *call,
                                   uint64_t left_ms)
 {
     struct hf_kube_client *client = attempt->client;
     struct hf_http_header headers[3] = {{"Accept", "application/json"}};
-    struct hf_http_field field = {"retry-after", attempt->retry_after, sizeof attempt->retry_after,
-                                  false};
+    struct hf_http_field fields[] = {
+        {"retry-after", attempt->retry_after, sizeof attempt->retry_after, false},
+        {"date", call->date, sizeof call->date, false},
+    };
     struct hf_http_request *http = &attempt->http;
     size_t count = 1;
 
@@ -188,8 +190,8 @@ static enum hf_status attempt_run(struct attempt *attempt, const struct hf_kube_
         .body = hf_buf_bytes(&attempt->body),
         .may_resend = strcmp(call->method, "GET") == 0 || call->may_repeat,
         .total_ms = left_ms < TRY_MS ? left_ms : TRY_MS,
-        .fields = &field,
-        .field_count = 1,
+        .fields = fields,
+        .field_count = HF_COUNT_OF(fields),
     };
     hf_buf_init(&http->response, HF_KUBE_ANSWER_BYTES_MAX);
     client->is_done = false;

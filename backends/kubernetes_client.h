@@ -12,6 +12,7 @@
 enum {
     HF_KUBE_ANSWER_BYTES_MAX = 8 * 1024 * 1024, /* an object has 3 MiB at most */
     HF_KUBE_PAGE_DEFAULT = 250,
+    HF_KUBE_DATE_MAX = 63,
 };
 
 struct hf_kube_client;
@@ -41,7 +42,8 @@ struct hf_kube_call {
     bool
         may_repeat; /* twice does no harm, also when the first time was carried out; GETs always may */
 
-    int code;       /* of the last answer; 0: none came */
+    int code;                        /* of the last answer; 0: none came */
+    char date[HF_KUBE_DATE_MAX + 1]; /* its Date, as HTTP writes it; "" when it had none */
     json_t *answer; /* an object, of 2xx only; the caller's; NULL: none was wanted or given */
 };
 

@@ -1457,6 +1457,11 @@ uint64_t hf_object_store_copy_max(const struct hf_blob *blob)
     return HF_CONTAINER_OF((uintptr_t)blob, const struct store, base)->dialect->copy_max;
 }
 
+bool hf_object_store_has_versions(const struct hf_blob *blob)
+{
+    return HF_CONTAINER_OF((uintptr_t)blob, const struct store, base)->has_told_versioned;
+}
+
 void hf_object_store_copy(struct hf_blob *blob, struct hf_blob_req *req, const char *from,
                           const char *to, uint64_t size, bool absent, hf_blob_cb cb)
 {

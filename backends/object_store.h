@@ -145,6 +145,9 @@ void hf_object_store_copy(struct hf_blob *blob, struct hf_blob_req *req, const c
 /* Of a larger object no copy can be made that way. */
 uint64_t hf_object_store_copy_max(const struct hf_blob *blob);
 
+/* An answer has shown that the bucket keeps versions; where they do no harm to the promises. */
+bool hf_object_store_has_versions(const struct hf_blob *blob);
+
 /* Since the store was opened. */
 struct hf_object_metrics {
     struct {

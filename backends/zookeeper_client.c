@@ -168,6 +168,15 @@ enum hf_status hf_zk_client_open(struct hf_zk_client **out_client, const struct 
     return HF_OK;
 }
 
+uint64_t hf_zk_client_timeout_ms(const struct hf_zk_client *client)
+{
+    struct hf_zk_view view = {0};
+
+    if (client->session != NULL)
+        hf_zk_session_view(client->session, &view);
+    return view.timeout_ms;
+}
+
 uint64_t hf_zk_client_requests(const struct hf_zk_client *client)
 {
     return client->requests;

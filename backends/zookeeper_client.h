@@ -39,6 +39,9 @@ HF_MUST_USE enum hf_status hf_zk_client_access(struct hf_zk_client *client, cons
 HF_MUST_USE enum hf_status hf_zk_client_multi(struct hf_zk_client *client, struct hf_zk_op *ops,
                                               size_t count, struct hf_error *err);
 
+/* The session's timeout as the servers granted it when they were connected last. */
+uint64_t hf_zk_client_timeout_ms(const struct hf_zk_client *client);
+
 uint64_t hf_zk_client_requests(const struct hf_zk_client *client);
 
 #endif

@@ -492,6 +492,20 @@ enum hf_status hf_config_check(const struct hf_config *config, struct hf_error *
     return HF_OK;
 }
 
+const char *hf_config_unprotected(const struct hf_config *config)
+{
+    bool open = config->access_file[0] == '\0';
+    bool plain = config->tls_certificate[0] == '\0';
+
+    if (strncmp(config->listen, "127.", 4) == 0 || strncmp(config->listen, "[::1]:", 6) == 0)
+        return NULL;
+    if (open && plain)
+        return "security.access-file and listen.tls.certificate-file are not set";
+    if (open)
+        return "security.access-file is not set";
+    return plain ? "listen.tls.certificate-file is not set" : NULL;
+}
+
 /* As YAML has it in double quotes. */
 static void print_quoted(const char *text, FILE *out)
 {

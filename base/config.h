@@ -377,6 +377,9 @@ HF_MUST_USE enum hf_status hf_config_load(struct hf_config *config, const char *
                                           struct hf_error *err);
 /* Relations between settings. */
 HF_MUST_USE enum hf_status hf_config_check(const struct hf_config *config, struct hf_error *err);
+/* What is missing so that only who is allowed gets at a port that others reach; NULL: nothing, or only this machine
+ * reaches it. */
+const char *hf_config_unprotected(const struct hf_config *config);
 /* As a file that hf_config_load reads back, but with secrets as "***". */
 void hf_config_print(const struct hf_config *config, FILE *out);
 void hf_config_markdown(FILE *out);

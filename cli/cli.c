@@ -35,6 +35,10 @@ const struct hf_cli_verb hf_cli_verbs[] = {
      hf_cmd_drill, NULL},
     {"metadata", "show FILE", "what a checkpoint's _metadata holds (no daemon needed)",
      hf_cmd_metadata, "config summary"},
+    {"doctor", "",
+     "looks for what is wrong with settings, storage, election, certificates, daemons and Flink's "
+     "settings, and says what to change",
+     hf_cmd_doctor, "config flink-conf only list strict no-write pid"},
     {"completion", "bash", "a script that completes what is typed; for /etc/bash_completion.d",
      hf_cmd_completion, NULL},
     {"manual", "", "the manual page", hf_cmd_manual, NULL},
@@ -105,6 +109,14 @@ const struct hf_cli_option_row hf_cli_options[] = {
     {"zookeeper", "HOSTS", OPT_OF_VERB, true, "HA metadata is in the ensemble host:port,host:port"},
     {"zookeeper-root", "PATH", OPT_OF_VERB, true,
      "high-availability.zookeeper.path.root, /flink by default"},
+    {"flink-conf", "FILE", OPT_OF_VERB, true,
+     "Flink's config.yaml or flink-conf.yaml: what of it defeats high availability"},
+    {"only", "IDS", OPT_OF_VERB, true, "only these checks or groups: store,tls.expiry"},
+    {"list", NULL, OPT_OF_VERB, true, "the checks, without making them"},
+    {"strict", NULL, OPT_OF_VERB, true, "exit code 1 also when there is only something to look at"},
+    {"no-write", NULL, OPT_OF_VERB, true,
+     "do not try the storage with objects of our own, which are removed again"},
+    {"pid", "PID", OPT_OF_VERB, true, "of a holdfastd on this machine: its limits"},
     {"summary", NULL, OPT_OF_VERB, true, "the sums, no list"},
     {NULL, NULL, 0, false, NULL},
 };
@@ -177,6 +189,7 @@ static int parse(struct hf_cli *cli, int argc, char **argv, bool *out_help)
         case OPT_ENDPOINT:
             if (!parse_endpoints(cli, value))
                 return bad_usage("--endpoint '%s' is not a list of http://host:port", value);
+            cli->endpoints_are_given = true;
             break;
         case OPT_TIMEOUT:
             cli->timeout_ms = strtol(value, &end, 10) * 1000;
@@ -313,6 +326,7 @@ int hf_cli_main(int argc, char **argv)
     int code;
 
     json_set_alloc_funcs(hf_malloc, hf_free);
+    cli.endpoints_are_given = environment != NULL;
     cli.access = (struct hf_cli_access){
         .ca_file = environment_file("HOLDFAST_CA_FILE"),
         .cert_file = environment_file("HOLDFAST_CERT_FILE"),

@@ -37,6 +37,7 @@ struct hf_cli {
     struct hf_cli_access access;
     const char *endpoints[HF_CLI_ENDPOINTS_MAX]; /* "http://host:port" */
     size_t endpoint_count;
+    bool endpoints_are_given; /* by somebody: not the default */
     const char *namespace_;
     bool all_namespaces;
     enum hf_cli_output output;
@@ -139,6 +140,19 @@ void hf_cli_table_free(struct hf_cli_table *table);
  * row by row), frees both, returns the exit code. */
 int hf_cli_list_end(struct hf_cli *cli, struct hf_cli_table *table, json_t *answer);
 
+/* A line of progress on stderr, written over again and again; without a terminal there: nothing. */
+struct hf_cli_progress {
+    const char *what;
+    uint64_t told_ms; /* when it was written last; 0: never */
+};
+/* Costs nothing to call often. of: 0 when it is not known how many there will be. */
+void hf_cli_progress(struct hf_cli_progress *progress, uint64_t done, uint64_t of);
+/* Takes the line away, before anything else is printed. */
+void hf_cli_progress_end(struct hf_cli_progress *progress);
+
+/* A terminal that can show them, and nobody who said NO_COLOR. */
+bool hf_cli_has_colors(FILE *out);
+
 /* Short forms for cells, in a buffer of at least 32 bytes; returned for convenience. */
 const char *hf_cli_bytes(json_int_t bytes, char *out);
 const char *hf_cli_age(json_int_t wall_ms, char *out);
@@ -159,6 +173,7 @@ int hf_cmd_leaders(struct hf_cli *cli);
 int hf_cmd_drill(struct hf_cli *cli);
 int hf_cmd_metadata(struct hf_cli *cli);
 int hf_cmd_orphans(struct hf_cli *cli);
+int hf_cmd_doctor(struct hf_cli *cli);
 int hf_cmd_completion(struct hf_cli *cli);
 int hf_cmd_manual(struct hf_cli *cli);
 int hf_cmd_audit(struct hf_cli *cli);

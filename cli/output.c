@@ -1,13 +1,16 @@
 #include "cli/cli.h"
 
 #include "base/memory.h"
+#include "cli/probe.h"
 
+#include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 #include <yaml.h>
 
-enum { TABLE_COLUMNS_MAX = 16 };
+enum { TABLE_COLUMNS_MAX = 16, PROGRESS_PERIOD_MS = 200, PROGRESS_CELLS = 30 };
 
 struct row {
     struct row *next;
@@ -233,6 +236,44 @@ int hf_cli_list_end(struct hf_cli *cli, struct hf_cli_table *table, json_t *answ
     hf_cli_table_free(table);
     json_decref(answer);
     return code;
+}
+
+bool hf_cli_has_colors(FILE *out)
+{
+    const char *terminal = getenv("TERM");
+
+    return isatty(fileno(out)) && getenv("NO_COLOR") == NULL && terminal != NULL &&
+           strcmp(terminal, "dumb") != 0;
+}
+
+void hf_cli_progress(struct hf_cli_progress *progress, uint64_t done, uint64_t of)
+{
+    char bar[PROGRESS_CELLS + 1];
+    uint64_t now_ms;
+
+    if (!isatty(STDERR_FILENO))
+        return;
+    now_ms = hf_probe_now_ms();
+    if (progress->told_ms != 0 && now_ms < progress->told_ms + PROGRESS_PERIOD_MS)
+        return;
+    progress->told_ms = now_ms;
+    if (of == 0) {
+        fprintf(stderr, "\r\033[K%s %" PRIu64, progress->what, done);
+    } else {
+        uint64_t full = done >= of ? PROGRESS_CELLS : done * PROGRESS_CELLS / of;
+        memset(bar, '.', PROGRESS_CELLS);
+        memset(bar, '#', full);
+        bar[PROGRESS_CELLS] = '\0';
+        fprintf(stderr, "\r\033[K%s [%s] %" PRIu64 "/%" PRIu64, progress->what, bar, done, of);
+    }
+    fflush(stderr);
+}
+
+void hf_cli_progress_end(struct hf_cli_progress *progress)
+{
+    if (progress->told_ms != 0)
+        fputs("\r\033[K", stderr);
+    progress->told_ms = 0;
 }
 
 bool hf_cli_confirm(struct hf_cli *cli, const char *question)

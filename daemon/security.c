@@ -94,23 +94,13 @@ static void access_refresh(struct hf_security *security)
                      hf_log_quote(err.text).text);
 }
 
-static bool is_loopback(const char *listen)
-{
-    return strncmp(listen, "127.", 4) == 0 || strncmp(listen, "[::1]:", 6) == 0;
-}
-
 /* Nobody is to find out later that everybody could write. */
 static enum hf_status exposure_check(const struct hf_config *config, struct hf_error *err)
 {
-    bool open = config->access_file[0] == '\0';
-    bool plain = config->tls_certificate[0] == '\0';
+    const char *what = hf_config_unprotected(config);
 
-    if (is_loopback(config->listen) || (!open && !plain))
+    if (what == NULL)
         return HF_OK;
-    const char *what = open && plain
-                           ? "security.access-file and listen.tls.certificate-file are not set"
-                       : open ? "security.access-file is not set"
-                              : "listen.tls.certificate-file is not set";
     if (!config->allow_unprotected)
         return hf_error_set(err, HF_INVALID,
                             "listen: others reach %s, and %s (docs/security.md). To serve whoever "
