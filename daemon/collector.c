@@ -5,9 +5,9 @@
 #include "base/memory.h"
 #include "base/metric.h"
 #include "daemon/collect_task.h"
+#include "daemon/state_dir.h"
 #include "loop/clock.h"
 
-#include <ftw.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -88,9 +88,8 @@ struct hf_collector {
     struct hf_collect_task *task; /* on the worker; NULL: it waits for the barrier */
     struct hf_service_done barrier_done;
     struct hf_submission barrier;
-    struct hf_gc_files *bucket; /* the worker's */
-    char state_dir[HF_CONFIG_TEXT_MAX];
-    bool state_is_ours;
+    struct hf_gc_files *bucket;    /* the worker's */
+    struct hf_state_dir state_dir; /* for what is written about buckets */
     /* Totals since the start. */
     uint64_t struck;
     uint64_t files;
@@ -505,7 +504,7 @@ static bool task_fill(struct hf_collector *c, struct hf_collect_task *task)
 
     task->what = c->busy_what;
     task->config = c->config;
-    task->state_dir = c->state_dir;
+    task->state_dir = c->state_dir.path;
     task->bucket = &c->bucket;
     snprintf(task->cluster, sizeof task->cluster, "%s", c->busy_cluster);
     snprintf(task->id, sizeof task->id, "%s", c->busy_id);
@@ -710,25 +709,6 @@ static bool pick(const struct hf_collector *c, const struct watched *w, uint64_t
     return w->sweep_at <= now;
 }
 
-/* The folder for what is written about buckets. */
-static bool state_dir_make(struct hf_collector *c)
-{
-    const char *base = getenv("TMPDIR");
-
-    if (c->state_dir[0] != '\0')
-        return true;
-    if (c->config->gc_state_dir[0] != '\0') {
-        snprintf(c->state_dir, sizeof c->state_dir, "%s", c->config->gc_state_dir);
-        return true;
-    }
-    snprintf(c->state_dir, sizeof c->state_dir, "%.900s/holdfastd-gc-XXXXXX",
-             base != NULL && base[0] == '/' ? base : "/tmp");
-    c->state_is_ours = mkdtemp(c->state_dir) != NULL;
-    if (!c->state_is_ours)
-        c->state_dir[0] = '\0';
-    return c->state_is_ours;
-}
-
 /* What is known is of this moment, and this replica leads. */
 static void barrier_done(struct hf_service_done *done, struct hf_submission *submission)
 {
@@ -743,7 +723,8 @@ static void barrier_done(struct hf_service_done *done, struct hf_submission *sub
     }
     if (!task_fill(c, task))
         task->status = hf_error_set(&task->err, HF_NO_MEMORY, "no memory");
-    else if (task->status == HF_OK && task->root != NULL && !state_dir_make(c))
+    else if (task->status == HF_OK && task->root != NULL &&
+             !hf_state_dir_make(&c->state_dir, c->config->gc_state_dir, "gc"))
         task->status = hf_error_set(&task->err, HF_UNAVAILABLE,
                                     "no temporary folder can be made; see gc.state-dir");
     if (task->status != HF_OK || task->root == NULL) {
@@ -842,16 +823,6 @@ void hf_collector_lost_lead(struct hf_collector *c)
     forget_all(c);
 }
 
-static int remove_cb(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    if (remove(path) != 0)
-        hf_log_debug("gc.left", "path=%s", path);
-    return 0;
-}
-
 static void timer_closed(uv_handle_t *handle)
 {
     struct hf_collector *c = handle->data;
@@ -870,8 +841,7 @@ static void worker_closed(void *arg)
 
     if (c->bucket != NULL)
         hf_files_object_close(c->bucket);
-    if (c->state_is_ours)
-        nftw(c->state_dir, remove_cb, 8, FTW_DEPTH | FTW_PHYS);
+    hf_state_dir_close(&c->state_dir);
     uv_close((uv_handle_t *)&c->timer, timer_closed);
 }
 

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/metric.h"
 #include "collect/orphans.h"
+#include "daemon/state_dir.h"
 #include "loop/clock.h"
 #include "loop/worker.h"
 
@@ -18,7 +19,7 @@ struct scan {
     struct hf_job job;
     struct hf_scanner *scanner;
     const struct hf_config *config;
-    char state_dir[HF_CONFIG_TEXT_MAX];
+    const char *state_dir;
     bool cleans;
     /* Out. */
     enum hf_status status;
@@ -39,8 +40,7 @@ struct hf_scanner {
     struct scan *running;  /* on the worker */
     struct scan *last;     /* that was whole */
     struct hf_error error; /* of the newest look; HF_OK: it was whole */
-    char state_dir[HF_CONFIG_TEXT_MAX];
-    bool state_is_ours;
+    struct hf_state_dir state_dir;
     uint64_t scans;
     uint64_t failures;
     uint64_t cleaned;
@@ -197,25 +197,6 @@ static void scan_done(struct hf_job *job)
     scanner->last = scan;
 }
 
-static bool state_dir_make(struct hf_scanner *scanner)
-{
-    const char *tmp = getenv("TMPDIR");
-
-    if (scanner->state_dir[0] != '\0')
-        return true;
-    if (scanner->config->orphans_state_dir[0] != '\0') {
-        snprintf(scanner->state_dir, sizeof scanner->state_dir, "%s",
-                 scanner->config->orphans_state_dir);
-        return true;
-    }
-    snprintf(scanner->state_dir, sizeof scanner->state_dir, "%.900s/holdfastd-orphans-XXXXXX",
-             tmp != NULL ? tmp : "/tmp");
-    scanner->state_is_ours = mkdtemp(scanner->state_dir) != NULL;
-    if (!scanner->state_is_ours)
-        scanner->state_dir[0] = '\0';
-    return scanner->state_is_ours;
-}
-
 static void timer_cb(uv_timer_t *timer)
 {
     struct hf_scanner *scanner = timer->data;
@@ -223,7 +204,8 @@ static void timer_cb(uv_timer_t *timer)
     if (scanner->running != NULL || scanner->closing)
         return;
     struct scan *scan = hf_calloc(1, sizeof *scan);
-    if (scan == NULL || !state_dir_make(scanner)) {
+    if (scan == NULL ||
+        !hf_state_dir_make(&scanner->state_dir, scanner->config->orphans_state_dir, "orphans")) {
         hf_log_warn("orphans.not_seen", "error=\"no memory, or no folder for what was seen\"");
         scanner->failures++;
         hf_free(scan);
@@ -232,7 +214,7 @@ static void timer_cb(uv_timer_t *timer)
     scan->scanner = scanner;
     scan->config = scanner->config;
     scan->cleans = scanner->leads && strcmp(scanner->config->orphans_policy, "clean") == 0;
-    snprintf(scan->state_dir, sizeof scan->state_dir, "%s", scanner->state_dir);
+    scan->state_dir = scanner->state_dir.path;
     scan->job.run = scan_run;
     scan->job.done = scan_done;
     scanner->running = scan;
@@ -270,8 +252,7 @@ static void timer_closed(uv_handle_t *handle)
     void *arg = scanner->closed_arg;
 
     scan_free(scanner->last);
-    if (scanner->state_is_ours)
-        hf_log_debug("orphans.state_left", "folder=\"%s\"", scanner->state_dir);
+    hf_state_dir_close(&scanner->state_dir);
     hf_free(scanner);
     closed(arg);
 }
