@@ -453,13 +453,15 @@ enum hf_status hf_config_check(const struct hf_config *config, struct hf_error *
         return hf_error_set(err, HF_INVALID,
                             "session.close-grace must be less than session.ttl-min");
     if (strcmp(config->orphans_policy, "report") != 0 &&
+        strcmp(config->orphans_policy, "quarantine") != 0 &&
         strcmp(config->orphans_policy, "clean") != 0)
-        return hf_error_set(err, HF_INVALID, "orphans.policy: '%s' is none of report, clean",
+        return hf_error_set(err, HF_INVALID,
+                            "orphans.policy: '%s' is none of report, quarantine, clean",
                             config->orphans_policy);
-    if (strcmp(config->orphans_policy, "clean") == 0 && config->orphans_state_dir[0] == '\0')
-        return hf_error_set(
-            err, HF_INVALID,
-            "orphans.policy: clean needs orphans.state-dir, where archives are kept");
+    if (strcmp(config->orphans_policy, "report") != 0 && config->orphans_state_dir[0] == '\0')
+        return hf_error_set(err, HF_INVALID,
+                            "orphans.policy: %s needs orphans.state-dir, where archives are kept",
+                            config->orphans_policy);
     if (strcmp(config->admission_policy, "off") != 0 &&
         strcmp(config->admission_policy, "warn") != 0 &&
         strcmp(config->admission_policy, "refuse") != 0)

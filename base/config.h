@@ -241,7 +241,9 @@ enum {
     X(MSEC, orphans_min_age, "orphans.min-age", 900 * HF_SEC, 1000, 30 * HF_DAY,                   \
       "left over is what two looks that are this far apart found unchanged and without an owner")  \
     X(STRING, orphans_policy, "orphans.policy", "report", 1, 15,                                   \
-      "report, or clean: what is left over goes into an archive in orphans.state-dir")             \
+      "report, or: what is left over goes into an archive in orphans.state-dir (clean), the "      \
+      "files "                                                                                     \
+      "that it names stay where they are as well (quarantine)")                                    \
     X(STRING, orphans_state_dir, "orphans.state-dir", "", 0, 1023,                                 \
       "folder of what was seen and of archives; empty: a temporary one, and no clean-up")          \
     X(STRING, admission_policy, "admission.policy", "off", 1, 15,                                  \

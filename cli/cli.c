@@ -29,7 +29,7 @@ const struct hf_cli_verb hf_cli_verbs[] = {
      "kubeconfig context zookeeper zookeeper-root standalone config ha-folder state-dir min-age "
      "older-than "
      "wait "
-     "all no-rest dry-run"},
+     "all no-rest keep-files dry-run"},
     {"leaders", "", "which JobManager leads which cluster", hf_cmd_leaders, NULL},
     {"drill", "[CLUSTER]", "makes the replicas, or a cluster's JobManagers, fail over; measures it",
      hf_cmd_drill, NULL},
@@ -95,6 +95,8 @@ const struct hf_cli_option_row hf_cli_options[] = {
     {"wait", NULL, OPT_OF_VERB, true, "looks again after --min-age, as one look proves nothing"},
     {"all", NULL, OPT_OF_VERB, true, "also those that live or rest on purpose"},
     {"no-rest", NULL, OPT_OF_VERB, true, "do not ask JobManagers"},
+    {"keep-files", NULL, OPT_OF_VERB, true,
+     "clean: a quarantine, in which the files that the metadata names stay where they are"},
     {"rate", "N", OPT_OF_VERB, true, "at most so many files a second"},
     {"ended", NULL, OPT_OF_VERB, true, "the job is not running and will not be"},
     {"unlisted", NULL, OPT_OF_VERB, true,

@@ -78,6 +78,7 @@ static enum hf_status command_open(struct command *c, struct hf_cli *cli, struct
     s->storage = hf_cli_option(cli, "ha-folder");
     s->standalone = hf_cli_option(cli, "standalone") != NULL;
     s->state_dir = c->state_dir;
+    s->keeps_files = hf_cli_option(cli, "keep-files") != NULL;
     s->skips_rest = hf_cli_option(cli, "no-rest") != NULL;
     return hf_orphans_open(&c->orphans, s, err);
 }
@@ -346,7 +347,7 @@ static int orphans_clean(struct command *c)
         return hf_cli_fail(&err);
     }
     if (shows)
-        hf_cli_plan(c->cli->out, c->orphans.evidences[index]);
+        hf_cli_plan(c->cli->out, c->orphans.evidences[index], c->settings.keeps_files);
     if (dry)
         return 0;
     snprintf(question, sizeof question, "Archive and remove the HA metadata of %.150s?", name);

@@ -105,7 +105,7 @@ static bool goes(const struct hf_ev_object *object)
     return object->role != HF_EV_ROLE_RESULT && object->role != HF_EV_ROLE_FILE;
 }
 
-void hf_cli_plan(FILE *out, const struct hf_evidence *evidence)
+void hf_cli_plan(FILE *out, const struct hf_evidence *evidence, bool keeps_files)
 {
     uint64_t objects = 0;
     uint64_t files = 0;
@@ -117,7 +117,8 @@ void hf_cli_plan(FILE *out, const struct hf_evidence *evidence)
                  evidence->rows_pointer[i].file == HF_EV_DAMAGED;
     fprintf(out,
             "\nplan: %" PRIu64 " object(s) and %" PRIu64
-            " file(s) that they point to go into an archive, and are removed then.\n"
+            " file(s) that they point to go into an archive, and %s then.\n"
             "Checkpoints and savepoints stay where they are.\n",
-            objects, files);
+            objects, files,
+            keeps_files ? "the objects are removed, the files stay as well" : "are removed");
 }

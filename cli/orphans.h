@@ -11,6 +11,6 @@ json_t *hf_cli_evidence_json(const struct hf_evidence *evidence);
 /* All reasons, and what would happen at the next start. */
 void hf_cli_explain(FILE *out, const struct hf_orphans *orphans, size_t index);
 /* What a clean-up would remove. */
-void hf_cli_plan(FILE *out, const struct hf_evidence *evidence);
+void hf_cli_plan(FILE *out, const struct hf_evidence *evidence, bool keeps_files);
 
 #endif

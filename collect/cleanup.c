@@ -643,7 +643,7 @@ enum hf_status hf_cleanup_run(struct hf_cleanup *c, bool resumed, struct hf_erro
         if (hf_archive_mark(&c->archive, "undone", &more) != HF_OK)
             return hf_error_set(err, more.status, "%s", more.text);
     }
-    if (status == HF_OK)
+    if (status == HF_OK && !json_is_true(json_object_get(c->archive.manifest, "keeps_files")))
         status = remove_files(c, err);
     if (status == HF_OK)
         status = hf_archive_mark(&c->archive, "cleaned", err);

@@ -392,7 +392,8 @@ static enum hf_status keep_znodes(struct hf_cleanup *c, const struct hf_evidence
     return status;
 }
 
-static json_t *manifest_head(const struct hf_evidence *evidence, const struct hf_verdict *verdict)
+static json_t *manifest_head(const struct hf_evidence *evidence, const struct hf_verdict *verdict,
+                             bool keeps_files)
 {
     char name[KEY_SIZE];
     json_t *reasons = json_array();
@@ -402,11 +403,11 @@ static json_t *manifest_head(const struct hf_evidence *evidence, const struct hf
         json_array_append_new(reasons, json_string(verdict->reasons[i].text));
     for (size_t i = 0; i < verdict->job_count; i++)
         json_array_append_new(reasons, json_string(verdict->jobs[i].text));
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:o}", "holdfast", HF_VERSION, "cluster", name,
-                     "store", evidence->cluster.store, "backend",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:o}", "holdfast", HF_VERSION, "cluster",
+                     name, "store", evidence->cluster.store, "backend",
                      evidence->cluster.backend == HF_EV_ZOOKEEPER ? "zookeeper" : "kubernetes",
                      "verdict", hf_verdict_name(verdict->kind), "planned_ms",
-                     (json_int_t)hf_gc_now_ms(), "reasons", reasons);
+                     (json_int_t)hf_gc_now_ms(), "keeps_files", keeps_files, "reasons", reasons);
 }
 
 static void cleanup_init(struct hf_orphans *o, struct hf_cleanup *c, bool on_zookeeper)
@@ -428,7 +429,9 @@ static enum hf_status clean_plan(struct hf_orphans *o, size_t index, struct hf_c
         return status;
     status = c->zookeeper != NULL ? keep_znodes(c, evidence, err) : keep_maps(c, evidence, err);
     if (status == HF_OK)
-        status = hf_archive_seal(&c->archive, manifest_head(evidence, &o->verdicts[index]), err);
+        status = hf_archive_seal(
+            &c->archive, manifest_head(evidence, &o->verdicts[index], o->settings.keeps_files),
+            err);
     if (status != HF_OK)
         hf_archive_forget(&c->archive);
     return status;

@@ -25,6 +25,9 @@ struct hf_orphans_settings {
     const char *state_dir;          /* <state_dir>/orphans has sightings and archives */
     uint64_t min_age_ms;            /* between two observations */
     bool skips_rest;                /* JobManagers are not asked */
+    /* hf_orphans_clean: the files that the pointers name are archived and stay where they are as well: a quarantine. Which of the
+     * two an archive is of stands in its manifest, and is what a clean-up that was cut short goes by. */
+    bool keeps_files;
     bool
         reads_all; /* all checkpoints' files, not the newest's alone: external tells where each is */
     uint64_t call_ms;

@@ -21,6 +21,7 @@ struct scan {
     const struct hf_config *config;
     const char *state_dir;
     bool cleans;
+    bool keeps_files; /* a quarantine */
     /* Out. */
     enum hf_status status;
     struct hf_error err;
@@ -61,7 +62,7 @@ static enum hf_status clean_all(struct scan *scan, struct hf_orphans *orphans)
             continue;
         if (hf_orphans_clean(orphans, i, &done, &err) == HF_OK) {
             scan->cleaned++;
-            hf_log_warn("orphans.cleaned",
+            hf_log_warn(scan->keeps_files ? "orphans.quarantined" : "orphans.cleaned",
                         "namespace=%s cluster=%s verdict=%s objects=%" PRIu64 " archive=\"%s\"",
                         cluster->namespace_, cluster->id,
                         hf_verdict_name(orphans->verdicts[i].kind), done.objects, done.archive);
@@ -98,6 +99,7 @@ static void scan_run(struct hf_job *job)
         .config = config,
         .state_dir = scan->state_dir,
         .min_age_ms = config->orphans_min_age,
+        .keeps_files = scan->keeps_files,
     };
 
     scan->at_ms = hf_clock_wall_ms();
@@ -213,7 +215,8 @@ static void timer_cb(uv_timer_t *timer)
     }
     scan->scanner = scanner;
     scan->config = scanner->config;
-    scan->cleans = scanner->leads && strcmp(scanner->config->orphans_policy, "clean") == 0;
+    scan->cleans = scanner->leads && strcmp(scanner->config->orphans_policy, "report") != 0;
+    scan->keeps_files = strcmp(scanner->config->orphans_policy, "quarantine") == 0;
     scan->state_dir = scanner->state_dir.path;
     scan->job.run = scan_run;
     scan->job.done = scan_done;

@@ -7,8 +7,10 @@ import unittest
 import uuid
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "rpc"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from base import CONFLICT, CORRUPT, INVALID, NOT_FOUND, Base  # noqa: E402
+from harness import Daemon  # noqa: E402
 from lib import kube  # noqa: E402
 from lib.failure import wait_until  # noqa: E402
 from lib.leftovers import Leftovers  # noqa: E402
@@ -179,6 +181,47 @@ class Cleaning(OnKubernetes):
                     self.run_cli("undo", archive.name, "--yes")
                     self.assertEqual(self.maps(), before)
                     self.assertEqual({path: path.read_bytes() for path in left.files}, contents)
+
+    def test_a_quarantine_leaves_the_files(self):
+        left = self.leftovers()
+        before, contents = self.maps(), {path: path.read_bytes() for path in left.files}
+        self.assertIn("the files stay as well", self.run_cli("clean", "my-app", "--wait", "--keep-files", "--dry-run"))
+        done = self.json("clean", "my-app", "--keep-files", "--yes")
+        self.assertEqual((done["objects"], done["files"]), (len(left.names()), 0))
+        self.assertEqual(set(before) - set(self.maps()), set(left.names()))
+        self.assertEqual({path: path.read_bytes() for path in left.files}, contents)
+        manifest = self.assert_archived(Path(done["archive"]), contents)
+        self.assertTrue(manifest["keeps_files"])
+        # Also when somebody has swept the folder meanwhile, all of it comes back.
+        left.files[0].unlink()
+        self.run_cli("undo", done["archive"], "--yes")
+        self.assertEqual(self.maps(), before)
+        self.assertEqual({path: path.read_bytes() for path in left.files}, contents)
+
+    def test_what_the_daemon_does_by_its_policy(self):
+        for policy, keeps in (("report", None), ("quarantine", True), ("clean", False)):
+            with self.subTest(policy=policy):
+                self.setUp()
+                left = self.leftovers()
+                before, contents = self.maps(), {path: path.read_bytes() for path in left.files}
+                kubeconfig = self.access()[1]
+                with Daemon(orphans_kubernetes="true", orphans_kubernetes_kubeconfig=kubeconfig,
+                            orphans_kubernetes_namespace=self.namespace, orphans_interval="1s", orphans_min__age="1s",
+                            orphans_policy=policy, orphans_state__dir=self.state) as daemon:
+                    def told(field, daemon=daemon):
+                        return [each for each in daemon.call("GET", "/v1/orphans")[1]["clusters"] if each[field]]
+                    if keeps is None:
+                        wait_until(lambda: told("orphan"), 60, "the leftovers to be found", poll=0.2)
+                        self.assertEqual(self.maps(), before)
+                        continue
+                    wait_until(lambda names=set(left.names()): not names & set(self.maps()), 60, "the leftovers to go", poll=0.2)
+                    wait_until(lambda: any((path / "cleaned").exists() for path in self.archives()), 60, "the clean-up to end")
+                archive, = self.archives()
+                self.assert_archived(archive, contents)
+                self.assertEqual({path for path in left.files if path.exists()}, set(left.files) if keeps else set())
+                self.run_cli("undo", archive.name, "--yes")
+                self.assertEqual(self.maps(), before)
+                self.assertEqual({path: path.read_bytes() for path in left.files}, contents)
 
     def test_nothing_without_a_word(self):
         self.leftovers()

@@ -45,7 +45,8 @@ class Webhook(unittest.TestCase):
             self.assertNotIn("holdfast_orphans_failures_total 0\n", metrics)
 
     def test_wrong_settings(self):
-        for settings, text in (({"orphans_policy": "wipe"}, "none of report, clean"), ({"orphans_policy": "clean"}, "orphans.state-dir"),
+        for settings, text in (({"orphans_policy": "wipe"}, "none of report, quarantine, clean"),
+                               ({"orphans_policy": "clean"}, "orphans.state-dir"), ({"orphans_policy": "quarantine"}, "orphans.state-dir"),
                                ({"admission_policy": "maybe"}, "none of off, warn, refuse"),
                                ({"admission_policy": "warn"}, "needs orphans.kubernetes")):
             daemon = Daemon(**settings)

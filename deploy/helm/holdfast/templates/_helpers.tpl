@@ -109,8 +109,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if and (not (and .Values.tls.enabled .Values.access.enabled)) (not .Values.allowUnprotected) -}}
 {{- fail "allowUnprotected: without tls.enabled and access.enabled whoever reaches the port is served; the daemon starts only when this is true" -}}
 {{- end -}}
-{{- if and .Values.orphans.enabled (eq .Values.orphans.policy "clean") (not .Values.persistence.enabled) -}}
-{{- fail "persistence.enabled: orphans.policy clean keeps its archives in a volume" -}}
+{{- if and .Values.orphans.enabled (ne .Values.orphans.policy "report") (not .Values.persistence.enabled) -}}
+{{- fail (printf "persistence.enabled: orphans.policy %s keeps its archives in a volume" .Values.orphans.policy) -}}
 {{- end -}}
 {{- if and .Values.webhook.enabled (not (and .Values.orphans.enabled .Values.tls.enabled)) -}}
 {{- fail "webhook.enabled: it needs orphans.enabled and tls.enabled" -}}
