@@ -147,14 +147,19 @@ rm -rf "$1/all/var/lib/holdfast" "$1/all/etc/holdfast"
 mount --bind /dev "$1/all/dev"
 mount -t proc proc "$1/all/proc"
 mount -t tmpfs tmpfs "$1/all/run"
+[ -z "$2" ] || ip link set lo up
 echo ready
 exec sleep infinity
 """
 
+    def __init__(self, network=False):
+        """network: with a loopback of its own."""
+        self.spaces = ["--mount", *(["--net"] if network else [])]
+
     def __enter__(self):
         self.folder = tempfile.mkdtemp(prefix="holdfast-overlay-")
-        self.keeper = subprocess.Popen(["unshare", "--mount", "sh", "-c", self.SCRIPT, "sh", self.folder], stdin=subprocess.DEVNULL,
-                                       stdout=subprocess.PIPE, text=True)
+        self.keeper = subprocess.Popen(["unshare", *self.spaces, "sh", "-c", self.SCRIPT, "sh", self.folder, "net" * (len(self.spaces) - 1)],
+                                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         check(self.keeper.stdout.readline() == "ready\n", "the overlay cannot be mounted")
         return self
 
@@ -165,7 +170,7 @@ exec sleep infinity
         os.rmdir(self.folder)
 
     def inside(self, *command):
-        return ["nsenter", "-t", self.keeper.pid, "-m", "chroot", f"{self.folder}/all", *command]
+        return ["nsenter", "-t", str(self.keeper.pid), *self.spaces, "chroot", f"{self.folder}/all", *command]
 
     def run(self, *command, **options):
         return run(*self.inside(*command), **options)
