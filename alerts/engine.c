@@ -200,6 +200,14 @@ const struct hf_alert *hf_alert_at(const struct hf_alert_engine *e, size_t at)
     return at < e->count ? e->alerts[at] : NULL;
 }
 
+const struct hf_alert *hf_alert_find(const struct hf_alert_engine *e, const struct hf_alert_id *id)
+{
+    bool is;
+    size_t at = place_of(e, id, &is);
+
+    return is ? e->alerts[at] : NULL;
+}
+
 uint64_t hf_alert_dropped(const struct hf_alert_engine *e)
 {
     return e->dropped;

@@ -144,6 +144,8 @@ bool hf_alert_told_changed(struct hf_alert_engine *engine);
 size_t hf_alert_count(const struct hf_alert_engine *engine);
 /* In the order of their ids; NULL: no more. Borrowed until the engine is called. */
 const struct hf_alert *hf_alert_at(const struct hf_alert_engine *engine, size_t at);
+const struct hf_alert *hf_alert_find(const struct hf_alert_engine *engine,
+                                     const struct hf_alert_id *id);
 uint64_t hf_alert_dropped(const struct hf_alert_engine *engine); /* since the start */
 
 /* Does a list of alerts.silence hold one of this id? */

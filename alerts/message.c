@@ -15,7 +15,7 @@ enum {
     SLACK_BLOCK = 2900,
     EMAIL_TEXT = 64 * 1024,
     TAIL_ROOM = 200, /* for what is said of what does not fit, and by whom */
-    LINE_MAX = HF_ALERT_TEXT_MAX + 4 * HF_ALERT_LABEL_MAX + 256,
+    ALERT_LINE_MAX = HF_ALERT_TEXT_MAX + 4 * HF_ALERT_LABEL_MAX + 256,
 };
 
 /* ---------------------------------------------------------------------------- words */
@@ -114,7 +114,7 @@ void hf_alert_title(const struct hf_alert_message *m, char out[HF_ALERT_TITLE_MA
                  severity_word(m), m->name, group, m->firing, m->over);
 }
 
-static void alert_line(const struct hf_alert *alert, uint64_t wall_ms, char out[LINE_MAX])
+static void alert_line(const struct hf_alert *alert, uint64_t wall_ms, char out[ALERT_LINE_MAX])
 {
     bool over = alert->state == HF_ALERT_OVER;
     char whom[2 * HF_ALERT_LABEL_MAX + 32];
@@ -125,8 +125,8 @@ static void alert_line(const struct hf_alert *alert, uint64_t wall_ms, char out[
     whom_text(&alert->id, whom, sizeof whom);
     time_text(alert->since_ms, since);
     span_text(end_ms > alert->since_ms ? end_ms - alert->since_ms : 0, span);
-    snprintf(out, LINE_MAX, "%s %s: %s\n  %s\n  %s%s%s; %s %s, %s\n", over ? "RESOLVED" : "FIRING",
-             over ? "" : hf_alert_severity_name(alert->severity),
+    snprintf(out, ALERT_LINE_MAX, "%s %s: %s\n  %s\n  %s%s%s; %s %s, %s\n",
+             over ? "RESOLVED" : "FIRING", over ? "" : hf_alert_severity_name(alert->severity),
              hf_alert_rule_title(alert->id.rule), alert->text, whom,
              alert->id.job[0] != '\0' ? ", " : "", alert->id.job,
              hf_alert_rule_name(alert->id.rule), over ? "lasted" : "since", over ? span : since);
@@ -136,7 +136,7 @@ bool hf_alert_plain_text(const struct hf_alert_message *m, size_t limit, struct 
 {
     char title[HF_ALERT_TITLE_MAX];
     char at[32];
-    char line[LINE_MAX];
+    char line[ALERT_LINE_MAX];
     size_t begin = out->size;
     size_t told = 0;
 

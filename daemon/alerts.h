@@ -18,7 +18,11 @@
 #ifndef HF_DAEMON_ALERTS_H
 #define HF_DAEMON_ALERTS_H
 
-#include "alerts/rules.h"
+#include "alerts/engine.h"
+#include "base/config.h"
+#include "rpc/service.h"
+
+#include <uv.h>
 
 struct hf_alerts;
 
@@ -39,5 +43,29 @@ void hf_alerts_clear(struct hf_alerts *alerts, enum hf_alert_rule rule,
                      const struct hf_alert_labels *labels);
 void hf_alerts_begin(struct hf_alerts *alerts, enum hf_alert_rule rule);
 void hf_alerts_end(struct hf_alerts *alerts, enum hf_alert_rule rule);
+/* NULL: it is neither raised nor was told. Borrowed until something is called. */
+const struct hf_alert *hf_alerts_find(const struct hf_alerts *alerts, enum hf_alert_rule rule,
+                                      const struct hf_alert_labels *labels);
+
+/* For the daemon. HF_INVALID: a setting is wrong. config and service must outlive it; the service
+ * is first asked for something after hf_alerts_start. */
+HF_MUST_USE enum hf_status hf_alerts_new(struct hf_alerts **out_alerts, uv_loop_t *loop,
+                                         const struct hf_config *config, struct hf_service *service,
+                                         struct hf_error *err);
+/* tick: looks for what is wrong, about each second. */
+void hf_alerts_start(struct hf_alerts *alerts, void (*tick)(void *arg), void *arg);
+void hf_alerts_lead(struct hf_alerts *alerts);
+void hf_alerts_lost_lead(struct hf_alerts *alerts);
+/* When replicas began to lead, as far as it is known. */
+size_t hf_alerts_leads_since(const struct hf_alerts *alerts, uint64_t wall_ms);
+/* No more ticks and messages. */
+void hf_alerts_stop(struct hf_alerts *alerts);
+/* When nothing is submitted any more; then closed, and it is freed. NULL: closed at once. */
+void hf_alerts_close(struct hf_alerts *alerts, void (*closed)(void *arg), void *arg);
+
+/* For the routes: see struct hf_service_ops. */
+json_t *hf_alerts_report(const struct hf_alerts *alerts);
+void hf_alerts_test(struct hf_alerts *alerts, struct hf_alert_test *test);
+void hf_alerts_metrics(const struct hf_alerts *alerts, struct hf_buf *out);
 
 #endif

@@ -51,6 +51,7 @@ struct watched {
     char id[HF_JOB_ID_SIZE];
     uint64_t round;
     uint64_t discards;
+    uint64_t oldest_ms; /* when the oldest of them was completed; 0: there is none */
     bool discards_due;
     bool ended;
     uint64_t fence;
@@ -77,6 +78,7 @@ struct hf_collector {
     uint64_t round;
     char cursor[HF_KEY_SIZE_MAX + 2]; /* of the round */
     bool handed;                      /* the round is at the discards of cleaned jobs */
+    bool has_all;                     /* a round has ended since the lead began */
     /* The one task. */
     bool busy;
     bool is_asked;
@@ -204,6 +206,7 @@ static void forget_all(struct hf_collector *c)
     forget_gone(c);
     c->cursor[0] = '\0';
     c->handed = false;
+    c->has_all = false;
     c->next = 0;
 }
 
@@ -225,7 +228,8 @@ static bool is_due(const struct hf_collector *c, const struct hf_checkpoint_info
 
 /* Counts; whether the oldest is due. */
 static uint64_t look_at_discards(const struct hf_collector *c, struct hf_keyspace ks,
-                                 const char *prefix, bool *due, uint64_t *steps)
+                                 const char *prefix, bool *due, uint64_t *oldest_ms,
+                                 uint64_t *steps)
 {
     struct hf_walk walk;
     struct hf_entry entry;
@@ -235,8 +239,11 @@ static uint64_t look_at_discards(const struct hf_collector *c, struct hf_keyspac
 
     hf_walk_init(&walk, ks, prefix, "");
     while (hf_walk_next(&walk, &entry, rest, sizeof rest)) {
-        if (count == 0 && hf_checkpoint_decode(entry.value, &info))
+        if (count == 0 && hf_checkpoint_decode(entry.value, &info)) {
             *due = *due || is_due(c, &info);
+            if (*oldest_ms == 0 || info.completed_ms < *oldest_ms)
+                *oldest_ms = info.completed_ms;
+        }
         count++;
     }
     *steps += count;
@@ -271,9 +278,10 @@ static void look(struct hf_collector *c, struct hf_keyspace ks, const char *clus
         w->sweep_at = now + c->config->gc_min_age + spread(w, c->config->gc_interval);
     w->round = c->round;
     discards_path(cluster, id, path);
-    w->discards = look_at_discards(c, ks, path, &due, steps);
+    w->oldest_ms = 0;
+    w->discards = look_at_discards(c, ks, path, &due, &w->oldest_ms, steps);
     hf_handed_path(cluster, id, path);
-    w->discards += look_at_discards(c, ks, path, &due, steps);
+    w->discards += look_at_discards(c, ks, path, &due, &w->oldest_ms, steps);
     w->discards_due = due;
     bool led = hf_leader_get(ks, cluster, &leader);
     bool ended = hf_job_state_get(ks, &ref, id) == HF_JOB_ENDED;
@@ -347,6 +355,7 @@ static void look_on(struct hf_collector *c)
                 forget_gone(c);
                 c->round++;
                 c->handed = false;
+                c->has_all = true;
                 return;
             }
             c->handed = true;
@@ -1003,6 +1012,28 @@ enum hf_status hf_collector_ask(struct hf_collector *c, const char *cluster_path
     w->asked_what = run ? HF_COLLECT_SWEEP : HF_COLLECT_PLAN;
     kick(c);
     return HF_OK;
+}
+
+bool hf_collector_each(const struct hf_collector *c,
+                       void (*each)(void *arg, const struct hf_collector_trouble *trouble),
+                       void *arg)
+{
+    if (!c->has_all)
+        return false;
+    for (size_t i = 0; i < c->count; i++) {
+        const struct watched *w = c->jobs[i];
+        int worse = w->failures[1] > w->failures[0];
+        struct hf_collector_trouble trouble = {
+            .cluster = w->cluster,
+            .job = w->id,
+            .failures = w->failures[worse],
+            .error = w->last[worse] != NULL ? w->last[worse]->text : "",
+            .discards = w->discards,
+            .discards_from_ms = w->oldest_ms,
+        };
+        each(arg, &trouble);
+    }
+    return true;
 }
 
 void hf_collector_metrics(const struct hf_collector *c, struct hf_buf *out)

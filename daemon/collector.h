@@ -36,6 +36,21 @@ bool hf_collector_job(const struct hf_collector *collector, const char *cluster_
                       const char *job, json_t **out_job);
 enum hf_status hf_collector_ask(struct hf_collector *collector, const char *cluster_path,
                                 const char *job, bool run, struct hf_error *err);
+
+/* How it is with a job's collection; borrowed within the call. */
+struct hf_collector_trouble {
+    const char *cluster; /* path */
+    const char *job;
+    unsigned failures; /* in a row, of discards or of sweeps */
+    const char *error; /* of the last; "" */
+    uint64_t discards; /* recorded and not finished */
+    uint64_t
+        discards_from_ms; /* when the checkpoint of the oldest was completed; 0: there is none */
+};
+/* False, and nothing is told: not all jobs have been looked at since the lead began. */
+bool hf_collector_each(const struct hf_collector *collector,
+                       void (*each)(void *arg, const struct hf_collector_trouble *trouble),
+                       void *arg);
 void hf_collector_metrics(const struct hf_collector *collector, struct hf_buf *out);
 
 #endif

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/metric.h"
+#include "daemon/alert_sources.h"
 #include "daemon/candidate.h"
 #include "daemon/collector.h"
 #include "daemon/replica.h"
@@ -41,6 +42,8 @@ struct daemon {
     struct hf_rpc *rpc;
     struct hf_security *security;
     struct hf_scanner *scanner;
+    struct hf_alerts *alerts;
+    struct hf_alert_sources *alert_sources;
     uint64_t admissions[3]; /* let through, warned of, refused */
     struct hf_id store_id;
     char address[300];
@@ -144,6 +147,15 @@ static void effect_log(const struct hf_sessions_effect *effect, enum hf_status s
                     hf_status_name(status));
 }
 
+/* What a JobManager closes by itself is no loss. */
+static void effect_count(struct daemon *d, const struct hf_sessions_effect *effect)
+{
+    if (effect->kind != HF_SESSIONS_GRANT && strcmp(effect->reason, HF_SESSIONS_CLOSED) != 0)
+        hf_alert_sources_session_lost(d->alert_sources);
+    if (effect->kind != HF_SESSIONS_END)
+        hf_alert_sources_granted(d->alert_sources, effect->cluster);
+}
+
 static void effect_tell(struct daemon *d, const struct hf_sessions_effect *effect,
                         void *ended_stream)
 {
@@ -183,8 +195,10 @@ static void effect_done(struct hf_service_done *done, struct hf_submission *subm
         hf_sessions_view(d->service.sessions, effect.ended, &view))
         ended_stream = view.stream;
     hf_sessions_done(d->service.sessions, &effect, status == HF_OK, revision, hf_clock_now_ms());
-    if (status == HF_OK)
+    if (status == HF_OK) {
+        effect_count(d, &effect);
         effect_tell(d, &effect, ended_stream);
+    }
     sessions_kick(d);
 }
 
@@ -383,6 +397,8 @@ static void on_became_leader(void *arg)
     sessions_kick(d);
     deletions_kick(d);
     hf_collector_lead(d->collector);
+    hf_alert_sources_reset(d->alert_sources);
+    hf_alerts_lead(d->alerts);
 }
 
 static void on_stepped_down(void *arg, const struct hf_error *why)
@@ -395,6 +411,7 @@ static void on_stepped_down(void *arg, const struct hf_error *why)
     hf_log(d->stopping || d->steps_down ? HF_LOG_INFO : HF_LOG_WARN, "daemon.stepped_down",
            "reason=%s", hf_log_quote(reason).text);
     hf_collector_lost_lead(d->collector);
+    hf_alerts_lost_lead(d->alerts);
     hf_sessions_reset(d->service.sessions);
     hf_rpc_lost_lead(d->rpc);
     hf_candidate_stepped_down(d->candidate);
@@ -661,6 +678,7 @@ static void service_metrics(struct hf_service *service, struct hf_buf *out)
     hf_blob_meter_print(&d->meter, out);
     hf_collector_metrics(d->collector, out);
     hf_scanner_metrics(d->scanner, out);
+    hf_alerts_metrics(d->alerts, out);
     hf_buf_append_format(out,
                          "# HELP holdfast_admissions_total Questions to the webhook, by answer.\n"
                          "# TYPE holdfast_admissions_total counter\n"
@@ -687,6 +705,16 @@ static const json_t *service_orphan(struct hf_service *service, const char *ns, 
 static void service_admitted(struct hf_service *service, bool refused, bool warned)
 {
     daemon_of(service)->admissions[refused ? 2 : warned ? 1 : 0]++;
+}
+
+static json_t *service_alerts(struct hf_service *service)
+{
+    return hf_alerts_report(daemon_of(service)->alerts);
+}
+
+static void service_alerts_test(struct hf_service *service, struct hf_alert_test *test)
+{
+    hf_alerts_test(daemon_of(service)->alerts, test);
 }
 
 static json_t *service_gc_status(struct hf_service *service)
@@ -728,6 +756,8 @@ static const struct hf_service_ops service_ops = {
     .orphans = service_orphans,
     .orphan = service_orphan,
     .admitted = service_admitted,
+    .alerts = service_alerts,
+    .alerts_test = service_alerts_test,
     .metrics = service_metrics,
     .gc_status = service_gc_status,
     .gc_jobs = service_gc_jobs,
@@ -759,6 +789,26 @@ static bool port_file_write(struct daemon *d, int port)
     return fclose(file) == 0;
 }
 
+static void look_for_alerts(void *arg)
+{
+    struct daemon *d = arg;
+
+    hf_alert_sources_tick(d->alert_sources);
+}
+
+static bool start_alert_sources(struct daemon *d)
+{
+    d->alert_sources = hf_alert_sources_new(&(struct hf_alert_views){.alerts = d->alerts,
+                                                                     .config = d->config,
+                                                                     .service = &d->service,
+                                                                     .meter = &d->meter,
+                                                                     .candidate = d->candidate,
+                                                                     .collector = d->collector,
+                                                                     .scanner = d->scanner,
+                                                                     .security = d->security});
+    return d->alert_sources != NULL;
+}
+
 static void start_serving(struct daemon *d)
 {
     struct hf_journal_options journal;
@@ -784,6 +834,11 @@ static void start_serving(struct daemon *d)
     http.bodies_bytes_max = config->bodies_max;
     http.tls = hf_security_tls(d->security);
     d->service.access = hf_security_access(d->security);
+    enum hf_status status = hf_alerts_new(&d->alerts, &d->loop, config, &d->service, &err);
+    if (status != HF_OK) {
+        start_failed(d, status, "start", err.text);
+        return;
+    }
     d->scanner = hf_scanner_new(&d->loop, config);
     if (d->scanner == NULL) {
         start_failed(d, HF_NO_MEMORY, "start", "no memory");
@@ -794,7 +849,7 @@ static void start_serving(struct daemon *d)
         start_failed(d, HF_NO_MEMORY, "start", "no memory");
         return;
     }
-    enum hf_status status = hf_rpc_listen(d->rpc, config->listen, &port, &err);
+    status = hf_rpc_listen(d->rpc, config->listen, &port, &err);
     if (status != HF_OK) {
         start_failed(d, status, "start", err.text);
         return;
@@ -819,6 +874,10 @@ static void start_serving(struct daemon *d)
         start_failed(d, HF_NO_MEMORY, "start", "no memory");
         return;
     }
+    if (!start_alert_sources(d)) {
+        start_failed(d, HF_NO_MEMORY, "start", "no memory");
+        return;
+    }
     d->replica = hf_replica_new(&d->loop, d->blob, &journal, &observer);
     if (d->replica == NULL) {
         start_failed(d, HF_NO_MEMORY, "start", "no memory");
@@ -838,6 +897,7 @@ static void start_serving(struct daemon *d)
         return;
     }
     hf_candidate_start(d->candidate, lease, d->replica, d->address);
+    hf_alerts_start(d->alerts, look_for_alerts, d);
 }
 
 /* Put-if-absent must refuse a second put of the same name, also in a race, or nothing fences. */
@@ -991,16 +1051,24 @@ static void collector_closed(void *arg)
     hf_candidate_close(d->candidate, candidate_closed, d);
 }
 
-/* All transactions are back, those of the collector as well. */
+static void alerts_closed(void *arg)
+{
+    struct daemon *d = arg;
+
+    d->alerts = NULL;
+    if (d->collector != NULL)
+        hf_collector_close(d->collector, collector_closed, d);
+    else
+        collector_closed(d);
+}
+
+/* All transactions are back, those of the collector and of the alerts as well. */
 static void replica_closed(void *arg)
 {
     struct daemon *d = arg;
 
     d->replica = NULL;
-    if (d->collector != NULL)
-        hf_collector_close(d->collector, collector_closed, d);
-    else
-        collector_closed(d);
+    hf_alerts_close(d->alerts, alerts_closed, d);
 }
 
 static void rpc_closed(void *arg)
@@ -1023,6 +1091,7 @@ static void stop_now(uv_timer_t *timer)
     uv_timer_stop(timer);
     d->draining = false;
     hf_candidate_stop(d->candidate);
+    hf_alerts_stop(d->alerts);
     /* What waits for the store comes back first, while there is somebody to answer. */
     if (d->replica != NULL)
         hf_replica_unelected(d->replica);
@@ -1139,6 +1208,7 @@ int hf_daemon_run(const struct hf_config *config)
     hf_blob_req_release(&d->req);
     hf_blob_req_release(&d->deleting_req);
     hf_buf_release(&d->start_bytes);
+    hf_alert_sources_free(d->alert_sources);
     hf_free(d);
     return code;
 }

@@ -206,6 +206,11 @@ void hf_security_review(struct hf_security *security, struct hf_review *review)
     hf_review_start(security->reviews, review);
 }
 
+int64_t hf_security_certificate_ends_s(const struct hf_security *security)
+{
+    return security->tls != NULL ? hf_tls_context_ends_s(security->tls) : 0;
+}
+
 const struct hf_tls_context *hf_security_tls(const struct hf_security *security)
 {
     return security->tls;

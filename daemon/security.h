@@ -25,6 +25,8 @@ void hf_security_refresh(struct hf_security *security);
 const struct hf_access *hf_security_access(const struct hf_security *security);
 void hf_security_review(struct hf_security *security, struct hf_review *review);
 /* NULL: plain connections. */
+/* When our certificate runs out, seconds since 1970; 0: there is none. */
+int64_t hf_security_certificate_ends_s(const struct hf_security *security);
 const struct hf_tls_context *hf_security_tls(const struct hf_security *security);
 
 #endif

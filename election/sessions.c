@@ -344,7 +344,7 @@ static const char *end_reason(const struct hf_session *session, uint64_t now_ms)
     if (session->ending || session->retry_at_ms > now_ms)
         return NULL;
     if (session->closing)
-        return "closed by the client";
+        return HF_SESSIONS_CLOSED;
     if (session->grace_end_ms != 0 && session->grace_end_ms <= now_ms)
         return "its connection was closed";
     if (session->end_ms <= now_ms)

@@ -66,6 +66,9 @@ enum hf_sessions_effect_kind {
     HF_SESSIONS_END_GRANT, /* both, in one transaction */
 };
 
+/* The reason of those that were closed by whoever opened them. */
+#define HF_SESSIONS_CLOSED "closed by the client"
+
 struct hf_sessions_effect {
     enum hf_sessions_effect_kind kind;
     struct hf_session_id ended;

@@ -137,6 +137,8 @@ void hf_res_trash(struct hf_call *call);
 void hf_res_audit(struct hf_call *call);
 void hf_res_orphans(struct hf_call *call);
 void hf_res_admission(struct hf_call *call);
+void hf_res_alerts(struct hf_call *call);
+void hf_res_alerts_test(struct hf_call *call);
 void hf_res_trash_restore(struct hf_call *call);
 void hf_res_gc(struct hf_call *call);
 void hf_res_gc_jobs(struct hf_call *call);

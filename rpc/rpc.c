@@ -104,6 +104,8 @@ static const struct hf_route routes[] = {
     {"GET", "/v1/trash", NULL, HF_NEED_OVERVIEW, LEADER, hf_res_trash},
     {"POST", "/v1/trash/{id}/restore", NULL, HF_NEED_ADMIN, LEADER | MUTATES, hf_res_trash_restore},
     {"GET", "/v1/orphans", NULL, HF_NEED_OVERVIEW, 0, hf_res_orphans},
+    {"GET", "/v1/alerts", NULL, HF_NEED_OVERVIEW, 0, hf_res_alerts},
+    {"POST", "/v1/alerts/test", NULL, HF_NEED_ADMIN_ALL, 0, hf_res_alerts_test},
     {"POST", "/admission", NULL, HF_NEED_ANY, BODY, hf_res_admission},
     {"GET", "/v1/audit", NULL, HF_NEED_ADMIN_ALL, LEADER, hf_res_audit},
     {"POST", "/v1/step-down", NULL, HF_NEED_ADMIN_ALL, LEADER | MUTATES | FREES, hf_res_step_down},

@@ -25,6 +25,25 @@ struct hf_review {
     struct hf_review *next; /* whoever reviews */
 };
 
+enum { HF_ALERT_TESTS_MAX = 8 };
+
+/* A message to try out the channels of alerts; in the caller's memory until done has been
+ * entered, which may be within the call. */
+struct hf_alert_test {
+    char channel[16]; /* only this one; "": all that are set */
+    void (*done)(struct hf_alert_test *test);
+    enum hf_status status; /* HF_OK: it was tried */
+    struct hf_error error;
+    size_t count;
+    struct hf_alert_tried {
+        const char *channel;
+        bool sent;
+        char error[256];
+        uint64_t took_ms;
+    } tried[HF_ALERT_TESTS_MAX];
+    unsigned under_way; /* whoever sends */
+};
+
 /* What the webhook does about a cluster that would take over what is left over. */
 enum hf_admission { HF_ADMISSION_OFF, HF_ADMISSION_WARN, HF_ADMISSION_REFUSE };
 
@@ -67,6 +86,9 @@ struct hf_service_ops {
     const json_t *(*orphan)(struct hf_service *service, const char *ns, const char *cluster);
     /* The webhook has answered. */
     void (*admitted)(struct hf_service *service, bool refused, bool warned);
+    /* New reference: what GET /v1/alerts says. */
+    json_t *(*alerts)(struct hf_service *service);
+    void (*alerts_test)(struct hf_service *service, struct hf_alert_test *test);
     /* Appends Prometheus text. */
     void (*metrics)(struct hf_service *service, struct hf_buf *out);
     /* What the daemon does about garbage: new references. after: "next" of the page before, or "". */

@@ -273,6 +273,20 @@ static const json_t *world_orphan(struct hf_service *service, const char *ns, co
     return strcmp(ns, "default") == 0 && strcmp(cluster, "c") == 0 ? w.left_over : NULL;
 }
 
+static json_t *world_alerts(struct hf_service *service)
+{
+    (void)service;
+    return json_loads("{\"alerts\":[{\"namespace\":\"default\",\"cluster\":\"c\"}]}", 0, NULL);
+}
+
+static void world_alerts_test(struct hf_service *service, struct hf_alert_test *test)
+{
+    (void)service;
+    test->count = 1;
+    test->tried[0] = (struct hf_alert_tried){.channel = "slack", .sent = true};
+    test->done(test);
+}
+
 static void world_admitted(struct hf_service *service, bool refused, bool warned)
 {
     (void)service;
@@ -296,6 +310,8 @@ static const struct hf_service_ops ops = {
     .orphans = world_orphans,
     .orphan = world_orphan,
     .admitted = world_admitted,
+    .alerts = world_alerts,
+    .alerts_test = world_alerts_test,
     .metrics = world_metrics,
     .gc_status = world_gc,
     .gc_jobs = world_gc_jobs,

@@ -558,6 +558,8 @@ static const struct row admin_rows[] = {
     {ROUTE("POST", "/jobs/{job}/gc/plan", "/jobs/" J "/gc/plan "), {0}},
     {ROUTE("POST", "/jobs/{job}/gc/run", "/jobs/" J "/gc/run "), {0}},
     {"GET /v1/orphans", "GET /v1/orphans ", {0}},
+    {"GET /v1/alerts", "GET /v1/alerts ", {0}},
+    {"POST /v1/alerts/test", "POST /v1/alerts/test?channel=slack ", {0}},
     {"POST /admission",
      "POST /admission "
      "{\"apiVersion\":\"admission.k8s.io/"
