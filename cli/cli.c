@@ -30,6 +30,8 @@ const struct hf_cli_verb hf_cli_verbs[] = {
      "older-than "
      "wait "
      "all no-rest keep-files dry-run"},
+    {"alerts", "list|test", "what is wrong now; a test message through every channel that is set",
+     hf_cmd_alerts, "channel"},
     {"leaders", "", "which JobManager leads which cluster", hf_cmd_leaders, NULL},
     {"drill", "[CLUSTER]", "makes the replicas, or a cluster's JobManagers, fail over; measures it",
      hf_cmd_drill, NULL},
@@ -102,6 +104,8 @@ const struct hf_cli_option_row hf_cli_options[] = {
     {"unlisted", NULL, OPT_OF_VERB, true,
      "complete checkpoints that the daemon does not list go too"},
     {"delete", NULL, OPT_OF_VERB, true, "no trash"},
+    {"channel", "NAME", OPT_OF_VERB, true,
+     "only this one: webhook, dingtalk, wecom, feishu, slack or email"},
     {"dry-run", NULL, OPT_OF_VERB, true, "change nothing"},
     {"apply", NULL, OPT_OF_VERB, true, "of clusters that are only observed: no dry run"},
     {"kubernetes", NULL, OPT_OF_VERB, true,

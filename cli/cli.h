@@ -176,6 +176,7 @@ int hf_cmd_orphans(struct hf_cli *cli);
 int hf_cmd_doctor(struct hf_cli *cli);
 int hf_cmd_completion(struct hf_cli *cli);
 int hf_cmd_manual(struct hf_cli *cli);
+int hf_cmd_alerts(struct hf_cli *cli);
 int hf_cmd_audit(struct hf_cli *cli);
 int hf_cmd_version(struct hf_cli *cli);
 
