@@ -4,6 +4,7 @@ Signatures are not checked: what is tested is what holdfastd makes of the answer
 """
 import re
 import threading
+import time
 import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from xml.sax.saxutils import escape
@@ -82,6 +83,30 @@ def keeps_versions(request, _key):
         request.more["x-amz-version-id"] = "3HL4kqtJvjVBH40Nrjfkd"
 
 
+@fault
+def has_another_clock(request, _key):
+    """Objects that were written just now are ten minutes old."""
+    request.modified = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(time.time() - 600))
+
+
+@fault
+def refuses_reads(request, key):
+    if request.command == "GET" and key:
+        return request.refuse(403, "AccessDenied", "Access Denied.")
+
+
+@fault
+def refuses_lists(request, _key):
+    if request.query.get("list-type"):
+        return request.refuse(403, "AccessDenied", "Access Denied.")
+
+
+@fault
+def refuses_removals(request, _key):
+    if request.command == "DELETE" or "delete" in request.query:
+        return request.refuse(403, "AccessDenied", "Access Denied.")
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -103,7 +128,8 @@ class Handler(BaseHTTPRequestHandler):
         return self.answer(code, f"<Error><Code>{name}</Code><Message>{message}</Message></Error>".encode(), headers)
 
     def list_of(self, keys):
-        rows = "".join(f"<Contents><Key>{escape(key)}</Key><Size>{len(self.server.objects[key])}</Size></Contents>"
+        when = f"<LastModified>{self.modified}</LastModified>" if self.modified else ""
+        rows = "".join(f"<Contents><Key>{escape(key)}</Key>{when}<Size>{len(self.server.objects[key])}</Size></Contents>"
                        for key in keys)
         return f"<ListBucketResult><IsTruncated>false</IsTruncated>{rows}</ListBucketResult>".encode()
 
@@ -114,6 +140,7 @@ class Handler(BaseHTTPRequestHandler):
         self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.conditional = self.headers.get("If-None-Match") == "*"
         self.more = {}
+        self.modified = None
         server = self.server
         if server.fault(self, key):
             return
