@@ -114,9 +114,13 @@ function time(ms) {
 
 /** By the daemon's clock, whatever the browser's says. */
 const now = () => Date.now() + state.skew;
-const ago = ms => took(Math.max(0, now() - ms)) + ' ago';
+/** An age: in whole seconds, so that nothing flickers. */
+const age = ms => took(Math.max(1000, Math.floor((now() - ms) / 1000) * 1000)).replace('.0 s', ' s');
+const ago = ms => now() - ms < 2000 ? 'just now' : age(ms) + ' ago';
 const when = ms => ms > 0 ? h('time', { datetime: new Date(ms).toISOString(), title: new Date(ms).toLocaleString() }, ago(ms)) : '–';
 const some = (n, one, many) => `${group(n)} ${n === 1 ? one : many ?? one + 's'}`;
+/** May be broken after the slash. Clusters on ZooKeeper have no namespace. */
+const named = c => c.namespace ? [c.namespace + '/', h('wbr'), c.cluster] : c.cluster;
 const short = id => h('code', { title: id }, id.slice(0, 8));
 
 /* ------------------------------------------------------------------ what is known */
@@ -259,12 +263,13 @@ function replicasCard() {
   const leader = state.status.leader;
   if (leader && !known.has(leader)) known.set(leader, { leads: true, unseen: true });
   const rows = [...known].map(([address, r]) => ({ key: address, cells: [
-    [h('strong', null, r.name ?? '–'), address === state.status.address && h('span', { class: 'soft' }, ' · this one')],
+    [h('strong', null, r.name ?? address), address === state.status.address && h('span', { class: 'soft' }, ' · this one'),
+      h('div', { class: 'narrow' }, replicaLink(address))],
     replicaLink(address), r.unseen ? pill('good', 'leads') : r.leads && address === leader ? pill('good', 'leads') : pill('', r.state),
-    r.unseen ? '–' : [group(r.epoch), ' / ', group(r.revision)], r.unseen || !r.leads ? '–' : took(now() - r.leads_since_ms),
+    r.unseen ? '–' : [group(r.epoch), ' / ', group(r.revision)], r.unseen || !r.leads ? '–' : age(r.leads_since_ms),
     r.unseen ? 'not asked by this page' : when(r.at)] }));
   return card('Replicas', 'this one, its leader, and who else answered here', table('Replicas',
-    [['Replica'], ['Address'], ['State'], ['Epoch / revision', 'n wide'], ['Leads for', 'n'], ['Last heard', 'wide']], rows));
+    [['Replica'], ['Address', 'wide'], ['State'], ['Epoch / revision', 'n wide'], ['Leads for', 'n'], ['Last heard', 'wide']], rows));
 }
 
 const overview = {
@@ -280,7 +285,7 @@ const overview = {
     const without = data.leaders && !data.leaders.next ? Math.max(0, s.clusters - data.leaders.leaders.length) : 0;
     return [
       head(leads() ? `${s.name} leads` : s.leader ? `${s.name} stands by` : 'No leader is known',
-        leads() ? `for ${took(now() - s.leads_since_ms)}, in epoch ${group(s.epoch)}` : s.leader && ['for ', replicaLink(s.leader), ', which leads']),
+        leads() ? `for ${age(s.leads_since_ms)}, in epoch ${group(s.epoch)}` : s.leader && ['for ', replicaLink(s.leader), ', which leads']),
       h('dl', { class: 'facts', id: 'facts' },
         fact('Clusters', group(s.clusters), without > 0 && `${group(without)} without a leader`), fact('Sessions', group(s.sessions)),
         fact('Revision', group(s.revision)), fact('Epoch', group(s.epoch)), fact('State kept', bytes(s.bytes), some(s.entries, 'entry', 'entries')),
@@ -300,7 +305,8 @@ function orphansSummary(o, left) {
   if (!o.enabled) return h('p', { class: 'soft' }, 'This daemon does not look for them (', h('code', null, 'orphans.kubernetes'), ', ',
     h('code', null, 'orphans.zookeeper.quorum'), ').');
   if (o.error) return h('p', { class: 'wrong' }, 'The last look failed: ', o.error);
-  return h('p', null, left.length ? pill('warn', `${group(left.length)} left over`) : pill('good', 'none left over'),
+  const open = o.clusters.filter(c => c.verdict === 'unknown').length;
+  return h('p', null, left.length ? pill('warn', `${group(left.length)} left over`) : open ? pill('', `${group(open)} undecided`) : pill('good', 'none left over'),
     ' ', h('span', { class: 'soft' }, `of ${some(o.clusters.length, 'cluster')} on Flink’s own HA, looked at `, when(o.looked_ms)));
 }
 
@@ -313,18 +319,19 @@ function gcSummary(gc) {
 function busy(work) {
   const what = { discards: 'Finishing deletions', plan: 'Judging the folder', sweep: 'Sweeping' }[work.what] ?? work.what;
   return h('div', { id: 'busy' }, h('p', null, h('strong', null, what), ' of ', h('a', { href: clusterLink(work.namespace, work.cluster, work.job) },
-    `${work.namespace}/${work.cluster}`), ' ', short(work.job)),
+    named(work)), ' ', short(work.job)),
     h('progress', { 'aria-label': what, max: Math.max(1, work.planned), ...(work.planned ? { value: work.done } : {}) }),
     h('p', { class: 'soft small' }, work.planned ? `${group(work.done)} of ${some(work.planned, 'file')}, for ${took(work.took_ms)}` : `for ${took(work.took_ms)}`));
 }
 
 function clustersTable(page, leaders) {
   const granted = new Map(leaders.leaders.map(l => [`${l.namespace}/${l.cluster}`, l.granted_ms]));
-  return table('Clusters', [['Cluster'], ['Leading JobManager'], ['Leads for', 'n wide'], ['Waiting', 'n wide'], ['Jobs', 'n'], ['Checkpoints', 'n wide'], ['Flink', 'wide']],
+  return table('Clusters', [['Cluster'], ['Leading JobManager', 'wide'], ['Leads for', 'n wide'], ['Waiting', 'n wide'], ['Jobs', 'n'], ['Checkpoints', 'n wide'], ['Flink', 'wide']],
     page.clusters.map(c => {
       const name = `${c.namespace}/${c.cluster}`;
-      return { key: name, cells: [h('a', { href: clusterLink(c.namespace, c.cluster) }, name), c.holder ?? pill('warn', 'no leader'),
-        c.holder && granted.has(name) ? took(now() - granted.get(name)) : '–', group(c.waiting), group(c.jobs), group(c.checkpoints), c.flink_version || '–'] };
+      return { key: name, cells: [[h('a', { href: clusterLink(c.namespace, c.cluster) }, named(c)),
+        h('div', { class: 'narrow soft' }, c.holder ?? pill('warn', 'no leader'))], c.holder ?? pill('warn', 'no leader'),
+        c.holder && granted.has(name) ? age(granted.get(name)) : '–', group(c.waiting), group(c.jobs), group(c.checkpoints), c.flink_version || '–'] };
     }));
 }
 
@@ -363,7 +370,7 @@ const cluster = {
   draw({ one, jobs, leader, granted }) {
     const components = Object.entries(leader.components ?? {});
     return [
-      head(`${one.namespace}/${one.cluster}`, one.holder ? ['led by ', h('strong', null, one.holder), granted && ` for ${took(now() - granted.granted_ms)}`]
+      head(named(one), one.holder ? ['led by ', h('strong', null, one.holder), granted && ` for ${age(granted.granted_ms)}`]
         : pill('warn', 'no leader'), { crumbs: h('a', { href: '#/clusters' }, 'Clusters') }),
       h('section', { class: 'card', id: 'jobs' }, h('div', { class: 'title' }, h('h2', null, 'Jobs')),
         jobs.length === 0 ? note('No job.') : table('Jobs',
@@ -463,9 +470,9 @@ const orphans = {
       h('section', { class: 'card', id: 'orphans' },
         h('div', { class: 'title' }, orphansSummary(o, found.filter(c => c.orphan)), h('span', { class: 'soft small' }, o.looking ? 'Looking…' : `policy ${o.policy}`)),
         shown.map(c => h('div', { class: 'entry', key: `${c.backend} ${c.namespace}/${c.cluster}` },
-          h('h3', null, `${c.namespace}/${c.cluster}`, pill(verdictKind(c), c.verdict), h('span', { class: 'soft small' }, c.backend)),
+          h('h3', null, named(c), pill(verdictKind(c), c.verdict), h('span', { class: 'soft small' }, c.backend)),
           h('p', null, sentence(c.sentence), c.changed_ms > 0 && h('span', { class: 'soft' }, ' Changed ', when(c.changed_ms), '.')),
-          h('ul', { class: 'list' }, c.reasons.map(r => h('li', null, r.text)), c.jobs.map(j => h('li', null, 'Job ', short(j.id), ': ', j.text))),
+          h('ul', { class: 'list' }, c.reasons.map(r => h('li', null, r.text)), c.jobs.map(j => h('li', null, j.text))),
           c.objects.length > 0 && h('details', null, h('summary', null, some(c.objects.length, 'object')),
             h('ul', { class: 'list small' }, c.objects.map(name => h('li', null, h('code', null, name))))))),
         found.length > shown.length && note(`The first 200 of ${group(found.length)}; all of them: `, h('code', null, 'holdfast orphans list'))),
@@ -498,12 +505,12 @@ const garbage = {
         jobs.jobs.length === 0 ? note('None.') : table('Jobs looked after',
           [['Job'], ['Deletions left', 'n'], ['Last deletions', 'wide'], ['Last sweep', 'wide'], ['Next sweep', 'n']],
           jobs.jobs.map(j => ({ key: `${j.namespace}/${j.cluster}/${j.job}`, cells: [
-            [h('a', { href: clusterLink(j.namespace, j.cluster, j.job) }, `${j.namespace}/${j.cluster}`), ' ', short(j.job)],
+            [h('a', { href: clusterLink(j.namespace, j.cluster, j.job) }, named(j)), ' ', short(j.job)],
             [group(j.discards), j.due && ' due'], result(j.last_discards), result(j.last_sweep), j.next_sweep_in_ms > 0 ? 'in ' + took(j.next_sweep_in_ms) : 'soon'] }))),
         pager(jobs.next, jobs.jobs.length, 'job')),
       card('Trash', 'job data deleted without a recorded end', trash.trash.length === 0 ? note('Empty.') : table('Trash',
         [['Cluster'], ['Job', 'wide'], ['Deleted', 'n'], ['Bring it back', 'wide']],
-        trash.trash.map(e => ({ key: e.id, cells: [`${e.namespace}/${e.cluster}`, short(e.job), when(e.deleted_ms),
+        trash.trash.map(e => ({ key: e.id, cells: [named(e), short(e.job), when(e.deleted_ms),
           h('code', null, `POST /v1/trash/${e.id}/restore`)] }))), trash.next && note('There are more.')),
     ];
   },
@@ -607,7 +614,7 @@ function banner() {
   if (state.failures > 0) {
     const wait = Math.max(0, Math.ceil((state.nextTry - Date.now()) / 1000));
     return [strip('bad', h('strong', null, 'Connection lost'),
-      h('span', null, state.lastSeen ? `Last seen ${took(Date.now() - state.lastSeen)} ago, at ${time(state.lastSeen)}. ` : 'This daemon has not answered yet. ',
+      h('span', null, state.lastSeen ? `Last seen ${ago(state.lastSeen + state.skew)}, at ${time(state.lastSeen)}. ` : 'This daemon has not answered yet. ',
         wait > 0 ? `Trying again in ${wait} s.` : 'Trying again…'), h('button', { type: 'button', onclick: refresh }, 'Try now'))];
   }
   if (state.refused)
@@ -642,7 +649,7 @@ function content() {
 
 function footer() {
   const s = state.status;
-  return s && !state.needsToken ? [h('span', null, `Holdfast ${s.version} · store `, h('code', null, s.store), ` · election ${s.election} · up for ${took(now() - s.started_ms)}`),
+  return s && !state.needsToken ? [h('span', null, `Holdfast ${s.version} · store `, h('code', null, s.store), ` · election ${s.election} · up for ${age(s.started_ms)}`),
     h('span', null, token.get() ? h('button', { type: 'button', class: 'quiet', onclick: () => { token.set(''); state.drawn = null; state.status = null; refresh(); } }, 'Forget the token')
       : `Asked every ${PERIOD_MS / 1000} s`)] : [];
 }

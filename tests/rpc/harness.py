@@ -177,12 +177,12 @@ class JobManager:
     """A client with a session, its stream and, once granted, its fence. It never renews: a session ends with its time to
     live, and, without a stream, with the grace. So whoever opens another stream keeps that, or the session ends."""
 
-    def __init__(self, daemon, cluster="c1", ns="default", ttl_ms=300000, contend=True):
+    def __init__(self, daemon, cluster="c1", ns="default", ttl_ms=300000, contend=True, **registration):
         self.daemon = daemon
         self.base = f"/v1/clusters/{ns}/{cluster}"
         self.sid = os.urandom(16).hex()
         code, answer, _ = daemon.call("POST", self.base + "/sessions",
-                                      {"session": self.sid, "holder": "test:" + self.sid[:4], "ttl_ms": ttl_ms})
+                                      {"session": self.sid, "holder": "test:" + self.sid[:4], "ttl_ms": ttl_ms, **registration})
         assert code == 200, answer
         self.stream = Stream(daemon, f"{self.base}/sessions/{self.sid}/events?contend={str(contend).lower()}")
         assert self.stream.next()["event"] == "attached"
