@@ -462,6 +462,11 @@ enum hf_status hf_config_check(const struct hf_config *config, struct hf_error *
         return hf_error_set(err, HF_INVALID,
                             "orphans.policy: %s needs orphans.state-dir, where archives are kept",
                             config->orphans_policy);
+    if (strcmp(config->orphans_on_new_owner, "quarantine") != 0 &&
+        strcmp(config->orphans_on_new_owner, "adopt") != 0)
+        return hf_error_set(err, HF_INVALID,
+                            "orphans.on-new-owner: '%s' is none of quarantine, adopt",
+                            config->orphans_on_new_owner);
     if (strcmp(config->admission_policy, "off") != 0 &&
         strcmp(config->admission_policy, "warn") != 0 &&
         strcmp(config->admission_policy, "refuse") != 0)

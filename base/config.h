@@ -246,6 +246,8 @@ enum {
       "that it names stay where they are as well (quarantine)")                                    \
     X(STRING, orphans_state_dir, "orphans.state-dir", "", 0, 1023,                                 \
       "folder of what was seen and of archives; empty: a temporary one, and no clean-up")          \
+    X(STRING, orphans_on_new_owner, "orphans.on-new-owner", "quarantine", 1, 15,                   \
+      "what a cluster's former owner left, when another one starts it: quarantine or adopt")       \
     X(STRING, admission_policy, "admission.policy", "off", 1, 15,                                  \
       "what the webhook does about a cluster that would revive jobs of an earlier one: off, warn " \
       "or refuse")                                                                                 \

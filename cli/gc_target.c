@@ -140,7 +140,9 @@ static enum hf_status ask_daemon(struct hf_cli *cli, struct hf_gc_target *target
     status = hf_cli_get(cli, full, &answer, err);
     if (status != HF_OK)
         return status;
-    status = take_listed(target, json_object_get(answer, "checkpoints"), err);
+    status = take_listed(target, json_object_get(answer, "of_former_owners"), err);
+    if (status == HF_OK)
+        status = take_listed(target, json_object_get(answer, "checkpoints"), err);
     if (status == HF_OK)
         status = take_discards(target, json_object_get(answer, "discards"), err);
     json_decref(answer);

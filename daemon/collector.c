@@ -395,6 +395,14 @@ static enum hf_gc_state state_of(struct hf_keyspace ks, const char *cluster, con
     return HF_GC_RUNNING;
 }
 
+static void state_unknown(struct hf_gc_settings *s)
+{
+    s->state = HF_GC_UNKNOWN;
+    if (s->min_age_ms < UNKNOWN_AGE_MS)
+        s->min_age_ms = UNKNOWN_AGE_MS;
+    s->task_owned_age_ms = 7 * s->min_age_ms;
+}
+
 static void settings_fill(struct hf_collector *c, struct hf_keyspace ks,
                           struct hf_collect_task *task)
 {
@@ -403,9 +411,9 @@ static void settings_fill(struct hf_collector *c, struct hf_keyspace ks,
 
     s->state = state_of(ks, task->cluster, task->id);
     s->min_age_ms = c->config->gc_min_age;
-    if (s->state == HF_GC_UNKNOWN && s->min_age_ms < UNKNOWN_AGE_MS)
-        s->min_age_ms = UNKNOWN_AGE_MS;
     s->task_owned_age_ms = 7 * s->min_age_ms;
+    if (s->state == HF_GC_UNKNOWN)
+        state_unknown(s);
     if (hf_leader_get(ks, task->cluster, &leader))
         s->restarted_ms = leader.granted_ms;
 }
@@ -422,9 +430,8 @@ static bool root_take(struct hf_collect_task *task, struct hf_bytes root)
     return true;
 }
 
-/* What is retained; the folder of the newest is the job's, unless the discards have decided. */
-static bool take_listed(struct hf_keyspace ks, struct hf_collect_task *task,
-                        struct hf_bytes *out_newest)
+static bool take_listed_of(struct hf_keyspace ks, struct hf_collect_task *task, const char *path,
+                           struct hf_bytes *out_newest)
 {
     char suffix[64];
     char rest[64];
@@ -433,7 +440,7 @@ static bool take_listed(struct hf_keyspace ks, struct hf_collect_task *task,
     struct hf_checkpoint_info info;
 
     snprintf(suffix, sizeof suffix, "/jobs/%s/checkpoints/", task->id);
-    hf_walk_init(&walk, ks, task->cluster, suffix);
+    hf_walk_init(&walk, ks, path, suffix);
     while (hf_walk_next(&walk, &entry, rest, sizeof rest)) {
         if (!hf_checkpoint_decode(entry.value, &info)) {
             task->status =
@@ -445,6 +452,24 @@ static bool take_listed(struct hf_keyspace ks, struct hf_collect_task *task,
         hf_collect_root(info.pointer, task->id, out_newest);
     }
     return true;
+}
+
+/* What is retained; the folder of the newest is the job's, unless the discards have decided. What a former owner's job of
+ * the same id retains counts as well, and comes first, as its numbers are lower. */
+static bool take_listed(struct hf_keyspace ks, struct hf_collect_task *task,
+                        struct hf_bytes *out_newest)
+{
+    struct hf_former_walk former = {0};
+    struct hf_bytes elsewhere = {0};
+
+    while (hf_former_walk_next(ks, task->cluster, &former)) {
+        size_t before = task->listed_count;
+        if (!take_listed_of(ks, task, former.prefix, &elsewhere))
+            return false;
+        if (task->listed_count > before && task->settings.state == HF_GC_ENDED)
+            state_unknown(&task->settings); /* not that one */
+    }
+    return take_listed_of(ks, task, task->cluster, out_newest);
 }
 
 /* Those that are due, of one folder. One without files (its state is in the entry) is done as it is. */

@@ -669,6 +669,15 @@ static void service_metrics(struct hf_service *service, struct hf_buf *out)
     hf_metric(out, "holdfast_proofs_total", "counter", "Proofs of leadership asked of the storage.",
               stats.proofs);
     hf_metric(out, "holdfast_snapshots_total", "counter", "Snapshots written.", stats.snapshots);
+    hf_metric(out, "holdfast_owner_quarantines_total", "counter",
+              "Times that a cluster got a new owner and what the former one left was set aside.",
+              rpc.owner_quarantines);
+    hf_metric(out, "holdfast_owner_adoptions_total", "counter",
+              "Times that what a former owner left was given to the present one.",
+              rpc.owner_adoptions);
+    hf_metric(out, "holdfast_owner_refusals_total", "counter",
+              "Sessions refused because a JobManager of another owner of the cluster lives.",
+              rpc.owner_refusals);
     hf_buf_append_string(out,
                          "# HELP holdfast_answers_total Answers by status.\n"
                          "# TYPE holdfast_answers_total counter\n");
@@ -1175,6 +1184,7 @@ int hf_daemon_run(const struct hf_config *config)
         .heartbeat_ms = config->session_heartbeat,
         .request_timeout_ms = config->request_timeout,
         .calls_max = config->requests_max,
+        .owners_adopt = strcmp(config->orphans_on_new_owner, "adopt") == 0,
     };
     d->service.admission = strcmp(config->admission_policy, "refuse") == 0 ? HF_ADMISSION_REFUSE
                            : strcmp(config->admission_policy, "warn") == 0 ? HF_ADMISSION_WARN

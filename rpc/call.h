@@ -50,7 +50,8 @@ struct hf_call {
     bool mutates;
     bool makes_room;                       /* see hf_submission */
     struct hf_recent_checkpoint committed; /* id 0: none; remembered once it is durable */
-    bool undo; /* a session being opened: its place in the table goes with the call */
+    bool undo;     /* a session being opened: its place in the table goes with the call */
+    char note[64]; /* what the audit trail says beside the path */
     struct hf_error error;
     hf_call_handler handler;
     void (*then)(struct hf_call *call); /* after the submission, instead of the plain answer */
@@ -95,6 +96,8 @@ void hf_rpc_stream_session(struct hf_call *call);
 void hf_call_session_gone(struct hf_call *call);
 void hf_rpc_stream_watch(struct hf_call *call);
 json_t *hf_leader_map(struct hf_keyspace ks, const char *cluster_path);
+/* The jobs of a cluster, or of a former owner of it, by their ids. */
+json_t *hf_jobs_json(struct hf_keyspace ks, const struct hf_cluster_ref *ref);
 
 /* Handlers, one file per resource. */
 void hf_res_session_open(struct hf_call *call);
@@ -134,6 +137,9 @@ void hf_res_jobs(struct hf_call *call);
 void hf_res_job(struct hf_call *call);
 void hf_res_leaders(struct hf_call *call);
 void hf_res_trash(struct hf_call *call);
+void hf_res_quarantines(struct hf_call *call);
+void hf_res_quarantine_adopt(struct hf_call *call);
+void hf_res_quarantine_discard(struct hf_call *call);
 void hf_res_audit(struct hf_call *call);
 void hf_res_orphans(struct hf_call *call);
 void hf_res_admission(struct hf_call *call);

@@ -116,23 +116,33 @@ static json_t *cluster_json(struct hf_call *call, struct hf_keyspace ks,
 {
     struct hf_cluster_info info = {0};
     struct hf_leader_info leader;
+    struct hf_cluster_owner owner;
+    struct hf_former_info former;
+    char former_id[33] = "";
     char ns[HF_NAME_MAX + 1];
     char name[HF_NAME_MAX + 1];
     uint64_t jobs;
     uint64_t checkpoints;
+    uint64_t quarantines = 0;
 
     if (!hf_cluster_get(ks, ref, &info) || !hf_cluster_ref_names(ref->path, ns, name, sizeof ns))
         return NULL;
     bool led = hf_leader_get(ks, ref->path, &leader);
     jobs_count(ks, ref->path, &jobs, &checkpoints);
+    bool owned = hf_cluster_owner_get(ks, ref, &owner);
+    while (hf_former_next(ks, ref, former_id, &former))
+        quarantines++;
     return json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:I, s:s?, s:s?, s:I, s:I, s:I, s:I, s:I}", "namespace", ns,
-        "cluster", name, "flink_version", info.flink_version, "storage_dir", info.storage_dir,
-        "checkpoint_dir", info.checkpoint_dir, "registered_ms", (json_int_t)info.registered_ms,
-        "holder", led ? leader.holder : NULL, "leader_session", led ? leader.leader_session : NULL,
-        "waiting", (json_int_t)hf_sessions_waiting(call->service->sessions, ref->path), "graphs",
+        "{s:s, s:s, s:s, s:s, s:s, s:I, s:s?, s:s?, s:I, s:I, s:I, s:I, s:I, s:s?, s:s?, s:I}",
+        "namespace", ns, "cluster", name, "flink_version", info.flink_version, "storage_dir",
+        info.storage_dir, "checkpoint_dir", info.checkpoint_dir, "registered_ms",
+        (json_int_t)info.registered_ms, "holder", led ? leader.holder : NULL, "leader_session",
+        led ? leader.leader_session : NULL, "waiting",
+        (json_int_t)hf_sessions_waiting(call->service->sessions, ref->path), "graphs",
         (json_int_t)count_below(ks, ref->path, "/graphs/"), "jobs", (json_int_t)jobs, "checkpoints",
-        (json_int_t)checkpoints, "results", (json_int_t)count_below(ks, ref->path, "/results/"));
+        (json_int_t)checkpoints, "results", (json_int_t)count_below(ks, ref->path, "/results/"),
+        "owner", owned ? owner.id : NULL, "owner_name", owned ? owner.name : NULL, "quarantines",
+        (json_int_t)quarantines);
 }
 
 static json_t *leader_json(struct hf_call *call, struct hf_keyspace ks,
@@ -274,7 +284,7 @@ static json_t *graph_json(const struct hf_payload_info *graph)
                      graph->quarantined[0] != '\0' ? graph->quarantined : NULL);
 }
 
-static json_t *job_json(struct hf_call *call, struct hf_keyspace ks, const char *job)
+static json_t *job_json(struct hf_keyspace ks, const struct hf_cluster_ref *ref, const char *job)
 {
     char suffix[128];
     char rest[64];
@@ -284,9 +294,9 @@ static json_t *job_json(struct hf_call *call, struct hf_keyspace ks, const char 
     uint64_t checkpoints = 0;
     json_t *latest = json_null();
 
-    bool has_graph = hf_payload_get(ks, &call->ref, "graphs", job, &graph);
+    bool has_graph = hf_payload_get(ks, ref, "graphs", job, &graph);
     snprintf(suffix, sizeof suffix, "/jobs/%s/checkpoints/", job);
-    hf_walk_init(&walk, ks, call->ref.path, suffix);
+    hf_walk_init(&walk, ks, ref->path, suffix);
     while (hf_walk_next(&walk, &entry, rest, sizeof rest)) {
         struct hf_checkpoint_info info;
         if (!hf_checkpoint_decode(entry.value, &info))
@@ -296,40 +306,46 @@ static json_t *job_json(struct hf_call *call, struct hf_keyspace ks, const char 
         latest = json_integer((json_int_t)info.id);
     }
     snprintf(suffix, sizeof suffix, "/jobs/%s/discards/", job);
-    const char *state = hf_job_state_name(hf_job_state_get(ks, &call->ref, job));
+    const char *state = hf_job_state_name(hf_job_state_get(ks, ref, job));
     return json_pack("{s:s, s:s, s:o, s:I, s:o, s:I, s:I}", "id", job, "state", state, "graph",
                      has_graph ? graph_json(&graph) : json_null(), "checkpoints",
                      (json_int_t)checkpoints, "latest", latest, "next_id",
-                     (json_int_t)hf_counter_get(ks, &call->ref, job), "discards",
-                     (json_int_t)count_below(ks, call->ref.path, suffix));
+                     (json_int_t)hf_counter_get(ks, ref, job), "discards",
+                     (json_int_t)count_below(ks, ref->path, suffix));
 }
 
 /* Adds the ids found below one part of the cluster that are not there yet. */
-static void jobs_collect(struct hf_keyspace ks, struct hf_call *call, const char *suffix,
-                         json_t *seen)
+static void jobs_collect(struct hf_keyspace ks, const struct hf_cluster_ref *ref,
+                         const char *suffix, json_t *seen)
 {
     struct hf_walk walk;
     struct hf_entry entry;
     char rest[HF_KEY_SIZE_MAX];
 
-    hf_walk_init(&walk, ks, call->ref.path, suffix);
+    hf_walk_init(&walk, ks, ref->path, suffix);
     while (hf_walk_next(&walk, &entry, rest, sizeof rest)) {
         rest[HF_JOB_ID_SIZE - 1] = '\0';
         if (hf_job_id_is_valid(rest) && json_object_get(seen, rest) == NULL)
-            json_object_set_new(seen, rest, job_json(call, ks, rest));
+            json_object_set_new(seen, rest, job_json(ks, ref, rest));
     }
+}
+
+json_t *hf_jobs_json(struct hf_keyspace ks, const struct hf_cluster_ref *ref)
+{
+    json_t *seen = json_object();
+
+    jobs_collect(ks, ref, "/graphs/", seen);
+    jobs_collect(ks, ref, "/jobs/", seen);
+    jobs_collect(ks, ref, "/results/", seen);
+    return seen;
 }
 
 static json_t *jobs_of(struct hf_call *call)
 {
     uint64_t revision;
     struct hf_keyspace ks = hf_call_confirmed(call, &revision);
-    json_t *seen = json_object();
 
-    jobs_collect(ks, call, "/graphs/", seen);
-    jobs_collect(ks, call, "/jobs/", seen);
-    jobs_collect(ks, call, "/results/", seen);
-    return seen;
+    return hf_jobs_json(ks, &call->ref);
 }
 
 static void jobs_read(struct hf_call *call)
@@ -402,8 +418,9 @@ static void trash_read(struct hf_call *call)
             break;
         }
         json_array_append_new(
-            list, json_pack("{s:s, s:s, s:s, s:s, s:I}", "id", id, "namespace", ns, "cluster", name,
-                            "job", info.job, "deleted_ms", (json_int_t)info.deleted_ms));
+            list, json_pack("{s:s, s:s, s:s, s:s?, s:I}", "id", id, "namespace", ns, "cluster",
+                            name, "job", info.job[0] != '\0' ? info.job : NULL, "deleted_ms",
+                            (json_int_t)info.deleted_ms));
         snprintf(after, sizeof after, "%.200s", id);
     }
     json_object_set_new(answer, "trash", list);

@@ -221,35 +221,41 @@ static json_t *checkpoint_json(const struct hf_checkpoint_info *info)
                      hf_json_bytes(info->inline_), "quarantined", hf_json_bytes(info->quarantined));
 }
 
-static json_t *checkpoints_below(struct hf_keyspace ks, struct hf_call *call, const char *what)
+static void checkpoints_below(struct hf_keyspace ks, const char *path, struct hf_call *call,
+                              const char *what, json_t *list)
 {
     char suffix[128];
     char rest[64];
     struct hf_walk walk;
     struct hf_entry entry;
     struct hf_checkpoint_info info;
-    json_t *list = json_array();
 
     snprintf(suffix, sizeof suffix, "/jobs/%s/%s/", call->params[2], what);
-    hf_walk_init(&walk, ks, call->ref.path, suffix);
+    hf_walk_init(&walk, ks, path, suffix);
     while (hf_walk_next(&walk, &entry, rest, sizeof rest)) {
         if (hf_checkpoint_decode(entry.value, &info))
             json_array_append_new(list, checkpoint_json(&info));
     }
-    return list;
 }
 
 static void checkpoint_list_read(struct hf_call *call)
 {
     uint64_t revision;
     struct hf_keyspace ks = hf_call_confirmed(call, &revision);
-
+    struct hf_former_walk former = {0};
+    json_t *checkpoints = json_array();
+    json_t *discards = json_array();
+    json_t *formers = json_array();
     char recent[8];
-    json_t *answer =
-        json_pack("{s:I, s:o, s:o, s:I}", "next_id",
-                  (json_int_t)hf_counter_get(ks, &call->ref, call->params[2]), "checkpoints",
-                  checkpoints_below(ks, call, "checkpoints"), "discards",
-                  checkpoints_below(ks, call, "discards"), "revision", (json_int_t)revision);
+
+    checkpoints_below(ks, call->ref.path, call, "checkpoints", checkpoints);
+    checkpoints_below(ks, call->ref.path, call, "discards", discards);
+    while (hf_former_walk_next(ks, call->ref.path, &former))
+        checkpoints_below(ks, former.prefix, call, "checkpoints", formers);
+    json_t *answer = json_pack("{s:I, s:o, s:o, s:o, s:I}", "next_id",
+                               (json_int_t)hf_counter_get(ks, &call->ref, call->params[2]),
+                               "checkpoints", checkpoints, "discards", discards, "of_former_owners",
+                               formers, "revision", (json_int_t)revision);
 
     if (call->req != NULL && hf_call_query(call, "recent", recent, sizeof recent) &&
         strcmp(recent, "true") == 0)

@@ -1,6 +1,10 @@
 /* Sessions, leadership and published addresses: docs/protocol.md sections 2, 3. */
 #include "rpc/call.h"
 
+#include "base/log.h"
+#include "base/memory.h"
+#include "rpc/streams.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,15 +28,71 @@ static bool copy_text(char *out, size_t size, const char *text)
     return true;
 }
 
+/* A session on its way, and what its owner's coming means. */
+struct opening {
+    struct hf_call *call;
+    struct hf_cluster_owner owner;
+    struct hf_owner_report report;
+    char id[33]; /* of the quarantine */
+};
+
 /* It did not become durable: what was put into the table for it ends. */
 static void session_not_opened(void *arg)
 {
-    struct hf_call *call = arg;
+    struct opening *opening = arg;
+    struct hf_call *call = opening->call;
 
-    if (!call->undo)
-        return;
-    hf_sessions_close(call->service->sessions, sid_of(call->fence.session));
-    call->service->ops->sessions_kick(call->service);
+    if (call->undo) {
+        hf_sessions_close(call->service->sessions, sid_of(call->fence.session));
+        call->service->ops->sessions_kick(call->service);
+    }
+    hf_free(opening);
+}
+
+static void owner_log(enum hf_log_level level, const char *event, const struct opening *opening)
+{
+    const struct hf_owner_report *report = &opening->report;
+
+    hf_log(
+        level, event,
+        "cluster=%s owner=%s owner_name=%s former=%s former_name=%s quarantine=%s graphs=%" PRIu64
+        " jobs=%" PRIu64 " trashed=%s",
+        opening->call->ref.path, hf_log_quote(opening->owner.id).text,
+        hf_log_quote(opening->owner.name).text, hf_log_quote(report->before.id).text,
+        hf_log_quote(report->before.name).text,
+        report->change == HF_OWNER_QUARANTINED ? opening->id : "-", report->graphs, report->jobs,
+        report->trashed[0] != '\0' ? report->trashed : "-");
+}
+
+/* Durable: now it can be told. */
+static void owner_came(const struct opening *opening, json_t *answer)
+{
+    const struct hf_owner_report *report = &opening->report;
+    struct hf_rpc_stats *stats = &opening->call->rpc->stats;
+
+    switch (report->change) {
+    case HF_OWNER_SAME:
+        break;
+    case HF_OWNER_FIRST:
+        owner_log(HF_LOG_INFO, "owner.recorded", opening);
+        break;
+    case HF_OWNER_REPLACED:
+        owner_log(HF_LOG_INFO, "owner.replaced", opening);
+        break;
+    case HF_OWNER_ADOPTED:
+        stats->owner_adoptions++;
+        owner_log(HF_LOG_WARN, "owner.adopted", opening);
+        break;
+    case HF_OWNER_QUARANTINED:
+        stats->owner_quarantines++;
+        owner_log(HF_LOG_WARN, "owner.quarantined", opening);
+        json_object_set_new(
+            answer, "quarantine",
+            json_pack("{s:s, s:s, s:s, s:I, s:I}", "id", opening->id, "owner", report->before.id,
+                      "owner_name", report->before.name, "graphs", (json_int_t)report->graphs,
+                      "jobs", (json_int_t)report->jobs));
+        break;
+    }
 }
 
 static void session_opened(struct hf_call *call)
@@ -53,7 +113,39 @@ static void session_opened(struct hf_call *call)
     json_t *answer = json_incref(call->answer);
     json_object_set_new(answer, "remaining_ms", json_integer((json_int_t)remaining));
     json_object_set_new(answer, "revision", json_integer((json_int_t)call->submission.revision));
+    owner_came(call->arg, answer);
     hf_call_answer(call, answer);
+}
+
+/* In the transaction that opens the session; nothing to do when that has been done before. */
+static enum hf_status owner_comes(struct opening *opening)
+{
+    struct hf_call *call = opening->call;
+    struct hf_service *service = call->service;
+    uint8_t random[16];
+
+    if (call->txn.op_count == 0 || opening->owner.id[0] == '\0')
+        return HF_OK;
+    service->ops->random(service, random, sizeof random);
+    hf_hex_encode(random, sizeof random, opening->id);
+    enum hf_status status = hf_catalog_owner_comes(
+        service->ops->pending(service), &call->ref, &opening->owner, service->limits.owners_adopt,
+        opening->id, &call->txn, &opening->report, &call->error);
+    if (status == HF_CONFLICT) {
+        call->rpc->stats.owner_refusals++;
+        hf_log_warn("owner.refused", "cluster=%s error=%s", call->ref.path,
+                    hf_log_quote(call->error.text).text);
+    }
+    bool told = opening->report.change == HF_OWNER_QUARANTINED ||
+                opening->report.change == HF_OWNER_ADOPTED;
+    if (status == HF_OK && told) {
+        call->audited = true;
+        if (opening->report.change == HF_OWNER_ADOPTED)
+            snprintf(call->note, sizeof call->note, " adopted by a new owner");
+        else
+            snprintf(call->note, sizeof call->note, " quarantine %s", opening->id);
+    }
+    return status;
 }
 
 static enum hf_status session_to_table(struct hf_call *call, uint64_t ttl_ms)
@@ -81,12 +173,16 @@ void hf_res_session_open(struct hf_call *call)
     const char *version = NULL;
     const char *storage = NULL;
     const char *checkpoints = NULL;
+    const char *owner = NULL;
+    const char *owner_name = NULL;
     json_int_t ttl;
     json_error_t where;
 
-    if (json_unpack_ex(call->body, &where, JSON_STRICT, "{s:s, s:s, s:I, s?:s, s?:s, s?:s}",
-                       "session", &sid, "holder", &holder, "ttl_ms", &ttl, "flink_version",
-                       &version, "storage_dir", &storage, "checkpoint_dir", &checkpoints) != 0) {
+    if (json_unpack_ex(call->body, &where, JSON_STRICT,
+                       "{s:s, s:s, s:I, s?:s, s?:s, s?:s, s?:s, s?:s}", "session", &sid, "holder",
+                       &holder, "ttl_ms", &ttl, "flink_version", &version, "storage_dir", &storage,
+                       "checkpoint_dir", &checkpoints, "owner", &owner, "owner_name",
+                       &owner_name) != 0) {
         hf_call_refuse(call, HF_INVALID, "%s", where.text);
         return;
     }
@@ -101,6 +197,20 @@ void hf_res_session_open(struct hf_call *call)
                        (int64_t)ttl, limits->ttl_ms_min, limits->ttl_ms_max);
         return;
     }
+    struct opening *opening = hf_calloc(1, sizeof *opening);
+    if (opening == NULL) {
+        hf_call_fail(call, HF_NO_MEMORY);
+        return;
+    }
+    opening->call = call;
+    call->arg = opening;
+    call->arg_free = session_not_opened;
+    if (!copy_text(opening->owner.id, sizeof opening->owner.id, owner) ||
+        !copy_text(opening->owner.name, sizeof opening->owner.name, owner_name)) {
+        hf_call_refuse(call, HF_INVALID, "owner (%d bytes) or owner_name (%d) is too long",
+                       HF_OWNER_ID_MAX, HF_OWNER_NAME_MAX);
+        return;
+    }
     if (!copy_text(session.holder, sizeof session.holder, holder) ||
         !copy_text(cluster.flink_version, sizeof cluster.flink_version, version) ||
         !copy_text(cluster.storage_dir, sizeof cluster.storage_dir, storage) ||
@@ -112,13 +222,14 @@ void hf_res_session_open(struct hf_call *call)
     session.ttl_ms = (uint64_t)ttl;
     session.opened_ms = call->service->ops->wall_ms(call->service);
     cluster.registered_ms = session.opened_ms;
+    opening->owner.since_ms = session.opened_ms;
     call->answer = json_pack("{s:s, s:I}", "session", sid, "ttl_ms", ttl);
     call->then = session_opened;
-    call->arg = call;
-    call->arg_free = session_not_opened;
     enum hf_status status =
         hf_catalog_session_open(call->service->ops->pending(call->service), &call->ref,
                                 call->fence.session, &session, &cluster, &call->txn, &call->error);
+    if (status == HF_OK)
+        status = owner_comes(opening);
     /* The table first: once the session is durable there must be somebody who ends it. */
     if (status == HF_OK)
         status = session_to_table(call, session.ttl_ms);

@@ -97,6 +97,11 @@ static const struct hf_route routes[] = {
     {"GET", CLUSTER "/jobs/{job}/gc", NULL, HF_NEED_READ, LEADER, hf_res_gc_job},
     {"POST", CLUSTER "/jobs/{job}/gc/plan", NULL, HF_NEED_ADMIN, LEADER, hf_res_gc_plan},
     {"POST", CLUSTER "/jobs/{job}/gc/run", NULL, HF_NEED_ADMIN, LEADER | MUTATES, hf_res_gc_run},
+    {"GET", CLUSTER "/quarantines", NULL, HF_NEED_READ, LEADER, hf_res_quarantines},
+    {"POST", CLUSTER "/quarantines/{id}/adopt", NULL, HF_NEED_ADMIN, LEADER | MUTATES,
+     hf_res_quarantine_adopt},
+    {"POST", CLUSTER "/quarantines/{id}/discard", NULL, HF_NEED_ADMIN, LEADER | MUTATES,
+     hf_res_quarantine_discard},
     {"GET", "/v1/gc", NULL, HF_NEED_OVERVIEW, LEADER, hf_res_gc},
     {"GET", "/v1/gc/jobs", NULL, HF_NEED_OVERVIEW, LEADER, hf_res_gc_jobs},
     {"GET", "/v1/clusters", NULL, HF_NEED_OVERVIEW, LEADER, hf_res_clusters},
@@ -304,7 +309,8 @@ static void audit(struct hf_call *call)
     if (call->req != NULL) {
         snprintf(info.address, sizeof info.address, "%s", hf_http_address(call->req));
         snprintf(info.method, sizeof info.method, "%s", hf_http_method(call->req));
-        snprintf(info.path, sizeof info.path, "%.*s", HF_AUDIT_PATH_MAX, hf_http_path(call->req));
+        snprintf(info.path, sizeof info.path, "%.*s%s", HF_AUDIT_PATH_MAX - (int)sizeof call->note,
+                 hf_http_path(call->req), call->note);
     }
     hf_log_info("audit", "who=%s address=%s method=%s path=%s", hf_log_quote(info.who).text,
                 info.address, info.method, hf_log_quote(info.path).text);

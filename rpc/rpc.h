@@ -27,6 +27,9 @@ struct hf_rpc_stats {
     uint64_t streams;
     uint64_t calls_waiting;
     uint64_t answers[HF_STATUS_COUNT];
+    uint64_t owner_quarantines; /* what a former owner left was set aside */
+    uint64_t owner_adoptions;   /* … or given to the new one */
+    uint64_t owner_refusals;    /* sessions, as another owner's JobManager lives */
 };
 void hf_rpc_stats(const struct hf_rpc *rpc, struct hf_rpc_stats *out_stats);
 

@@ -55,6 +55,7 @@ struct hf_service_limits {
     uint64_t heartbeat_ms;
     uint64_t request_timeout_ms;
     uint64_t calls_max; /* requests that wait for the store */
+    bool owners_adopt;  /* a new owner of a cluster is handed what the former one left */
 };
 
 struct hf_service_ops {

@@ -72,8 +72,8 @@ bool hf_cluster_ref_init(struct hf_cluster_ref *ref, const char *ns, const char 
     if (!hf_name_encode(ns, ns_part, sizeof ns_part) ||
         !hf_name_encode(cluster, cluster_part, sizeof cluster_part))
         return false;
-    return (size_t)snprintf(ref->path, sizeof ref->path, "/clusters/%s/%s", ns_part, cluster_part) <
-           sizeof ref->path;
+    return snprintf(ref->path, sizeof ref->path, "/clusters/%s/%s", ns_part, cluster_part) <
+           HF_PATH_MAX;
 }
 
 bool hf_cluster_ref_names(const char *path, char *out_ns, char *out_cluster, size_t size)
@@ -415,16 +415,34 @@ static struct key counter_key(const struct hf_cluster_ref *ref, const char *job)
     return key_of(ref->path, "/jobs/%s/counter", job);
 }
 
-uint64_t hf_counter_get(struct hf_keyspace ks, const struct hf_cluster_ref *ref, const char *job)
+static bool counter_read(struct hf_keyspace ks, const struct key *key, uint64_t *out_next)
 {
     struct hf_entry entry;
     struct hf_reader reader;
-    struct key key = counter_key(ref, job);
 
-    if (!get(ks, &key, &entry) || !read_start(&reader, entry.value))
-        return 1;
-    uint64_t next = hf_reader_u64(&reader);
-    return read_end(&reader) ? next : 1;
+    if (!get(ks, key, &entry) || !read_start(&reader, entry.value))
+        return false;
+    *out_next = hf_reader_u64(&reader);
+    return read_end(&reader);
+}
+
+/* A job that another owner had under the same id goes on after that one's numbers: its files are in the same folder. */
+uint64_t hf_counter_get(struct hf_keyspace ks, const struct hf_cluster_ref *ref, const char *job)
+{
+    struct hf_former_walk former = {0};
+    struct key key = counter_key(ref, job);
+    uint64_t next = 1;
+    uint64_t of_former;
+
+    if (counter_read(ks, &key, &next))
+        return next;
+    next = 1;
+    while (hf_former_walk_next(ks, ref->path, &former)) {
+        key = key_of(former.prefix, "/jobs/%s/counter", job);
+        if (counter_read(ks, &key, &of_former) && of_former > next)
+            next = of_former;
+    }
+    return next;
 }
 
 static void counter_put(struct hf_txn *txn, const struct hf_cluster_ref *ref, const char *job,
@@ -1233,6 +1251,18 @@ bool hf_trash_decode(struct hf_bytes value, struct hf_trash_info *out)
     return read_end(&reader);
 }
 
+static void trash_put(struct hf_txn *txn, const struct key *key, const char *cluster_path,
+                      const char *job, uint64_t wall_ms)
+{
+    struct hf_buf value;
+
+    value_start(&value);
+    value_text(&value, cluster_path);
+    value_text(&value, job);
+    hf_buf_append_u64(&value, wall_ms);
+    value_put(txn, key, &value, nobody);
+}
+
 /* The job's files are still to be deleted when nothing else is left of it. */
 static void discards_outlive(struct hf_keyspace ks, const struct hf_cluster_ref *ref,
                              const char *job, struct hf_txn *txn)
@@ -1253,7 +1283,6 @@ enum hf_status hf_catalog_job_clean(struct hf_keyspace ks, const struct hf_clust
 {
     struct hf_result_info result;
     struct hf_payload_info graph;
-    struct hf_buf value;
     struct key below = key_of(ref->path, "/jobs/%s/", job);
     struct key graph_key = payload_key(ref, "graphs", job);
 
@@ -1278,11 +1307,7 @@ enum hf_status hf_catalog_job_clean(struct hf_keyspace ks, const struct hf_clust
     struct key trash = key_of("/trash/", "%s", trash_id);
     struct key trash_jobs = key_of("/trash/", "%s/job/", trash_id);
     struct key trash_graph = key_of("/trash/", "%s/graph", trash_id);
-    value_start(&value);
-    value_text(&value, ref->path);
-    value_text(&value, job);
-    hf_buf_append_u64(&value, wall_ms);
-    value_put(txn, &trash, &value, nobody);
+    trash_put(txn, &trash, ref->path, job, wall_ms);
     hf_txn_move_prefix(txn, below.text, trash_jobs.text);
     if (has_graph) {
         hf_txn_delete(txn, graph_key.text);
@@ -1291,30 +1316,41 @@ enum hf_status hf_catalog_job_clean(struct hf_keyspace ks, const struct hf_clust
     return txn_finish(txn, err);
 }
 
-enum hf_status hf_catalog_cluster_delete(struct hf_keyspace ks, const struct hf_cluster_ref *ref,
-                                         const struct hf_fence *fence, struct hf_txn *txn,
-                                         bool *out_removed, struct hf_error *err)
+/* What a cluster has below its path, but for sessions' and leadership's. */
+static const char *const owned_parts[] = {"/graphs/", "/applications/", "/jobs/", "/results/",
+                                          "/application-results/"};
+static const char *const payload_kinds[] = {"graphs", "applications"};
+
+/* All below the path of a cluster, or of what it was. */
+static void payloads_drop(struct hf_keyspace ks, const char *path, struct hf_txn *txn)
 {
-    static const char *const kinds[] = {"graphs", "applications"};
-    static const char *const parts[] = {"/graphs/", "/applications/", "/jobs/", "/results/",
-                                        "/application-results/"};
     struct hf_payload_info payload;
     struct hf_walk walk;
     struct hf_entry entry;
     char rest[64];
 
-    enum hf_status status = fence_add(ks, ref, fence, txn, err);
-    if (status != HF_OK)
-        return status;
-    *out_removed = false;
-    for (size_t i = 0; i < HF_COUNT_OF(kinds); i++) {
-        struct key below = key_of(ref->path, "/%s/", kinds[i]);
+    for (size_t i = 0; i < HF_COUNT_OF(payload_kinds); i++) {
+        struct key below = key_of(path, "/%s/", payload_kinds[i]);
         hf_walk_init(&walk, ks, below.text, "");
         while (hf_walk_next(&walk, &entry, rest, sizeof rest)) {
             if (hf_payload_decode(&entry, &payload))
                 payload_drop(txn, payload.blob);
         }
     }
+}
+
+enum hf_status hf_catalog_cluster_delete(struct hf_keyspace ks, const struct hf_cluster_ref *ref,
+                                         const struct hf_fence *fence, struct hf_txn *txn,
+                                         bool *out_removed, struct hf_error *err)
+{
+    struct hf_walk walk;
+    struct hf_entry entry;
+
+    enum hf_status status = fence_add(ks, ref, fence, txn, err);
+    if (status != HF_OK)
+        return status;
+    *out_removed = false;
+    payloads_drop(ks, ref->path, txn);
     char last[HF_JOB_ID_SIZE] = "";
     char job_rest[HF_KEY_SIZE_MAX];
     hf_walk_init(&walk, ks, ref->path, "/jobs/");
@@ -1324,8 +1360,8 @@ enum hf_status hf_catalog_cluster_delete(struct hf_keyspace ks, const struct hf_
         snprintf(last, sizeof last, "%.32s", job_rest);
         discards_outlive(ks, ref, last, txn);
     }
-    for (size_t i = 0; i < HF_COUNT_OF(parts); i++) {
-        struct key below = key_of(ref->path, "%s", parts[i]);
+    for (size_t i = 0; i < HF_COUNT_OF(owned_parts); i++) {
+        struct key below = key_of(ref->path, "%s", owned_parts[i]);
         if (!any_below(ks, below.text))
             continue;
         *out_removed = true;
@@ -1354,6 +1390,13 @@ enum hf_status hf_catalog_trash_restore(struct hf_keyspace ks, const char *trash
 
     if (!get(ks, &trash, &entry) || !hf_trash_decode(entry.value, &info))
         return hf_error_set(err, HF_NOT_FOUND, "there is no '%s' in the trash", trash_id);
+    if (info.job[0] == '\0') {
+        struct key trash_former = key_of("/trash/", "%s/former", trash_id);
+        struct key former = key_of(info.cluster, "/former/%s", trash_id);
+        hf_txn_move_prefix(txn, trash_former.text, former.text);
+        hf_txn_delete(txn, trash.text);
+        return txn_finish(txn, err);
+    }
     struct key below = key_of(info.cluster, "/jobs/%s/", info.job);
     struct key graph_key = key_of(info.cluster, "/graphs/%s", info.job);
     if (any_below(ks, below.text) || get(ks, &graph_key, &entry))
@@ -1379,8 +1422,341 @@ void hf_catalog_trash_purge(struct hf_keyspace ks, const char *trash_id, struct 
 
     if (get(ks, &trash_graph, &entry) && hf_payload_decode(&entry, &graph))
         payload_drop(txn, graph.blob);
+    struct key former = key_of("/trash/", "%s/former", trash_id);
+    payloads_drop(ks, former.text, txn);
     hf_txn_delete(txn, trash.text);
     hf_txn_delete_prefix(txn, below.text);
+}
+
+/* ------------------------------------------------------------------------- owners */
+
+static void owner_text(struct hf_buf *value, const struct hf_cluster_owner *owner)
+{
+    value_text(value, owner->id);
+    value_text(value, owner->name);
+    hf_buf_append_u64(value, owner->since_ms);
+}
+
+static void read_owner(struct hf_reader *reader, struct hf_cluster_owner *out)
+{
+    read_text(reader, out->id, sizeof out->id);
+    read_text(reader, out->name, sizeof out->name);
+    out->since_ms = hf_reader_u64(reader);
+}
+
+bool hf_cluster_owner_get(struct hf_keyspace ks, const struct hf_cluster_ref *ref,
+                          struct hf_cluster_owner *out)
+{
+    struct hf_entry entry;
+    struct hf_reader reader;
+    struct key key = key_of(ref->path, "/owner");
+
+    if (!get(ks, &key, &entry) || !read_start(&reader, entry.value))
+        return false;
+    read_owner(&reader, out);
+    return read_end(&reader);
+}
+
+static struct key former_key(const struct hf_cluster_ref *ref, const char *id)
+{
+    return key_of(ref->path, "/former/%s", id);
+}
+
+/* The next "<prefix><32 characters>" itself after *id, past all that is below. */
+static bool next_named(struct hf_keyspace ks, const char *prefix, char id[33], struct hf_entry *out)
+{
+    struct hf_keyspace_iter iter;
+    size_t size = strlen(prefix);
+    struct key from = key_of(prefix, id[0] != '\0' ? "%s0" : "%s", id); /* '0' comes after '/' */
+
+    hf_keyspace_seek(&iter, ks, HF_BYTES_OF_STRING(from.text));
+    if (!hf_keyspace_next(&iter, out) ||
+        !hf_bytes_start_with(out->key, HF_BYTES_OF_STRING(prefix)) || out->key.size != size + 32)
+        return false;
+    snprintf(id, 33, "%.32s", (const char *)out->key.data + size);
+    return true;
+}
+
+static bool former_decode(struct hf_bytes value, struct hf_former_info *out)
+{
+    struct hf_reader reader;
+
+    if (!read_start(&reader, value))
+        return false;
+    read_owner(&reader, &out->owner);
+    read_owner(&reader, &out->next);
+    return read_end(&reader);
+}
+
+bool hf_former_next(struct hf_keyspace ks, const struct hf_cluster_ref *ref, char id[33],
+                    struct hf_former_info *out)
+{
+    struct hf_entry entry;
+    struct key prefix = former_key(ref, "");
+
+    return next_named(ks, prefix.text, id, &entry) && former_decode(entry.value, out);
+}
+
+bool hf_former_walk_next(struct hf_keyspace ks, const char *cluster_path,
+                         struct hf_former_walk *walk)
+{
+    struct hf_trash_info info;
+    struct hf_entry entry;
+    struct key prefix = key_of(cluster_path, "/former/");
+
+    if (!walk->in_trash) {
+        if (next_named(ks, prefix.text, walk->id, &entry)) {
+            snprintf(walk->prefix, sizeof walk->prefix, "%s/former/%s", cluster_path, walk->id);
+            return true;
+        }
+        walk->in_trash = true;
+        walk->id[0] = '\0';
+    }
+    while (next_named(ks, "/trash/", walk->id, &entry)) {
+        if (!hf_trash_decode(entry.value, &info) || info.job[0] != '\0' ||
+            strcmp(info.cluster, cluster_path) != 0)
+            continue;
+        snprintf(walk->prefix, sizeof walk->prefix, "/trash/%s/former", walk->id);
+        return true;
+    }
+    return false;
+}
+
+static bool former_get(struct hf_keyspace ks, const struct hf_cluster_ref *ref, const char *id,
+                       struct hf_error *err)
+{
+    struct hf_entry entry;
+    struct key key = former_key(ref, id);
+
+    if (hf_job_id_is_valid(id) && get(ks, &key, &entry))
+        return true;
+    hf_error_set(err, HF_NOT_FOUND, "nothing of this cluster is quarantined as '%s'", id);
+    return false;
+}
+
+/* A JobManager of the recorded owner, or one that named none. */
+static bool somebody_lives(struct hf_keyspace ks, const struct hf_cluster_ref *ref,
+                           struct hf_session_info *out)
+{
+    struct hf_walk walk;
+    struct hf_entry entry;
+    struct hf_owner sid;
+    char rest[64];
+
+    hf_walk_init(&walk, ks, "/sessions/", "");
+    while (hf_walk_next(&walk, &entry, rest, sizeof rest)) {
+        if (hf_session_decode(&entry, &sid, out) && strcmp(out->cluster, ref->path) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The record of a graph that a tombstone ends is older than it; moved, both would be of one age. */
+static void ended_drop(struct hf_keyspace ks, const struct hf_cluster_ref *ref, const char *kind,
+                       const char *id, const struct hf_payload_info *payload, struct hf_txn *txn,
+                       uint64_t *recoverable)
+{
+    struct hf_result_info result;
+    struct key key = payload_key(ref, kind, id);
+
+    if (!hf_payload_is_ended(ks, ref, kind, id, payload)) {
+        *recoverable += payload->quarantined[0] == '\0';
+        return;
+    }
+    if (!hf_result_get(ks, ref, result_kind_of(kind), id, &result) ||
+        result.state != HF_RESULT_TOMBSTONE)
+        return;
+    hf_txn_delete(txn, key.text);
+    payload_drop(txn, payload->blob);
+}
+
+static uint64_t jobs_below(struct hf_keyspace ks, const struct hf_cluster_ref *ref)
+{
+    struct hf_walk walk;
+    struct hf_entry entry;
+    char rest[HF_KEY_SIZE_MAX];
+    char last[HF_JOB_ID_SIZE] = "";
+    uint64_t count = 0;
+
+    hf_walk_init(&walk, ks, ref->path, "/jobs/");
+    while (hf_walk_next(&walk, &entry, rest, sizeof rest)) {
+        if (strncmp(rest, last, HF_JOB_ID_SIZE - 1) == 0)
+            continue;
+        snprintf(last, sizeof last, "%.32s", rest);
+        count++;
+    }
+    return count;
+}
+
+static void former_to_trash(const struct hf_cluster_ref *ref, const char *id, uint64_t wall_ms,
+                            struct hf_txn *txn)
+{
+    struct key former = former_key(ref, id);
+    struct key trash = key_of("/trash/", "%s", id);
+    struct key below = key_of("/trash/", "%s/former", id);
+
+    trash_put(txn, &trash, ref->path, "", wall_ms);
+    hf_txn_move_prefix(txn, former.text, below.text);
+}
+
+/* There is a limit to them. */
+static void oldest_to_trash(struct hf_keyspace ks, const struct hf_cluster_ref *ref,
+                            uint64_t wall_ms, struct hf_txn *txn, struct hf_owner_report *out)
+{
+    struct hf_former_info info;
+    uint64_t oldest_ms = UINT64_MAX;
+    char oldest[33] = "";
+    char id[33] = "";
+    int count = 0;
+
+    for (; hf_former_next(ks, ref, id, &info); count++) {
+        if (info.next.since_ms < oldest_ms) {
+            oldest_ms = info.next.since_ms;
+            memcpy(oldest, id, sizeof oldest);
+        }
+    }
+    if (count < HF_FORMERS_MAX)
+        return;
+    memcpy(out->trashed, oldest, sizeof out->trashed);
+    former_to_trash(ref, oldest, wall_ms, txn);
+}
+
+static bool set_aside(struct hf_keyspace ks, const struct hf_cluster_ref *ref, const char *id,
+                      struct hf_txn *txn, struct hf_owner_report *out)
+{
+    struct hf_payload_info payload;
+    struct hf_walk walk;
+    struct hf_entry entry;
+    char rest[64];
+    bool any = false;
+
+    for (size_t i = 0; i < HF_COUNT_OF(payload_kinds); i++) {
+        struct key below = key_of(ref->path, "/%s/", payload_kinds[i]);
+        hf_walk_init(&walk, ks, below.text, "");
+        while (hf_walk_next(&walk, &entry, rest, sizeof rest)) {
+            if (hf_payload_decode(&entry, &payload))
+                ended_drop(ks, ref, payload_kinds[i], rest, &payload, txn, &out->graphs);
+        }
+    }
+    out->jobs = jobs_below(ks, ref);
+    for (size_t i = 0; i < HF_COUNT_OF(owned_parts); i++) {
+        struct key from = key_of(ref->path, "%s", owned_parts[i]);
+        struct key to = key_of(ref->path, "/former/%s%s", id, owned_parts[i]);
+        if (!any_below(ks, from.text))
+            continue;
+        any = true;
+        hf_txn_move_prefix(txn, from.text, to.text);
+    }
+    return any;
+}
+
+enum hf_status hf_catalog_owner_comes(struct hf_keyspace ks, const struct hf_cluster_ref *ref,
+                                      const struct hf_cluster_owner *owner, bool adopts,
+                                      const char *id, struct hf_txn *txn,
+                                      struct hf_owner_report *out, struct hf_error *err)
+{
+    struct hf_session_info living;
+    struct hf_buf value;
+    struct key key = key_of(ref->path, "/owner");
+
+    *out = (struct hf_owner_report){.change = HF_OWNER_SAME};
+    if (owner->id[0] == '\0')
+        return HF_OK;
+    bool known = hf_cluster_owner_get(ks, ref, &out->before);
+    if (known && strcmp(out->before.id, owner->id) == 0)
+        return HF_OK;
+    if (known && !adopts && somebody_lives(ks, ref, &living))
+        return hf_error_set(
+            err, HF_CONFLICT,
+            "the cluster is owned by %s (%s), whose JobManager %s lives; this one is "
+            "of %s (%s). Two that share a cluster-id would take each other's jobs: end one "
+            "of them, or give it a high-availability.cluster-id of its own",
+            out->before.name, out->before.id, living.holder, owner->name, owner->id);
+    value_start(&value);
+    owner_text(&value, owner);
+    value_put(txn, &key, &value, nobody);
+    out->change = known ? HF_OWNER_REPLACED : HF_OWNER_FIRST;
+    if (known && adopts) {
+        out->change = HF_OWNER_ADOPTED;
+    } else if (known && set_aside(ks, ref, id, txn, out)) {
+        struct key former = former_key(ref, id);
+        out->change = HF_OWNER_QUARANTINED;
+        oldest_to_trash(ks, ref, owner->since_ms, txn, out);
+        value_start(&value);
+        owner_text(&value, &out->before);
+        owner_text(&value, owner);
+        value_put(txn, &former, &value, nobody);
+    }
+    return txn_finish(txn, err);
+}
+
+/* Whether a job or application (`kinds`: payloads, results) of the quarantine can come back. */
+static enum hf_status adopt_one(struct hf_keyspace ks, const struct hf_cluster_ref *ref,
+                                const char *kind, const char *id, struct hf_txn *txn,
+                                struct hf_error *err)
+{
+    struct hf_payload_info payload;
+    struct hf_result_info result;
+    bool is_job = strcmp(kind, "graphs") == 0;
+    struct key data = key_of(ref->path, "/jobs/%s/", id);
+    struct key ended = result_key(ref, result_kind_of(kind), id);
+    bool has_result = hf_result_get(ks, ref, result_kind_of(kind), id, &result);
+
+    if (hf_payload_get(ks, ref, kind, id, &payload) || (is_job && any_below(ks, data.text)) ||
+        (has_result && result.state == HF_RESULT_DIRTY))
+        return hf_error_set(
+            err, HF_EXISTS,
+            "%s %s of this cluster is the present owner's as well, and has not ended: "
+            "cancel it first",
+            is_job ? "job" : "application", id);
+    if (has_result)
+        hf_txn_delete(txn, ended.text);
+    return HF_OK;
+}
+
+enum hf_status hf_catalog_former_adopt(struct hf_keyspace ks, const struct hf_cluster_ref *ref,
+                                       const char *id, struct hf_txn *txn, struct hf_error *err)
+{
+    struct hf_walk walk;
+    struct hf_entry entry;
+    char rest[HF_KEY_SIZE_MAX];
+    char last[HF_JOB_ID_SIZE] = "";
+    struct key former = former_key(ref, id);
+
+    if (!former_get(ks, ref, id, err))
+        return HF_NOT_FOUND;
+    for (size_t i = 0; i < HF_COUNT_OF(owned_parts); i++) {
+        const char *kind =
+            strncmp(owned_parts[i], "/application", 12) == 0 ? "applications" : "graphs";
+        last[0] = '\0';
+        hf_walk_init(&walk, ks, former.text, owned_parts[i]);
+        while (hf_walk_next(&walk, &entry, rest, sizeof rest)) {
+            if (strncmp(rest, last, HF_JOB_ID_SIZE - 1) == 0)
+                continue;
+            snprintf(last, sizeof last, "%.32s", rest);
+            enum hf_status status = adopt_one(ks, ref, kind, last, txn, err);
+            if (status != HF_OK)
+                return status;
+        }
+    }
+    for (size_t i = 0; i < HF_COUNT_OF(owned_parts); i++) {
+        struct key from = key_of(former.text, "%s", owned_parts[i]);
+        struct key to = key_of(ref->path, "%s", owned_parts[i]);
+        if (any_below(ks, from.text))
+            hf_txn_move_prefix(txn, from.text, to.text);
+    }
+    hf_txn_delete(txn, former.text);
+    return txn_finish(txn, err);
+}
+
+enum hf_status hf_catalog_former_discard(struct hf_keyspace ks, const struct hf_cluster_ref *ref,
+                                         const char *id, uint64_t wall_ms, struct hf_txn *txn,
+                                         struct hf_error *err)
+{
+    if (!former_get(ks, ref, id, err))
+        return HF_NOT_FOUND;
+    former_to_trash(ref, id, wall_ms, txn);
+    return txn_finish(txn, err);
 }
 
 /* ---------------------------------------------------------------------- audit trail */

@@ -27,9 +27,9 @@ enum {
     HF_INLINE_MAX = 512 * 1024,
 };
 
-/* "/clusters/<ns>/<cluster>", both percent-encoded. */
+/* "/clusters/<ns>/<cluster>", both percent-encoded; or where a former owner's data of it are. */
 struct hf_cluster_ref {
-    char path[HF_PATH_MAX];
+    char path[HF_PATH_MAX + 48];
 };
 /* False: empty, longer than HF_NAME_MAX, ".", "..", or with '/' or control characters. */
 bool hf_cluster_ref_init(struct hf_cluster_ref *ref, const char *ns, const char *cluster);
@@ -267,7 +267,7 @@ void hf_catalog_trash_purge(struct hf_keyspace ks, const char *trash_id, struct 
 
 struct hf_trash_info {
     char cluster[HF_PATH_MAX];
-    char job[HF_JOB_ID_SIZE];
+    char job[HF_JOB_ID_SIZE]; /* "": all that a former owner left */
     uint64_t deleted_ms;
 };
 bool hf_trash_decode(struct hf_bytes value, struct hf_trash_info *out);
@@ -296,6 +296,65 @@ void hf_catalog_discards_collected(struct hf_keyspace ks, const char *cluster_pa
                                    const uint64_t *ids, size_t count, struct hf_txn *txn);
 
 #define HF_DELETING_PREFIX "/deleting/"
+
+/* ------------------------------------------------------------------------- owners
+ * Whose JobManagers run a cluster: on Kubernetes the FlinkDeployment, else the Deployment. "<c>/owner" has the present
+ * one; what a former one left is below "<c>/former/<id>/", in the form that it had below "<c>/". */
+enum { HF_OWNER_ID_MAX = 200, HF_OWNER_NAME_MAX = 400, HF_FORMERS_MAX = 100 };
+
+struct hf_cluster_owner {
+    char id[HF_OWNER_ID_MAX + 1];
+    char name[HF_OWNER_NAME_MAX + 1]; /* for people */
+    uint64_t since_ms;
+};
+bool hf_cluster_owner_get(struct hf_keyspace ks, const struct hf_cluster_ref *ref,
+                          struct hf_cluster_owner *out);
+
+enum hf_owner_change {
+    HF_OWNER_SAME,        /* or none was named */
+    HF_OWNER_FIRST,       /* none was recorded */
+    HF_OWNER_REPLACED,    /* the former one left nothing */
+    HF_OWNER_QUARANTINED, /* what it left is set aside */
+    HF_OWNER_ADOPTED,     /* what it left is the new one's, as the caller said */
+};
+struct hf_owner_report {
+    enum hf_owner_change change;
+    struct hf_cluster_owner before;
+    uint64_t graphs;  /* job graphs and applications that would have been recovered */
+    uint64_t jobs;    /* with checkpoints or a counter */
+    char trashed[33]; /* the oldest quarantine, when there were HF_FORMERS_MAX; or "" */
+};
+/* Adds to the transaction that opens a session what its owner's coming means. `id` (32 hex digits) names the
+ * quarantine if it takes one. HF_CONFLICT: another owner's JobManager lives. */
+enum hf_status hf_catalog_owner_comes(struct hf_keyspace ks, const struct hf_cluster_ref *ref,
+                                      const struct hf_cluster_owner *owner, bool adopts,
+                                      const char *id, struct hf_txn *txn,
+                                      struct hf_owner_report *out, struct hf_error *err);
+
+struct hf_former_info {
+    struct hf_cluster_owner owner;
+    struct hf_cluster_owner next; /* who came; since then it is set aside */
+};
+/* The next quarantine of the cluster after *id ("" for the first); *id becomes its name. */
+bool hf_former_next(struct hf_keyspace ks, const struct hf_cluster_ref *ref, char id[33],
+                    struct hf_former_info *out);
+/* Gives it back to the cluster. HF_EXISTS: a job or application of it has data of the present owner, and has not ended;
+ * the record of one that has ended makes way. */
+enum hf_status hf_catalog_former_adopt(struct hf_keyspace ks, const struct hf_cluster_ref *ref,
+                                       const char *id, struct hf_txn *txn, struct hf_error *err);
+/* Into the trash, under the same id; hf_catalog_trash_restore sets it aside again. */
+enum hf_status hf_catalog_former_discard(struct hf_keyspace ks, const struct hf_cluster_ref *ref,
+                                         const char *id, uint64_t wall_ms, struct hf_txn *txn,
+                                         struct hf_error *err);
+/* Where former owners' data of a cluster are, those in the trash included: prefix, with "/jobs/…" below it and so on. Their
+ * checkpoints are needed like those of any job. Begin with {0}. */
+struct hf_former_walk {
+    char prefix[HF_PATH_MAX + 64];
+    char id[33];
+    bool in_trash;
+};
+bool hf_former_walk_next(struct hf_keyspace ks, const char *cluster_path,
+                         struct hf_former_walk *walk);
 
 /* ---------------------------------------------------------------------- audit trail */
 

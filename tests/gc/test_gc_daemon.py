@@ -53,15 +53,16 @@ class OnS3(InBucket):
 class Tests:
     daemon = None
 
-    def begin(self, cluster=True, **settings):
+    def begin(self, **settings):
         """A daemon that finishes discards at once; a JobManager with the job's graph."""
         settings = {"gc_discard__grace": "0", "gc_interval": "1h", **self.store_settings(), **settings}
         self.daemon = Daemon(**settings)
         self.addCleanup(self.daemon.remove)
         self.daemon.start()
         self.jm = JobManager(self.daemon).wait_granted()
+        self.told = os.urandom(16).hex()
         code, answer, _ = self.daemon.call("POST", self.jm.base + "/sessions", {
-            "session": os.urandom(16).hex(), "holder": "x", "ttl_ms": 300000, "checkpoint_dir": self.uri(self.dir)})
+            "session": self.told, "holder": "x", "ttl_ms": 300000, "checkpoint_dir": self.uri(self.dir), "owner": "first"})
         self.assertEqual(code, 200, answer)
         self.call("PUT", f"/graphs/{JOB}", b"graph", {"Content-Type": "application/octet-stream"})
 
@@ -171,6 +172,37 @@ class Tests:
         self.daemon.start()
         self.wait_finished(1)
         self.assertEqual(self.has(own, last, kept), [False, False, True])
+
+    def test_what_a_former_owner_s_job_of_the_same_id_retains_stays(self):
+        shared = self.file("shared")
+        needed = self.checkpoint(6, job=self.dir / "far" / OTHER, shared=[shared])  # restored from there: its folder does not name it
+        self.begin(gc_policy="clean")
+        begun = int((time.time() - 3 * HOUR) * 1000)
+        code, answer, _ = self.jm.commit(JOB, 6, pointer=f"{self.uri(self.dir / 'far' / OTHER)}/chk-6", started_ms=begun, completed_ms=begun)
+        self.assertEqual(code, 200, answer)
+        for sid in (self.told, self.jm.sid):
+            self.daemon.call("DELETE", f"{self.jm.base}/sessions/{sid}")
+        first, self.jm = self.jm, JobManager(self.daemon, owner="second").wait_granted()
+        quarantine = self.jm.opened["quarantine"]
+        self.assertEqual((quarantine["owner"], quarantine["graphs"], quarantine["jobs"]), ("first", 1, 1))
+        self.call("PUT", f"/graphs/{JOB}", b"another graph", {"Content-Type": "application/octet-stream"})
+        garbage, mine = self.file("shared"), self.file("shared")
+        self.checkpoint(20, shared=[mine])
+        self.commit(20, age=2 * HOUR)
+        self.assertEqual([entry["id"] for entry in
+                          self.daemon.call("GET", f"{first.base}/jobs/{JOB}/checkpoints")[1]["of_former_owners"]], [6])
+        wait_until(self.job_gc, BOUND_S, "the job to be looked after")
+        self.call("POST", f"/jobs/{JOB}/gc/run")
+        self.outcome("last_sweep", lambda outcome: outcome["what"] == "sweep" and outcome["files"] == 1)
+        self.assertEqual(self.has(garbage), [False])
+        self.assertEqual(self.has(shared, needed / "_metadata", mine), [True] * 3)
+        self.call("PUT", f"/results/{JOB}", {"result": {}})
+        self.call("POST", f"/results/{JOB}/clean", {"keep": False})
+        self.call("DELETE", f"/jobs/{JOB}")
+        code, answer, _ = self.daemon.call("POST", f"{self.jm.base}/quarantines/{quarantine['id']}/adopt")
+        self.assertEqual((code, answer["adopted"]), (200, True), answer)
+        self.assertEqual([entry["id"] for entry in
+                          self.daemon.call("GET", f"{first.base}/jobs/{JOB}/checkpoints")[1]["checkpoints"]], [6])
 
     def test_a_storage_that_cannot_be_seen_keeps_the_discard(self):
         own = self.file("chk-6")

@@ -184,6 +184,7 @@ class JobManager:
         code, answer, _ = daemon.call("POST", self.base + "/sessions",
                                       {"session": self.sid, "holder": "test:" + self.sid[:4], "ttl_ms": ttl_ms, **registration})
         assert code == 200, answer
+        self.opened = answer
         self.stream = Stream(daemon, f"{self.base}/sessions/{self.sid}/events?contend={str(contend).lower()}")
         assert self.stream.next()["event"] == "attached"
         self.fence = None

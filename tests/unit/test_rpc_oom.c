@@ -33,7 +33,7 @@
     "\"ttl_ms\":50000,\"flink_version\":\"1.20.1\",\"storage_dir\":\"s3://a/" \
     "b\",\"checkpoint_dir\":\"c\"}"
 
-enum { SETUP_MAX = 4, ANSWERS_MAX = 8, TURNS_MAX = 3000, WITHOUT_MEMORY_TURNS = 20 };
+enum { SETUP_MAX = 6, ANSWERS_MAX = 8, TURNS_MAX = 3000, WITHOUT_MEMORY_TURNS = 20 };
 
 /* A route, a request for it, and what must have been called before it: "METHOD path body". */
 struct row {
@@ -167,9 +167,12 @@ static void result_take(struct world_client *client, struct result *result)
         result->code[result->count] = answers[i].code;
         result->body[result->count] = strndup(answers[i].body, answers[i].body_size);
         /* A random id may differ when something failed before it was drawn. */
-        char *trash = strstr(result->body[result->count], "\"trash\":\"");
-        if (trash != NULL && strlen(trash) > 41)
-            memset(trash + 9, 'x', 32);
+        static const char *const fields[] = {"\"trash\":\"", "\"quarantine\":{\"id\":\""};
+        for (size_t field = 0; field < HF_COUNT_OF(fields); field++) {
+            char *id = strstr(result->body[result->count], fields[field]);
+            if (id != NULL && strlen(id) > strlen(fields[field]) + 32)
+                memset(id + strlen(fields[field]), 'x', 32);
+        }
         result->count++;
     }
     result->closed = client->closed;
@@ -534,7 +537,25 @@ static const struct row result_rows[] = {RESULTS("results"), RESULTS("applicatio
 
 #define TRASH_ID "02020202020202020202020202020202" /* the second 16 random bytes */
 
+#define OWNED(sid, owner)                                                   \
+    "POST " C "/sessions {\"session\":\"000000000000000000000000000000" sid \
+    "\","                                                                   \
+    "\"holder\":\"jm\",\"ttl_ms\":10000,\"owner\":\"" owner "\",\"owner_name\":\"Deployment\"}"
+#define END(sid) "DELETE " C "/sessions/000000000000000000000000000000" sid " "
+/* The job of an owner that is gone, and its quarantine by the third 16 random bytes. */
+#define LEFT COMMITTED("1"), PAYLOAD("graphs"), OWNED("02", "first"), END("02"), END("01")
+#define QUARANTINE_ID "03030303030303030303030303030303"
+
 static const struct row admin_rows[] = {
+    {"POST /v1/clusters/{ns}/{cluster}/sessions", OWNED("03", "second"), {LEFT}},
+    {"POST /v1/clusters/{ns}/{cluster}/sessions",
+     OWNED("03", "second"),
+     {COMMITTED("1"), OWNED("02", "first")}},
+    {ROUTE("GET", "/quarantines", "/quarantines "), {LEFT, OWNED("03", "second")}},
+    {ROUTE("POST", "/quarantines/{id}/adopt", "/quarantines/" QUARANTINE_ID "/adopt "),
+     {LEFT, OWNED("03", "second")}},
+    {ROUTE("POST", "/quarantines/{id}/discard", "/quarantines/" QUARANTINE_ID "/discard "),
+     {LEFT, OWNED("03", "second")}},
     {ROUTE("GET", "/jobs", "/jobs "), {COMMITTED("1"), PAYLOAD("graphs")}},
     {ROUTE("GET", "/jobs/{job}", "/jobs/" J " "), {COMMITTED("1"), PAYLOAD("graphs")}},
     {ROUTE("DELETE", "/jobs/{job}", "/jobs/" J " "), {COMMITTED("1"), PAYLOAD("graphs")}},

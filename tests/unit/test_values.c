@@ -38,6 +38,12 @@ static const char stored_audit[] =
     "010000019aa3baab02000000036f70730000000831302e302e302e3700000004504f53540000000d2f76312f"
     "737465702d646f776e";
 
+static const char stored_owner[] =
+    "01000000057569642d31000000124465706c6f796d656e7420666c696e6b2f610000019aa3baab02";
+static const char stored_former[] =
+    "01000000057569642d31000000124465706c6f796d656e7420666c696e6b2f610000019aa3baab0200000005"
+    "7569642d32000000000000019aa3baab02";
+
 #define JOB "0123456789abcdef0123456789abcdef"
 #define TRASH "000102030405060708090a0b0c0d0e0f"
 #define SID "505152535455565758595a5b5c5d5e5f"
@@ -95,9 +101,24 @@ HF_TEST(values, those_of_version_1_decode)
     struct hf_checkpoint_info checkpoint;
     struct hf_result_info result;
     struct hf_trash_info trash;
+    struct hf_cluster_owner owner;
+    struct hf_former_info former;
     struct hf_entry entry;
+    char name[33] = "";
 
     begin();
+    put(CLUSTER "/owner", stored_owner);
+    cr_assert(hf_cluster_owner_get(ks, &ref, &owner));
+    cr_assert_str_eq(owner.id, "uid-1");
+    cr_assert_str_eq(owner.name, "Deployment flink/a");
+    cr_assert_eq(owner.since_ms, NOW_MS);
+    put(CLUSTER "/former/" TRASH, stored_former);
+    cr_assert(hf_former_next(ks, &ref, name, &former));
+    cr_assert_str_eq(name, TRASH);
+    cr_assert_str_eq(former.owner.name, "Deployment flink/a");
+    cr_assert_str_eq(former.next.id, "uid-2");
+    cr_assert_eq(former.next.since_ms, NOW_MS);
+
     put(CLUSTER, stored_cluster);
     cr_assert(hf_cluster_get(ks, &ref, &cluster));
     cr_assert_str_eq(cluster.flink_version, "2.3.0");
@@ -315,6 +336,21 @@ HF_TEST(values, what_is_written_today_is_version_1_byte_for_byte)
     /* A tombstone is the state alone. */
     apply(hf_catalog_result_clean(ks, &ref, &fence, "results", JOB, false, &txn, &err));
     check(CLUSTER "/results/" JOB, "01030000000000000000");
+
+    struct hf_cluster_owner owner = {
+        .id = "uid-1", .name = "Deployment flink/a", .since_ms = NOW_MS};
+    struct hf_owner_report report;
+    apply(hf_catalog_owner_comes(ks, &ref, &owner, false, TRASH, &txn, &report, &err));
+    check(CLUSTER "/owner", stored_owner);
+    hf_catalog_session_end(ks, sid, &txn);
+    apply(HF_OK);
+    owner = (struct hf_cluster_owner){.id = "uid-2", .since_ms = NOW_MS};
+    apply(hf_catalog_owner_comes(ks, &ref, &owner, false, TRASH, &txn, &report, &err));
+    check(CLUSTER "/former/" TRASH, stored_former);
+    check(CLUSTER "/former/" TRASH "/results/" JOB, "01030000000000000000");
+    apply(hf_catalog_former_discard(ks, &ref, TRASH, NOW_MS, &txn, &err));
+    check("/trash/" TRASH "/former", stored_former);
+    check("/trash/" TRASH "/former/results/" JOB, "01030000000000000000");
     hf_txn_release(&txn);
     hf_keyspace_unref(ks);
 }
