@@ -343,6 +343,29 @@ enum {
       "discards-stuck: a deletion is due for longer")                                              \
     X(MSEC, alerts_certificate_left, "alerts.certificate-left", 14 * HF_DAY, 1000, 365 * HF_DAY,   \
       "certificate-expiring: it holds for less")                                                   \
+    X(STRING, observe_clusters, "observe.clusters", "", 0, 1023,                                   \
+      "clusters whose jobs are looked at by REST (docs/observed.md): NAMESPACE/CLUSTER=URL, "      \
+      "between commas")                                                                            \
+    X(BOOL, observe_known, "observe.known", false, 0, 1,                                           \
+      "those on Holdfast as well, and those that orphans.* finds, where they can be reached")      \
+    X(MSEC, observe_interval, "observe.interval", 5 * HF_SEC, 100, 600 * HF_SEC,                   \
+      "longest time between two looks at a job's checkpoints; less where they come so fast that "  \
+      "some would be missed")                                                                      \
+    X(MSEC, observe_interval_min, "observe.min-interval", 200, 20, 60 * HF_SEC,                    \
+      "shortest time between two looks at a job's checkpoints")                                    \
+    X(MSEC, observe_timeout, "observe.timeout", 10 * HF_SEC, 100, 120 * HF_SEC,                    \
+      "one answer of a JobManager")                                                                \
+    X(STRING, observe_ca_file, "observe.ca-file", "", 0, 1023,                                     \
+      "PEM of who signed JobManagers' certificates; empty: the system's list")                     \
+    X(STRING, observe_cert_file, "observe.certificate-file", "", 0, 1023,                          \
+      "PEM of the certificate to show them, if any")                                               \
+    X(STRING, observe_key_file, "observe.key-file", "", 0, 1023, "PEM of its key")                 \
+    X(UINT, observe_history_cluster, "observe.history.cluster-limit", 1000, 1, 100000,             \
+      "checkpoints that are remembered of a cluster")                                              \
+    X(UINT, observe_history, "observe.history.limit", 100000, 1000, 10000000,                      \
+      "checkpoints that are remembered of all of them")                                            \
+    X(UINT, metrics_jobs, "metrics.jobs.limit", 1000, 0, 10000,                                    \
+      "jobs that have metrics of their own; of more there are sums")                               \
     X(STRING, log_level, "log.level", "info", 1, 15, "debug, info, warn or error")                 \
     HF_CONFIG_MORE(X)
 /* Flink's names for what we have names of our own for: both are accepted. */

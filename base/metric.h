@@ -9,4 +9,7 @@
 void hf_metric(struct hf_buf *out, const char *name, const char *type, const char *help,
                uint64_t value);
 
+/* The value of a label, as it stands between its quotes. What is longer than the room for it is cut. */
+const char *hf_metric_label(const char *value, char *out, size_t size);
+
 #endif

@@ -13,7 +13,7 @@ const struct hf_cli_verb hf_cli_verbs[] = {
     {"status", "", "what this installation is and how it does", hf_cmd_status, NULL},
     {"clusters", "", "registered Flink clusters", hf_cmd_clusters, NULL},
     {"jobs", "CLUSTER", "jobs of a cluster: graph, checkpoints, result", hf_cmd_jobs, NULL},
-    {"checkpoints", "list|show|verify|pin|unpin|delete [WHAT] [JOB] [ID]",
+    {"checkpoints", "list|show|verify|pin|unpin|delete|restore-advice [WHAT] [JOB] [ID]",
      "what can be restored; `checkpoints CLUSTER JOB` is `checkpoints list CLUSTER JOB`",
      hf_cmd_checkpoints,
      "config state-dir job-folder folder kubernetes kubeconfig context zookeeper zookeeper-root "
@@ -33,6 +33,9 @@ const struct hf_cli_verb hf_cli_verbs[] = {
     {"alerts", "list|test", "what is wrong now; a test message through every channel that is set",
      hf_cmd_alerts, "channel"},
     {"leaders", "", "which JobManager leads which cluster", hf_cmd_leaders, NULL},
+    {"observed", "[CLUSTER|forget] [JOB|CLUSTER]",
+     "clusters that are looked at through their REST interface, their jobs and checkpoints",
+     hf_cmd_observed, NULL},
     {"drill", "[CLUSTER]", "makes the replicas, or a cluster's JobManagers, fail over; measures it",
      hf_cmd_drill, NULL},
     {"metadata", "show FILE", "what a checkpoint's _metadata holds (no daemon needed)",

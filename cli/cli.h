@@ -170,6 +170,8 @@ int hf_cmd_jobs(struct hf_cli *cli);
 int hf_cmd_checkpoints(struct hf_cli *cli);
 int hf_cmd_gc(struct hf_cli *cli);
 int hf_cmd_leaders(struct hf_cli *cli);
+int hf_cmd_observed(struct hf_cli *cli);
+int hf_cmd_restore_advice(struct hf_cli *cli); /* of `checkpoints` */
 int hf_cmd_drill(struct hf_cli *cli);
 int hf_cmd_metadata(struct hf_cli *cli);
 int hf_cmd_orphans(struct hf_cli *cli);

@@ -607,13 +607,17 @@ int hf_cmd_checkpoints(struct hf_cli *cli)
 
     if (strcmp(verb, "list") == 0)
         return list(cli);
+    if (strcmp(verb, "restore-advice") == 0)
+        return hf_cmd_restore_advice(cli);
     while (which < HF_COUNT_OF(verbs) && strcmp(verbs[which], verb) != 0)
         which++;
     if (which == HF_COUNT_OF(verbs)) {
         if (cli->arg_count == 2)
             return list_daemon(cli, cli->args[0], cli->args[1]);
         hf_error_set(&err, HF_INVALID,
-                     "'checkpoints %s': there are list, show, verify, pin, unpin and delete", verb);
+                     "'checkpoints %s': there are list, show, verify, pin, unpin, delete and "
+                     "restore-advice",
+                     verb);
         return hf_cli_fail(&err);
     }
     struct checkpoint *c = hf_calloc(1, sizeof *c);

@@ -628,7 +628,12 @@ json_t *hf_orphans_json(const struct hf_orphans *orphans, size_t index)
     json_t *reasons = json_array();
     json_t *jobs = json_array();
     json_t *objects = json_array();
+    const char *rest = NULL;
 
+    for (size_t i = 0; i < evidence->count_address && rest == NULL; i++) {
+        if (strcmp(evidence->rows_address[i].component, "restserver") == 0)
+            rest = evidence->rows_address[i].address;
+    }
     for (size_t i = 0; i < verdict->reason_count; i++)
         json_array_append_new(
             reasons, json_pack("{s:s, s:s}", "code", hf_verdict_code_name(verdict->reasons[i].code),
@@ -638,11 +643,11 @@ json_t *hf_orphans_json(const struct hf_orphans *orphans, size_t index)
     for (size_t i = 0; i < evidence->count_object; i++)
         json_array_append_new(objects, json_string(evidence->rows_object[i].name));
     return json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:I, s:I, s:o, s:o, s:o}", "namespace",
+        "{s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:I, s:I, s:o, s:o, s:o, s:s?}", "namespace",
         evidence->cluster.namespace_, "cluster", evidence->cluster.id, "backend",
         evidence->cluster.backend == HF_EV_ZOOKEEPER ? "zookeeper" : "kubernetes", "verdict",
         hf_verdict_name(verdict->kind), "sentence", hf_verdict_sentence(verdict->kind), "orphan",
         (int)verdict->orphan, "living", (int)verdict->living, "changed_ms",
         (json_int_t)hf_orphans_changed_ms(evidence), "look_again_ms", (json_int_t)verdict->again_ms,
-        "reasons", reasons, "jobs", jobs, "objects", objects);
+        "reasons", reasons, "jobs", jobs, "objects", objects, "rest", rest);
 }

@@ -473,6 +473,7 @@ static void look_at_clusters(struct hf_alert_sources *s, uint64_t now)
     for (int i = 0; i < CLUSTERS_MAX; i++) {
         if (!next_cluster(s, ks, path)) {
             hf_alerts_end(s->v.alerts, HF_ALERT_CLUSTER_NO_LEADER);
+            hf_observer_alert_old(s->v.observer);
             hf_alerts_end(s->v.alerts, HF_ALERT_CHECKPOINT_OLD);
             s->in_round = false;
             return;

@@ -9,6 +9,7 @@
 #include "daemon/alerts.h"
 #include "daemon/candidate.h"
 #include "daemon/collector.h"
+#include "daemon/observer.h"
 #include "daemon/scanner.h"
 #include "daemon/security.h"
 
@@ -22,6 +23,7 @@ struct hf_alert_views {
     const struct hf_blob_meter *meter;
     const struct hf_candidate *candidate;
     const struct hf_collector *collector;
+    const struct hf_observer *observer;
     const struct hf_scanner *scanner;
     const struct hf_security *security;
 };

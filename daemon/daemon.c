@@ -16,6 +16,8 @@
 #include "daemon/alert_sources.h"
 #include "daemon/candidate.h"
 #include "daemon/collector.h"
+#include "daemon/job_metrics.h"
+#include "daemon/observer.h"
 #include "daemon/replica.h"
 #include "daemon/scanner.h"
 #include "daemon/security.h"
@@ -39,6 +41,7 @@ struct daemon {
     struct hf_replica *replica;
     struct hf_candidate *candidate;
     struct hf_collector *collector;
+    struct hf_observer *observer;
     struct hf_rpc *rpc;
     struct hf_security *security;
     struct hf_scanner *scanner;
@@ -399,6 +402,7 @@ static void on_became_leader(void *arg)
     hf_collector_lead(d->collector);
     hf_alert_sources_reset(d->alert_sources);
     hf_alerts_lead(d->alerts);
+    hf_observer_lead(d->observer);
 }
 
 static void on_stepped_down(void *arg, const struct hf_error *why)
@@ -412,6 +416,7 @@ static void on_stepped_down(void *arg, const struct hf_error *why)
            "reason=%s", hf_log_quote(reason).text);
     hf_collector_lost_lead(d->collector);
     hf_alerts_lost_lead(d->alerts);
+    hf_observer_lost_lead(d->observer);
     hf_sessions_reset(d->service.sessions);
     hf_rpc_lost_lead(d->rpc);
     hf_candidate_stepped_down(d->candidate);
@@ -423,6 +428,7 @@ static void on_halted(void *arg, const struct hf_error *why)
 
     d->leads = false;
     hf_collector_lost_lead(d->collector);
+    hf_observer_lost_lead(d->observer);
     hf_log_error("store.damaged", "error=\"%s\"", why->text);
     daemon_stop(d, hf_status_exit(HF_CORRUPT));
 }
@@ -547,6 +553,7 @@ static void drain_start(struct daemon *d, uv_timer_cb drained)
 {
     d->leads = false;
     hf_collector_lost_lead(d->collector);
+    hf_observer_lost_lead(d->observer);
     d->draining = true;
     d->drained = drained;
     uv_timer_start(&d->sessions_timer, drained, DRAIN_MS, 0);
@@ -638,7 +645,7 @@ static void service_metrics(struct hf_service *service, struct hf_buf *out)
     hf_metric(out, "holdfast_leader", "gauge", "1 while this replica leads.", d->leads);
     hf_metric(out, "holdfast_epoch", "gauge", "Number of the present reign.",
               hf_journal_epoch(journal));
-    hf_metric(out, "holdfast_revision", "counter", "Transactions since the store was made.",
+    hf_metric(out, "holdfast_revision_total", "counter", "Transactions since the store was made.",
               revision);
     hf_metric(out, "holdfast_entries", "gauge", "Keys in the keyspace.", ks.count);
     hf_metric(out, "holdfast_state_bytes", "gauge", "Bytes of keys and values.", ks.bytes);
@@ -686,6 +693,10 @@ static void service_metrics(struct hf_service *service, struct hf_buf *out)
                              hf_status_name((enum hf_status)i), rpc.answers[i]);
     hf_blob_meter_print(&d->meter, out);
     hf_collector_metrics(d->collector, out);
+    hf_observer_metrics(d->observer, out);
+    /* The leader's: others do not know what is written. */
+    if (d->leads)
+        hf_job_metrics(ks, d->config->metrics_jobs, out);
     hf_scanner_metrics(d->scanner, out);
     hf_alerts_metrics(d->alerts, out);
     hf_buf_append_format(out,
@@ -724,6 +735,11 @@ static json_t *service_alerts(struct hf_service *service)
 static void service_alerts_test(struct hf_service *service, struct hf_alert_test *test)
 {
     hf_alerts_test(daemon_of(service)->alerts, test);
+}
+
+static json_t *service_observed(struct hf_service *service, const char *cluster_path)
+{
+    return hf_observer_live(daemon_of(service)->observer, cluster_path);
 }
 
 static json_t *service_gc_status(struct hf_service *service)
@@ -767,6 +783,7 @@ static const struct hf_service_ops service_ops = {
     .admitted = service_admitted,
     .alerts = service_alerts,
     .alerts_test = service_alerts_test,
+    .observed = service_observed,
     .metrics = service_metrics,
     .gc_status = service_gc_status,
     .gc_jobs = service_gc_jobs,
@@ -813,6 +830,7 @@ static bool start_alert_sources(struct daemon *d)
                                                                      .meter = &d->meter,
                                                                      .candidate = d->candidate,
                                                                      .collector = d->collector,
+                                                                     .observer = d->observer,
                                                                      .scanner = d->scanner,
                                                                      .security = d->security});
     return d->alert_sources != NULL;
@@ -881,6 +899,12 @@ static void start_serving(struct daemon *d)
     d->collector = hf_collector_new(&d->loop, config, &d->service);
     if (d->collector == NULL) {
         start_failed(d, HF_NO_MEMORY, "start", "no memory");
+        return;
+    }
+    status =
+        hf_observer_new(&d->observer, &d->loop, config, &d->service, d->scanner, d->alerts, &err);
+    if (status != HF_OK) {
+        start_failed(d, status, "observe", err.text);
         return;
     }
     if (!start_alert_sources(d)) {
@@ -1071,13 +1095,24 @@ static void alerts_closed(void *arg)
         collector_closed(d);
 }
 
-/* All transactions are back, those of the collector and of the alerts as well. */
+static void observer_closed(void *arg)
+{
+    struct daemon *d = arg;
+
+    d->observer = NULL;
+    hf_alerts_close(d->alerts, alerts_closed, d);
+}
+
+/* All transactions are back, those of the collector, the alerts and the observer as well. */
 static void replica_closed(void *arg)
 {
     struct daemon *d = arg;
 
     d->replica = NULL;
-    hf_alerts_close(d->alerts, alerts_closed, d);
+    if (d->observer != NULL)
+        hf_observer_close(d->observer, observer_closed, d);
+    else
+        observer_closed(d);
 }
 
 static void rpc_closed(void *arg)

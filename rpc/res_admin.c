@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PAGE_DEFAULT = 500, PAGE_MAX = 5000 };
+enum { PAGE_DEFAULT = 500, PAGE_MAX = 5000, METRICS_MAX = 64 * 1024 * 1024 };
 
 /* The only path that answers whoever asks, a kubelet for one: with ?ready too it says yes or no. */
 void hf_res_healthz(struct hf_call *call)
@@ -55,7 +55,7 @@ void hf_res_metrics(struct hf_call *call)
     struct hf_http_request *req = call->req;
     struct hf_buf text;
 
-    hf_buf_init(&text, 1024 * 1024);
+    hf_buf_init(&text, METRICS_MAX);
     call->service->ops->metrics(call->service, &text);
     if (text.failed != HF_OK) {
         hf_call_fail(call, HF_NO_MEMORY);

@@ -90,6 +90,8 @@ struct hf_service_ops {
     /* New reference: what GET /v1/alerts says. */
     json_t *(*alerts)(struct hf_service *service);
     void (*alerts_test)(struct hf_service *service, struct hf_alert_test *test);
+    /* New reference: how an observed cluster is just now; NULL: nobody looks at it, or no memory. NULL itself: nobody looks at any. */
+    json_t *(*observed)(struct hf_service *service, const char *cluster_path);
     /* Appends Prometheus text. */
     void (*metrics)(struct hf_service *service, struct hf_buf *out);
     /* What the daemon does about garbage: new references. after: "next" of the page before, or "". */

@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "daemon/replica.h"
 #include "loop/clock.h"
+#include "store/observed.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -243,6 +244,12 @@ static bool world_gc_job(struct hf_service *service, const char *cluster_path, c
     return true;
 }
 
+static json_t *world_observed(struct hf_service *service, const char *cluster_path)
+{
+    (void)service;
+    return json_pack("{s:s, s:{}}", "error", cluster_path, "jobs");
+}
+
 static enum hf_status world_gc_ask(struct hf_service *service, const char *cluster_path,
                                    const char *job, bool run, struct hf_error *err)
 {
@@ -312,6 +319,7 @@ static const struct hf_service_ops ops = {
     .admitted = world_admitted,
     .alerts = world_alerts,
     .alerts_test = world_alerts_test,
+    .observed = world_observed,
     .metrics = world_metrics,
     .gc_status = world_gc,
     .gc_jobs = world_gc_jobs,
@@ -373,6 +381,32 @@ static uint64_t write_now(struct hf_txn *txn)
     return submission.revision;
 }
 
+/* Something to tell of the cluster's jobs. */
+static void observed_add(const struct hf_cluster_ref *ref, struct hf_txn *txn)
+{
+    const struct hf_observed_cluster cluster = {.url = "http://jm-1:8081",
+                                                .flink_version = "1.20.1"};
+    const struct hf_observed_checkpoint one = {.id = 4,
+                                               .outcome = HF_OBSERVED_COMPLETED,
+                                               .started_ms = 1,
+                                               .completed_ms = 2,
+                                               .type = "CHECKPOINT",
+                                               .path = HF_BYTES_OF_STRING("file:/ckpt/chk-4")};
+    const struct hf_observed_look look = {.name = "a job",
+                                          .state = "RUNNING",
+                                          .has_counts = true,
+                                          .completed = 1,
+                                          .entries = &one,
+                                          .count = 1};
+    struct hf_observed_merged merged;
+    struct hf_error err;
+
+    cr_assert_eq(hf_observed_cluster_put(world_pending(NULL), ref, &cluster, txn, &err), HF_OK);
+    cr_assert_eq(hf_observed_merge(world_pending(NULL), ref, "0000000000000000000000000000000a",
+                                   &look, txn, &merged, &err),
+                 HF_OK);
+}
+
 static void leader_make(void)
 {
     struct hf_session_info info = {.holder = "jm-1:6123", .ttl_ms = TTL_MS, .opened_ms = 1};
@@ -389,6 +423,7 @@ static void leader_make(void)
     cr_assert_eq(
         hf_catalog_session_open(world_pending(NULL), &ref, leader_sid, &info, &cluster, &txn, &err),
         HF_OK);
+    observed_add(&ref, &txn);
     write_now(&txn);
     hf_txn_init(&txn);
     hf_catalog_grant(world_pending(NULL), ref.path, leader_sid, uuid, w.now_ms, &txn);

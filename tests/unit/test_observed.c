@@ -454,3 +454,44 @@ HF_TEST(observed, without_memory_nothing_is_half_written)
     }
     cr_assert_fail("it never worked");
 }
+
+/* As in test_values.c, for ever. */
+static void check_stored(const char *key, const char *hex)
+{
+    struct hf_entry entry;
+    char text[1024];
+
+    cr_assert(hf_keyspace_get(ks, HF_BYTES_OF_STRING(key), &entry), "%s", key);
+    cr_assert_lt(2 * entry.value.size, sizeof text);
+    hf_hex_encode(entry.value.data, entry.value.size, text);
+    cr_assert_str_eq(text, hex);
+}
+
+HF_TEST(observed, stored_bytes_stay_what_they_are)
+{
+    struct hf_observed_cluster cluster = {.url = "u", .flink_version = "2.3.0", .since_ms = 258};
+
+    world();
+    look.has_config = true;
+    look.retains = true;
+    look.interval_ms = 200;
+    look.completed = 1;
+    look.failed = 3;
+    shows(1, 1);
+    entries[0].is_savepoint = true;
+    entries[0].written = 9;
+    entries[1] = (struct hf_observed_checkpoint){.id = 2, .is_savepoint = true};
+    look.count = 2;
+    merge(JOB);
+    apply(hf_observed_cluster_put(ks, &ref, &cluster, &txn, &err));
+    check_stored("/observed/clusters/default/c1", "01000000017500000005322e332e300000000000000102");
+    check_stored("/observed/jobs/default/c1/" JOB,
+                 "01000000066f726465727300000000000001f4000000000000000000000000000003e900000000000"
+                 "00001000000000000000100000000000005dc00000000000000010000000000000003000000000000"
+                 "000100000000000000000000000000000000000000000000000000000000000000030000000000000"
+                 "00100000000000000c80000000000000002090100000000000003e90000000752554e4e494e47");
+    check_stored("/observed/checkpoints/default/c1/" JOB "/0000000001/0000000000000000001",
+                 "010100000000000005dc00000000000005e6000000000000000700000000000000090000000a43484"
+                 "5434b504f494e540000000d66696c653a2f632f63686b2d31");
+    world_end();
+}
