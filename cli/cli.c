@@ -32,6 +32,14 @@ const struct hf_cli_verb hf_cli_verbs[] = {
      "all no-rest keep-files dry-run"},
     {"alerts", "list|test", "what is wrong now; a test message through every channel that is set",
      hf_cmd_alerts, "channel"},
+    {"export", "ARCHIVE", "HA state of a cluster that rests into an archive, for `import`",
+     hf_cmd_export,
+     "from cluster-id kubernetes kubeconfig context zookeeper zookeeper-root config state-dir "
+     "storage-dir flink with-files wait skew"},
+    {"import", "ARCHIVE", "HA state from an archive, to Holdfast, Kubernetes HA or ZooKeeper HA",
+     hf_cmd_import,
+     "to cluster-id kubernetes kubeconfig context zookeeper zookeeper-root config state-dir "
+     "storage-dir rewrite wait skew dry-run undo"},
     {"leaders", "", "which JobManager leads which cluster", hf_cmd_leaders, NULL},
     {"observed", "[CLUSTER|forget] [JOB|CLUSTER]",
      "clusters that are looked at through their REST interface, their jobs and checkpoints",
@@ -127,6 +135,17 @@ const struct hf_cli_option_row hf_cli_options[] = {
      "do not try the storage with objects of our own, which are removed again"},
     {"pid", "PID", OPT_OF_VERB, true, "of a holdfastd on this machine: its limits"},
     {"summary", NULL, OPT_OF_VERB, true, "the sums, no list"},
+    {"from", "STORE", OPT_OF_VERB, true, "holdfast, kubernetes or zookeeper: where it is"},
+    {"to", "STORE", OPT_OF_VERB, true, "holdfast, kubernetes or zookeeper: where it is to go"},
+    {"cluster-id", "ID", OPT_OF_VERB, true, "of the cluster there"},
+    {"storage-dir", "URI", OPT_OF_VERB, true, "high-availability.storageDir there"},
+    {"rewrite", "OLD=NEW", OPT_OF_VERB, true,
+     "paths that begin with OLD begin with NEW now; can be repeated"},
+    {"skew", "TIME", OPT_OF_VERB, true,
+     "by which clocks may differ, 60s: so long a lease counts on"},
+    {"with-files", NULL, OPT_OF_VERB, true, "the checkpoints' files, too"},
+    {"flink", "1|2", OPT_OF_VERB, true, "of the cluster's Flink, if it has no job to tell by"},
+    {"undo", NULL, OPT_OF_VERB, true, "removes what the import has made, if it is untouched"},
     {NULL, NULL, 0, false, NULL},
 };
 /* clang-format on */

@@ -110,6 +110,10 @@ size_t hf_cli_body(char *data, size_t size, size_t count, void *arg);
  * belongs to the caller. */
 HF_MUST_USE enum hf_status hf_cli_get(struct hf_cli *cli, const char *path, json_t **out_object,
                                       struct hf_error *err);
+/* The same of a payload: its bytes are appended, and checked against the digest that the daemon tells. */
+HF_MUST_USE enum hf_status hf_cli_get_bytes(struct hf_cli *cli, const char *path,
+                                            const char *digest, struct hf_buf *out,
+                                            struct hf_error *err);
 /* Follows "next" until the list `field` is complete; returns one object with the whole list. */
 HF_MUST_USE enum hf_status hf_cli_get_all(struct hf_cli *cli, const char *path, const char *field,
                                           json_t **out_object, struct hf_error *err);
@@ -176,6 +180,8 @@ int hf_cmd_drill(struct hf_cli *cli);
 int hf_cmd_metadata(struct hf_cli *cli);
 int hf_cmd_orphans(struct hf_cli *cli);
 int hf_cmd_doctor(struct hf_cli *cli);
+int hf_cmd_export(struct hf_cli *cli);
+int hf_cmd_import(struct hf_cli *cli);
 int hf_cmd_completion(struct hf_cli *cli);
 int hf_cmd_manual(struct hf_cli *cli);
 int hf_cmd_alerts(struct hf_cli *cli);

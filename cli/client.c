@@ -8,6 +8,7 @@
 #include "cli/probe.h"
 
 #include "base/bytes.h"
+#include "base/hash.h"
 
 #include <curl/curl.h>
 #include <errno.h>
@@ -242,6 +243,56 @@ enum hf_status hf_cli_get(struct hf_cli *cli, const char *path, json_t **out_obj
                           struct hf_error *err)
 {
     return hf_cli_send(cli, &(struct hf_cli_request){"GET", path, NULL}, out_object, err);
+}
+
+/* One attempt; an answer that is no success is JSON. */
+static enum hf_status bytes_from(struct hf_cli *cli, const char *endpoint, const char *path,
+                                 char leader[512], struct hf_buf *out, struct hf_error *err)
+{
+    const struct hf_cli_request request = {"GET", path, NULL};
+    json_t *object = NULL;
+    long code = 0;
+
+    hf_buf_clear(out);
+    leader[0] = '\0';
+    enum hf_status status =
+        client_call(cli, endpoint, &request, cli->timeout_ms, NULL, out, &code, err);
+    if (status != HF_OK || (code >= 200 && code < 300))
+        return status;
+    status = hf_cli_answer(endpoint, out, code, &object, err);
+    const char *to = hf_cli_text(object, "leader", "");
+    if (status == HF_NOT_LEADER && to[0] != '\0')
+        hf_cli_leader_url(endpoint, to, leader, 512);
+    json_decref(object);
+    return status;
+}
+
+enum hf_status hf_cli_get_bytes(struct hf_cli *cli, const char *path, const char *digest,
+                                struct hf_buf *out, struct hf_error *err)
+{
+    enum hf_status status = HF_UNAVAILABLE;
+    char leader[512];
+    char next[512];
+    char seen[16 + 2 * HF_HASH_SIZE];
+
+    for (size_t i = 0; i < cli->endpoint_count; i++) {
+        status = bytes_from(cli, cli->endpoints[i], path, leader, out, err);
+        for (int hop = 0; hop < FOLLOW_MAX && status == HF_NOT_LEADER && leader[0] != '\0'; hop++) {
+            memcpy(next, leader, sizeof next);
+            status = bytes_from(cli, next, path, leader, out, err);
+        }
+        if (status != HF_UNAVAILABLE && status != HF_NOT_LEADER)
+            break;
+    }
+    if (status != HF_OK)
+        return status;
+    struct hf_hash hash = hf_hash_of(hf_buf_bytes(out));
+    snprintf(seen, sizeof seen, "sha256=");
+    hf_hex_encode(hash.bytes, sizeof hash.bytes, seen + strlen(seen));
+    return strcmp(seen, digest) == 0
+               ? HF_OK
+               : hf_error_set(err, HF_CORRUPT, "%s: its digest is %s, and should be %.80s", path,
+                              seen, digest);
 }
 
 enum hf_status hf_cli_get_from(struct hf_cli *cli, const char *endpoint, const char *path,

@@ -13,6 +13,7 @@
 enum {
     TTL_MS = 60 * 1000,
     ATTEMPT_MS = 1000,
+    BYTES_MS = 60 * 1000, /* for a payload */
     PAUSE_MS = 5,
     GRANT_MS = 15 * 1000,
     EVENTS_MAX = 65536
@@ -27,7 +28,8 @@ struct hf_probe {
     struct curl_slist *fenced; /* ... with session and fence, once granted */
     struct hf_buf events;
     char sid[33];
-    char path[128]; /* of the cluster */
+    char path[HF_CLI_PATH_MAX]; /* of the cluster */
+    const char *holder;
     char leader_session[64];
     char endpoint[300];
     const char *endpoints[HF_CLI_ENDPOINTS_MAX];
@@ -91,27 +93,42 @@ static enum hf_status common(struct hf_probe *p, CURL *easy, const char *url, st
     return hf_cli_access_set(&p->access, easy, err);
 }
 
+/* What the calls of a request have in common. */
+struct request {
+    const char *method;
+    const char *path;
+    const char *body; /* JSON, or NULL */
+    const struct hf_bytes *bytes;
+    struct curl_slist *headers;
+    long attempt_ms;
+};
+
 /* One attempt at the present endpoint. Moves to the leader, or to the next one, where it should. */
-static enum hf_status attempt(struct hf_probe *p, const char *method, const char *path,
-                              const char *body, struct hf_error *err)
+static enum hf_status attempt(struct hf_probe *p, const struct request *request,
+                              json_t **out_answer, struct hf_error *err)
 {
-    char url[1024];
+    char url[HF_CLI_PATH_MAX + 512];
     struct hf_buf answer;
     json_t *object = NULL;
     long code = 0;
 
-    snprintf(url, sizeof url, "%s%s", p->endpoint, path);
+    snprintf(url, sizeof url, "%s%s", p->endpoint, request->path);
     hf_buf_init(&answer, 1024 * 1024);
     enum hf_status status = common(p, p->call, url, &answer, err);
     if (status != HF_OK)
         return status;
-    curl_easy_setopt(p->call, CURLOPT_TIMEOUT_MS, (long)ATTEMPT_MS);
-    if (body != NULL)
-        curl_easy_setopt(p->call, CURLOPT_POSTFIELDS, body);
-    else
+    curl_easy_setopt(p->call, CURLOPT_TIMEOUT_MS, request->attempt_ms);
+    curl_easy_setopt(p->call, CURLOPT_POSTFIELDSIZE, -1L);
+    if (request->bytes != NULL) {
+        curl_easy_setopt(p->call, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->bytes->size);
+        curl_easy_setopt(p->call, CURLOPT_POSTFIELDS, (const char *)request->bytes->data);
+    } else if (request->body != NULL) {
+        curl_easy_setopt(p->call, CURLOPT_POSTFIELDS, request->body);
+    } else {
         curl_easy_setopt(p->call, CURLOPT_HTTPGET, 1L);
-    curl_easy_setopt(p->call, CURLOPT_CUSTOMREQUEST, method);
-    curl_easy_setopt(p->call, CURLOPT_HTTPHEADER, p->fenced != NULL ? p->fenced : p->plain);
+    }
+    curl_easy_setopt(p->call, CURLOPT_CUSTOMREQUEST, request->method);
+    curl_easy_setopt(p->call, CURLOPT_HTTPHEADER, request->headers);
     CURLcode result = transfer(p, p->call);
     if (result == CURLE_OK) {
         curl_easy_getinfo(p->call, CURLINFO_RESPONSE_CODE, &code);
@@ -124,25 +141,72 @@ static enum hf_status attempt(struct hf_probe *p, const char *method, const char
         hf_cli_leader_url(p->endpoints[0], leader, p->endpoint, sizeof p->endpoint);
     else if (status == HF_NOT_LEADER || result != CURLE_OK)
         next_endpoint(p);
-    json_decref(object);
+    if (status == HF_OK && out_answer != NULL)
+        *out_answer = object;
+    else
+        json_decref(object);
     hf_buf_release(&answer);
     return status;
 }
 
 /* Until it is done, refused for good, or too late. Every call of the protocol may be sent again. */
-static enum hf_status call(struct hf_probe *p, const char *method, const char *path,
-                           const char *body, uint64_t limit_ms, struct hf_error *err)
+static enum hf_status request_do(struct hf_probe *p, const struct request *request,
+                                 uint64_t limit_ms, json_t **out_answer, struct hf_error *err)
 {
     uint64_t end = hf_probe_now_ms() + limit_ms;
 
     for (;;) {
-        enum hf_status status = attempt(p, method, path, body, err);
+        enum hf_status status = attempt(p, request, out_answer, err);
         if (status != HF_UNKNOWN && (status == HF_OK || !hf_status_retry(status)))
             return status;
         if (hf_probe_now_ms() >= end)
             return status;
         nanosleep(&(struct timespec){.tv_nsec = PAUSE_MS * 1000000L}, NULL);
     }
+}
+
+static enum hf_status call(struct hf_probe *p, const char *method, const char *path,
+                           const char *body, uint64_t limit_ms, struct hf_error *err)
+{
+    const struct request request = {.method = method,
+                                    .path = path,
+                                    .body = body,
+                                    .headers = p->fenced != NULL ? p->fenced : p->plain,
+                                    .attempt_ms = ATTEMPT_MS};
+
+    return request_do(p, &request, limit_ms, NULL, err);
+}
+
+enum hf_status hf_probe_do(struct hf_probe *p, const struct hf_probe_call *c, json_t **out_answer,
+                           struct hf_error *err)
+{
+    char path[HF_CLI_PATH_MAX];
+    char condition[64];
+    struct request request = {.method = c->method,
+                              .path = path,
+                              .body = c->body,
+                              .bytes = c->bytes,
+                              .headers = p->fenced,
+                              .attempt_ms = c->bytes != NULL ? BYTES_MS : ATTEMPT_MS};
+    struct curl_slist *headers = NULL;
+
+    if (snprintf(path, sizeof path, "%s%s", p->path, c->path) >= (int)sizeof path)
+        return hf_error_set(err, HF_INVALID, "%.300s: the path is too long", c->path);
+    if (c->bytes != NULL) {
+        for (const struct curl_slist *each = p->fenced; each != NULL; each = each->next) {
+            if (strncmp(each->data, "Content-Type:", 13) != 0)
+                headers = curl_slist_append(headers, each->data);
+        }
+        headers = curl_slist_append(headers, "Content-Type: application/octet-stream");
+        /* No wait for leave to send. */
+        headers = curl_slist_append(headers, "Expect:");
+        snprintf(condition, sizeof condition, "Holdfast-If: %s",
+                 c->condition != NULL ? c->condition : "absent");
+        request.headers = curl_slist_append(headers, condition);
+    }
+    enum hf_status status = request_do(p, &request, BYTES_MS, out_answer, err);
+    curl_slist_free_all(headers);
+    return status;
 }
 
 /* ------------------------------------------------------------------------ leadership */
@@ -179,7 +243,7 @@ static bool granted(struct hf_probe *p)
 
 static enum hf_status lead(struct hf_probe *p, struct hf_error *err)
 {
-    char url[1024];
+    char url[HF_CLI_PATH_MAX + 512];
     int running;
     uint64_t end = hf_probe_now_ms() + GRANT_MS;
 
@@ -205,7 +269,7 @@ static enum hf_status lead(struct hf_probe *p, struct hf_error *err)
 
 enum hf_status hf_probe_write(struct hf_probe *p, uint64_t limit_ms, struct hf_error *err)
 {
-    char path[256];
+    char path[HF_CLI_PATH_MAX + 64];
     char body[256];
 
     snprintf(path, sizeof path, "%s/leader/probe", p->path);
@@ -236,7 +300,7 @@ static void probe_free(struct hf_probe *p)
 static enum hf_status probe_start(struct hf_probe *p, struct hf_error *err)
 {
     uint8_t random[16];
-    char path[256];
+    char path[HF_CLI_PATH_MAX + 64];
     char body[256];
 
     p->multi = curl_multi_init();
@@ -247,20 +311,30 @@ static enum hf_status probe_start(struct hf_probe *p, struct hf_error *err)
     if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
         return hf_error_set(err, HF_INTERNAL, "the system gives no random numbers");
     hf_hex_encode(random, sizeof random, p->sid);
-    snprintf(p->path, sizeof p->path, "/v1/clusters/" HF_PROBE_NAMESPACE "/probe-%.12s", p->sid);
+    if (p->path[0] == '\0')
+        snprintf(p->path, sizeof p->path, "/v1/clusters/" HF_PROBE_NAMESPACE "/probe-%.12s",
+                 p->sid);
     snprintf(path, sizeof path, "%s/sessions", p->path);
-    snprintf(body, sizeof body, "{\"session\":\"%s\",\"holder\":\"holdfast drill\",\"ttl_ms\":%d}",
-             p->sid, TTL_MS);
+    snprintf(body, sizeof body, "{\"session\":\"%s\",\"holder\":\"%s\",\"ttl_ms\":%d}", p->sid,
+             p->holder, TTL_MS);
     enum hf_status status = call(p, "POST", path, body, GRANT_MS, err);
     return status == HF_OK ? lead(p, err) : status;
 }
 
 enum hf_status hf_probe_open(struct hf_probe **out, struct hf_cli *cli, struct hf_error *err)
 {
+    return hf_probe_open_cluster(out, cli, "", "holdfast drill", err);
+}
+
+enum hf_status hf_probe_open_cluster(struct hf_probe **out, struct hf_cli *cli, const char *path,
+                                     const char *holder, struct hf_error *err)
+{
     struct hf_probe *p = hf_calloc(1, sizeof *p);
 
     if (p == NULL)
         return hf_error_set(err, HF_NO_MEMORY, "no memory for a probe");
+    snprintf(p->path, sizeof p->path, "%s", path);
+    p->holder = holder;
     curl_global_init(CURL_GLOBAL_DEFAULT);
     hf_buf_init(&p->events, EVENTS_MAX);
     memcpy(p->endpoints, cli->endpoints, sizeof p->endpoints);
@@ -276,14 +350,22 @@ enum hf_status hf_probe_open(struct hf_probe **out, struct hf_cli *cli, struct h
     return HF_OK;
 }
 
+enum hf_status hf_probe_leave(struct hf_probe *p, struct hf_error *err)
+{
+    char path[HF_CLI_PATH_MAX + 64];
+
+    snprintf(path, sizeof path, "%s/sessions/%s", p->path, p->sid);
+    enum hf_status status = call(p, "DELETE", path, NULL, GRANT_MS, err);
+    probe_free(p);
+    return status;
+}
+
 enum hf_status hf_probe_close(struct hf_probe *p, struct hf_error *err)
 {
-    char path[256];
-
     enum hf_status status = call(p, "DELETE", p->path, NULL, GRANT_MS, err);
-    snprintf(path, sizeof path, "%s/sessions/%s", p->path, p->sid);
+
     if (status == HF_OK)
-        status = call(p, "DELETE", path, NULL, GRANT_MS, err);
+        return hf_probe_leave(p, err);
     probe_free(p);
     return status;
 }

@@ -53,116 +53,6 @@ static enum hf_status write_file(const struct hf_archive *archive, const char *n
     return hf_files_folder()->ops->create(hf_files_folder(), path, bytes, err);
 }
 
-enum hf_status hf_archive_begin(struct hf_archive *archive, const struct hf_gc_store *store,
-                                struct hf_error *err)
-{
-    char name[HF_GC_ID_SIZE + sizeof part];
-
-    *archive = (struct hf_archive){0};
-    hf_gc_store_id(archive->id);
-    snprintf(name, sizeof name, "%s%s", archive->id, part);
-    archive->manifest = json_pack("{s:[], s:[]}", "objects", "files");
-    if (archive->manifest == NULL)
-        return hf_error_set(err, HF_NO_MEMORY, "no memory for an archive");
-    return hf_gc_store_path(store, "archives", name, "", archive->path, err);
-}
-
-enum hf_status hf_archive_add_object(struct hf_archive *archive, json_t *ref, const json_t *object,
-                                     struct hf_error *err)
-{
-    json_t *objects = json_object_get(archive->manifest, "objects");
-    struct hf_buf text;
-    char name[32];
-    char digest[DIGEST_SIZE];
-
-    hf_buf_init(&text, HF_ARCHIVE_FILE_BYTES_MAX);
-    if (ref == NULL || !hf_json_append(&text, object, JSON_INDENT(2) | JSON_SORT_KEYS)) {
-        hf_buf_release(&text);
-        json_decref(ref);
-        return hf_error_set(err, HF_NO_MEMORY, "no memory for an object");
-    }
-    snprintf(name, sizeof name, "objects/%04zu.json", json_array_size(objects) + 1);
-    digest_text(hf_buf_bytes(&text), digest);
-    enum hf_status status = write_file(archive, name, hf_buf_bytes(&text), err);
-    hf_buf_release(&text);
-    if (json_object_set_new(ref, "kept_as", json_string(name)) != 0 ||
-        json_object_set_new(ref, "sha256", json_string(digest)) != 0 ||
-        json_array_append_new(objects, ref) != 0)
-        return hf_error_set(err, HF_NO_MEMORY, "no memory for an object");
-    return status;
-}
-
-enum hf_status hf_archive_add_file(struct hf_archive *archive, struct hf_places *places,
-                                   const char *uri, struct hf_error *err)
-{
-    json_t *files = json_object_get(archive->manifest, "files");
-    struct hf_gc_entry entry = {0};
-    struct hf_buf bytes;
-    char name[32];
-    char digest[DIGEST_SIZE];
-    json_t *ref;
-
-    enum hf_status status = hf_places_look(places, uri, &entry, err);
-    if (status == HF_NOT_FOUND || status == HF_INVALID) {
-        ref = json_pack("{s:s, s:b}", "uri", uri, status == HF_INVALID ? "left" : "missing", 1);
-        return json_array_append_new(files, ref) == 0
-                   ? HF_OK
-                   : hf_error_set(err, HF_NO_MEMORY, "no memory for a file");
-    }
-    hf_buf_init(&bytes, HF_ARCHIVE_FILE_BYTES_MAX);
-    if (status == HF_OK)
-        status = hf_places_read(places, uri, &bytes, err);
-    if (status == HF_OK && bytes.size != entry.size)
-        status = hf_error_set(err, HF_CONFLICT, "%s changed while it was read", uri);
-    snprintf(name, sizeof name, "files/%04zu", json_array_size(files) + 1);
-    if (status == HF_OK)
-        status = write_file(archive, name, hf_buf_bytes(&bytes), err);
-    if (status == HF_OK) {
-        digest_text(hf_buf_bytes(&bytes), digest);
-        ref = json_pack("{s:s, s:s, s:I, s:I, s:s}", "uri", uri, "kept_as", name, "size",
-                        (json_int_t)entry.size, "modified_ms", (json_int_t)entry.modified_ms,
-                        "sha256", digest);
-        if (json_array_append_new(files, ref) != 0)
-            status = hf_error_set(err, HF_NO_MEMORY, "no memory for a file");
-    }
-    hf_buf_release(&bytes);
-    return status;
-}
-
-enum hf_status hf_archive_seal(struct hf_archive *archive, json_t *head, struct hf_error *err)
-{
-    char final[HF_GC_FILES_PATH_MAX];
-
-    if (head == NULL || json_object_update(archive->manifest, head) != 0 ||
-        json_object_set_new(archive->manifest, "version", json_integer(1)) != 0 ||
-        json_object_set_new(archive->manifest, "id", json_string(archive->id)) != 0) {
-        json_decref(head);
-        return hf_error_set(err, HF_NO_MEMORY, "no memory for the manifest");
-    }
-    json_decref(head);
-    struct hf_buf text;
-    hf_buf_init(&text, HF_ARCHIVE_MANIFEST_BYTES_MAX);
-    enum hf_status status =
-        hf_json_append(&text, archive->manifest, JSON_INDENT(2))
-            ? write_file(archive, "manifest.json", hf_buf_bytes(&text), err)
-            : hf_error_set(err, text.failed, "the manifest: %s", hf_status_text(text.failed));
-    hf_buf_release(&text);
-    if (status != HF_OK)
-        return status;
-    snprintf(final, sizeof final, "%.*s", (int)(strlen(archive->path) - strlen(part)),
-             archive->path);
-    if (rename(archive->path, final) != 0)
-        return failed(err, archive->path);
-    memcpy(archive->path, final, sizeof final);
-    return hf_files_folder_sync(archive->path, err);
-}
-
-void hf_archive_release(struct hf_archive *archive)
-{
-    json_decref(archive->manifest);
-    *archive = (struct hf_archive){0};
-}
-
 /* -------------------------------------------------------------------------------- removing */
 
 static void remove_folder(const char *path)
@@ -196,9 +86,161 @@ static void remove_part(const char *path)
     }
 }
 
+static enum hf_status begin(struct hf_archive *archive, struct hf_error *err)
+{
+    *archive = (struct hf_archive){0};
+    hf_gc_store_id(archive->id);
+    archive->manifest = json_pack("{s:[], s:[]}", "objects", "files");
+    return archive->manifest != NULL ? HF_OK
+                                     : hf_error_set(err, HF_NO_MEMORY, "no memory for an archive");
+}
+
+enum hf_status hf_archive_begin_at(struct hf_archive *archive, const char *path,
+                                   struct hf_error *err)
+{
+    struct stat st;
+    enum hf_status status = begin(archive, err);
+    size_t size = strlen(path);
+
+    while (size > 1 && path[size - 1] == '/')
+        size--;
+    if (status == HF_OK && snprintf(archive->path, sizeof archive->path, "%.*s%s", (int)size, path,
+                                    part) >= (int)sizeof archive->path)
+        status = hf_error_set(err, HF_INVALID, "%.200s…: the path is too long", path);
+    if (status == HF_OK && stat(path, &st) == 0)
+        status = hf_error_set(err, HF_EXISTS, "%s: something is there already", path);
+    if (status == HF_OK)
+        remove_part(archive->path); /* of one that was cut short */
+    return status;
+}
+
+enum hf_status hf_archive_begin(struct hf_archive *archive, const struct hf_gc_store *store,
+                                struct hf_error *err)
+{
+    char name[HF_GC_ID_SIZE + sizeof part];
+    enum hf_status status = begin(archive, err);
+
+    if (status != HF_OK)
+        return status;
+    snprintf(name, sizeof name, "%s%s", archive->id, part);
+    return hf_gc_store_path(store, "archives", name, "", archive->path, err);
+}
+
+enum hf_status hf_archive_add_object(struct hf_archive *archive, json_t *ref, const json_t *object,
+                                     struct hf_error *err)
+{
+    json_t *objects = json_object_get(archive->manifest, "objects");
+    struct hf_buf text;
+    char name[32];
+    char digest[DIGEST_SIZE];
+
+    hf_buf_init(&text, HF_ARCHIVE_FILE_BYTES_MAX);
+    if (ref == NULL || !hf_json_append(&text, object, JSON_INDENT(2) | JSON_SORT_KEYS)) {
+        hf_buf_release(&text);
+        json_decref(ref);
+        return hf_error_set(err, HF_NO_MEMORY, "no memory for an object");
+    }
+    snprintf(name, sizeof name, "objects/%04zu.json", json_array_size(objects) + 1);
+    digest_text(hf_buf_bytes(&text), digest);
+    enum hf_status status = write_file(archive, name, hf_buf_bytes(&text), err);
+    hf_buf_release(&text);
+    if (json_object_set_new(ref, "kept_as", json_string(name)) != 0 ||
+        json_object_set_new(ref, "sha256", json_string(digest)) != 0 ||
+        json_array_append_new(objects, ref) != 0)
+        return hf_error_set(err, HF_NO_MEMORY, "no memory for an object");
+    return status;
+}
+
+enum hf_status hf_archive_add_bytes(struct hf_archive *archive, const char *uri,
+                                    struct hf_bytes bytes, uint64_t modified_ms,
+                                    struct hf_error *err)
+{
+    json_t *files = json_object_get(archive->manifest, "files");
+    char name[32];
+    char digest[DIGEST_SIZE];
+
+    snprintf(name, sizeof name, "files/%04zu", json_array_size(files) + 1);
+    enum hf_status status = write_file(archive, name, bytes, err);
+    if (status != HF_OK)
+        return status;
+    digest_text(bytes, digest);
+    json_t *ref =
+        json_pack("{s:s, s:s, s:I, s:I, s:s}", "uri", uri, "kept_as", name, "size",
+                  (json_int_t)bytes.size, "modified_ms", (json_int_t)modified_ms, "sha256", digest);
+    return json_array_append_new(files, ref) == 0
+               ? HF_OK
+               : hf_error_set(err, HF_NO_MEMORY, "no memory for a file");
+}
+
+enum hf_status hf_archive_add_file(struct hf_archive *archive, struct hf_places *places,
+                                   const char *uri, struct hf_error *err)
+{
+    json_t *files = json_object_get(archive->manifest, "files");
+    struct hf_gc_entry entry = {0};
+    struct hf_buf bytes;
+    json_t *ref;
+
+    enum hf_status status = hf_places_look(places, uri, &entry, err);
+    if (status == HF_NOT_FOUND || status == HF_INVALID) {
+        ref = json_pack("{s:s, s:b}", "uri", uri, status == HF_INVALID ? "left" : "missing", 1);
+        return json_array_append_new(files, ref) == 0
+                   ? HF_OK
+                   : hf_error_set(err, HF_NO_MEMORY, "no memory for a file");
+    }
+    hf_buf_init(&bytes, HF_ARCHIVE_FILE_BYTES_MAX);
+    if (status == HF_OK)
+        status = hf_places_read(places, uri, &bytes, err);
+    if (status == HF_OK && bytes.size != entry.size)
+        status = hf_error_set(err, HF_CONFLICT, "%s changed while it was read", uri);
+    if (status == HF_OK)
+        status = hf_archive_add_bytes(archive, uri, hf_buf_bytes(&bytes), entry.modified_ms, err);
+    hf_buf_release(&bytes);
+    return status;
+}
+
+enum hf_status hf_archive_seal(struct hf_archive *archive, json_t *head, struct hf_error *err)
+{
+    char final[HF_GC_FILES_PATH_MAX];
+
+    if (head == NULL || json_object_update(archive->manifest, head) != 0 ||
+        (json_object_get(archive->manifest, "version") == NULL &&
+         json_object_set_new(archive->manifest, "version", json_integer(HF_ARCHIVE_CLEAN_UP)) !=
+             0) ||
+        json_object_set_new(archive->manifest, "id", json_string(archive->id)) != 0) {
+        json_decref(head);
+        return hf_error_set(err, HF_NO_MEMORY, "no memory for the manifest");
+    }
+    json_decref(head);
+    struct hf_buf text;
+    hf_buf_init(&text, HF_ARCHIVE_MANIFEST_BYTES_MAX);
+    enum hf_status status =
+        hf_json_append(&text, archive->manifest, JSON_INDENT(2))
+            ? write_file(archive, "manifest.json", hf_buf_bytes(&text), err)
+            : hf_error_set(err, text.failed, "the manifest: %s", hf_status_text(text.failed));
+    hf_buf_release(&text);
+    if (status != HF_OK)
+        return status;
+    snprintf(final, sizeof final, "%.*s", (int)(strlen(archive->path) - strlen(part)),
+             archive->path);
+    if (rename(archive->path, final) != 0)
+        return failed(err, archive->path);
+    memcpy(archive->path, final, sizeof final);
+    return hf_files_folder_sync(archive->path, err);
+}
+
+void hf_archive_release(struct hf_archive *archive)
+{
+    json_decref(archive->manifest);
+    *archive = (struct hf_archive){0};
+}
+
 void hf_archive_forget(struct hf_archive *archive)
 {
-    remove_part(archive->path);
+    size_t size = strlen(archive->path);
+
+    /* Without it, all is there, and only the flush to disk has failed. */
+    if (size > sizeof part && strcmp(archive->path + size + 1 - sizeof part, part) == 0)
+        remove_part(archive->path);
     hf_archive_release(archive);
 }
 
@@ -284,6 +326,12 @@ static enum hf_status check_all(const struct hf_archive *archive, const char *li
 
 enum hf_status hf_archive_open(struct hf_archive *archive, const char *path, struct hf_error *err)
 {
+    return hf_archive_open_kind(archive, path, HF_ARCHIVE_CLEAN_UP, err);
+}
+
+enum hf_status hf_archive_open_kind(struct hf_archive *archive, const char *path,
+                                    enum hf_archive_kind kind, struct hf_error *err)
+{
     struct hf_places places = {0};
     struct hf_buf text;
     char manifest[HF_GC_FILES_PATH_MAX];
@@ -299,8 +347,11 @@ enum hf_status hf_archive_open(struct hf_archive *archive, const char *path, str
         archive->manifest = json_loadb((const char *)text.data, text.size, 0, &where);
         const char *id = json_string_value(json_object_get(archive->manifest, "id"));
         if (id == NULL || !hf_gc_store_id_is_valid(id) ||
-            json_integer_value(json_object_get(archive->manifest, "version")) != 1)
-            status = hf_error_set(err, HF_CORRUPT, "%s: no manifest of a clean-up", manifest);
+            json_integer_value(json_object_get(archive->manifest, "version")) != (int)kind)
+            status = hf_error_set(err, HF_CORRUPT, "%s: no manifest of %s", manifest,
+                                  kind == HF_ARCHIVE_CLEAN_UP ? "a clean-up"
+                                  : kind == HF_ARCHIVE_EXPORT ? "an export"
+                                                              : "a repair");
         else
             snprintf(archive->id, sizeof archive->id, "%s", id);
     }

@@ -29,6 +29,9 @@ struct hf_archive {
 /* A fresh one below <store>/archives. */
 HF_MUST_USE enum hf_status hf_archive_begin(struct hf_archive *archive,
                                             const struct hf_gc_store *store, struct hf_error *err);
+/* One at this path, for `holdfast export`. HF_EXISTS: something is there. */
+HF_MUST_USE enum hf_status hf_archive_begin_at(struct hf_archive *archive, const char *path,
+                                               struct hf_error *err);
 /* ref: what is said of it in the manifest; taken over, also on failure. */
 HF_MUST_USE enum hf_status hf_archive_add_object(struct hf_archive *archive, json_t *ref,
                                                  const json_t *object, struct hf_error *err);
@@ -36,16 +39,25 @@ HF_MUST_USE enum hf_status hf_archive_add_object(struct hf_archive *archive, jso
  * cannot be read fails: it could not be brought back. */
 HF_MUST_USE enum hf_status hf_archive_add_file(struct hf_archive *archive, struct hf_places *places,
                                                const char *uri, struct hf_error *err);
-/* head: more members of the manifest; taken over. Then the archive is complete. */
+/* The same of bytes at hand. uri: what they are, for people. */
+HF_MUST_USE enum hf_status hf_archive_add_bytes(struct hf_archive *archive, const char *uri,
+                                                struct hf_bytes bytes, uint64_t modified_ms,
+                                                struct hf_error *err);
+/* head: more members of the manifest, "version" among them for what is no clean-up; taken over. Then the archive is complete. */
 HF_MUST_USE enum hf_status hf_archive_seal(struct hf_archive *archive, json_t *head,
                                            struct hf_error *err);
 /* Removes one that was begun and not sealed. */
 void hf_archive_forget(struct hf_archive *archive);
 void hf_archive_release(struct hf_archive *archive); /* a zeroed one is fine */
 
+/* What an archive is of: the version of its manifest. */
+enum hf_archive_kind { HF_ARCHIVE_CLEAN_UP = 1, HF_ARCHIVE_EXPORT = 2, HF_ARCHIVE_REPAIR = 3 };
+
 /* A complete one; every digest is checked. HF_CORRUPT: it is not what it was. */
 HF_MUST_USE enum hf_status hf_archive_open(struct hf_archive *archive, const char *path,
                                            struct hf_error *err);
+HF_MUST_USE enum hf_status hf_archive_open_kind(struct hf_archive *archive, const char *path,
+                                                enum hf_archive_kind kind, struct hf_error *err);
 /* The object of the manifest's entry; the caller's. */
 HF_MUST_USE enum hf_status hf_archive_object(const struct hf_archive *archive, const json_t *ref,
                                              json_t **out_object, struct hf_error *err);

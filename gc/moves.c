@@ -2,6 +2,26 @@
 
 #include <string.h>
 
+static const char scheme[] = "file:/";
+
+/* Flink writes file:/x of file:///x: what is behind either. */
+struct split {
+    bool is_file;
+    struct hf_bytes rest;
+};
+
+static struct split split(struct hf_bytes uri)
+{
+    const char *const forms[] = {"file:///", scheme};
+
+    for (size_t i = 0; i < HF_COUNT_OF(forms); i++) {
+        size_t size = strlen(forms[i]);
+        if (hf_bytes_start_with(uri, HF_BYTES_OF_STRING(forms[i])))
+            return (struct split){true, {uri.data + size, uri.size - size}};
+    }
+    return (struct split){false, uri};
+}
+
 static struct hf_bytes without_slash(const char *text, size_t size)
 {
     while (size > 1 && text[size - 1] == '/')
@@ -25,14 +45,20 @@ enum hf_status hf_moves_add(struct hf_moves *moves, const char *text, struct hf_
 
 bool hf_moves_apply(const struct hf_moves *moves, struct hf_bytes uri, struct hf_buf *out)
 {
+    const struct split is = split(uri);
+
     for (size_t i = 0; i < moves->count; i++) {
-        struct hf_bytes from = moves->rules[i].from;
-        struct hf_bytes to = moves->rules[i].to;
-        if (!hf_bytes_start_with(uri, from) || (uri.size > from.size && uri.data[from.size] != '/'))
+        const struct split from = split(moves->rules[i].from);
+        const struct split to = split(moves->rules[i].to);
+        size_t size = from.rest.size;
+        if (is.is_file != from.is_file || !hf_bytes_start_with(is.rest, from.rest) ||
+            (is.rest.size > size && is.rest.data[size] != '/'))
             continue;
         hf_buf_clear(out);
-        if (hf_buf_append(out, to.data, to.size))
-            hf_buf_append(out, uri.data + from.size, uri.size - from.size);
+        if (!to.is_file || hf_buf_append_string(out, scheme))
+            hf_buf_append(out, to.rest.data, to.rest.size);
+        if (out->failed == HF_OK)
+            hf_buf_append(out, is.rest.data + size, is.rest.size - size);
         return true;
     }
     return false;

@@ -1,5 +1,6 @@
 /* gc/moves.h: files that are somewhere else now: prefixes of URIs that become others, in the order in which they were given. The
- * first one that fits counts. A prefix ends where a segment of the path ends. Pure.
+ * first one that fits counts. A prefix ends where a segment of the path ends; file:///x and file:/x are one, and the latter is
+ * written. Pure.
  */
 #ifndef HF_GC_MOVES_H
 #define HF_GC_MOVES_H

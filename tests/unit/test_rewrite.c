@@ -90,6 +90,16 @@ HF_TEST(rewrite, a_prefix_ends_where_a_segment_ends)
     assert_moved("s3://a/x=s3://b/y", "hdfs://a/x/chk-1", NULL);
 }
 
+HF_TEST(rewrite, a_file_may_be_written_with_one_slash_or_three)
+{
+    assert_moved("file:///a/x=file:///b", "file:/a/x/chk-1", "file:/b/chk-1");
+    assert_moved("file:/a/x=s3://b", "file:///a/x/chk-1", "s3://b/chk-1");
+    assert_moved("file:///a/x=file:/b/c", "file:///a/x", "file:/b/c");
+    assert_moved("file:///a/x=file:/b/c", "file:/a/xy", NULL);
+    assert_moved("file:///=file:/b/c", "s3://a", NULL);
+    assert_moved("file:///a/x=file:/b/c", "file:/", NULL);
+}
+
 HF_TEST(rewrite, what_is_no_rule_is_refused)
 {
     struct hf_moves moves = {.count = 0};
