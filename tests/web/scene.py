@@ -28,7 +28,8 @@ class Scene:
     """The daemon at a port to which it comes back, and its JobManagers."""
 
     def __init__(self, **settings):
-        self.daemon = Daemon(listen=f"127.0.0.1:{free_port()}", **settings)
+        # Sessions that nobody renews have to outlive the slowest run.
+        self.daemon = Daemon(listen=f"127.0.0.1:{free_port()}", session_ttl__max="3600s", **settings)
         self.managers = {}
         self.jobs = {}
 
@@ -43,7 +44,7 @@ class Scene:
         self.daemon.remove()
 
     def manager(self, ns, cluster, holder, **more):
-        manager = JobManager(self.daemon, urllib.parse.quote(cluster, safe=""), ns, holder=holder, **more).wait_granted()
+        manager = JobManager(self.daemon, urllib.parse.quote(cluster, safe=""), ns, ttl_ms=3600000, holder=holder, **more).wait_granted()
         self.managers[f"{ns}/{cluster}"] = manager
         return manager
 
