@@ -52,6 +52,10 @@ const struct hf_cli_verb hf_cli_verbs[] = {
      "looks for what is wrong with settings, storage, election, certificates, daemons and Flink's "
      "settings, and says what to change",
      hf_cmd_doctor, "config flink-conf only list strict no-write pid"},
+    {"store", "copy",
+     "all objects of a store into another one, of any kind: to move it, to back it up, to bring it "
+     "back",
+     hf_cmd_store, "config from to-config to"},
     {"completion", "bash", "a script that completes what is typed; for /etc/bash_completion.d",
      hf_cmd_completion, NULL},
     {"manual", "", "the manual page", hf_cmd_manual, NULL},
@@ -128,6 +132,9 @@ const struct hf_cli_option_row hf_cli_options[] = {
      "high-availability.zookeeper.path.root, /flink by default"},
     {"flink-conf", "FILE", OPT_OF_VERB, true,
      "Flink's config.yaml or flink-conf.yaml: what of it defeats high availability"},
+    {"from", "URL", OPT_OF_VERB, true, "the store to copy, instead of that of --config"},
+    {"to-config", "FILE", OPT_OF_VERB, true, "the settings of the other store"},
+    {"to", "URL", OPT_OF_VERB, true, "the other store, instead of that of --to-config"},
     {"only", "IDS", OPT_OF_VERB, true, "only these checks or groups: store,tls.expiry"},
     {"list", NULL, OPT_OF_VERB, true, "the checks, without making them"},
     {"strict", NULL, OPT_OF_VERB, true, "exit code 1 also when there is only something to look at"},

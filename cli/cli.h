@@ -179,6 +179,7 @@ int hf_cmd_restore_advice(struct hf_cli *cli); /* of `checkpoints` */
 int hf_cmd_drill(struct hf_cli *cli);
 int hf_cmd_metadata(struct hf_cli *cli);
 int hf_cmd_orphans(struct hf_cli *cli);
+int hf_cmd_store(struct hf_cli *cli);
 int hf_cmd_doctor(struct hf_cli *cli);
 int hf_cmd_export(struct hf_cli *cli);
 int hf_cmd_import(struct hf_cli *cli);

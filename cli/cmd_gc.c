@@ -278,6 +278,19 @@ static bool may_go(struct planning *p, uint64_t files)
     return hf_cli_confirm(p->cli, question);
 }
 
+struct going {
+    struct hf_cli_progress progress;
+    uint64_t planned;
+};
+
+static bool told(void *arg, const struct hf_gc_done *done)
+{
+    struct going *going = arg;
+
+    hf_cli_progress(&going->progress, done->files, going->planned);
+    return true;
+}
+
 static enum hf_status run_plan(struct planning *p, const char *id, int *out_code,
                                struct hf_error *err)
 {
@@ -311,6 +324,7 @@ static enum hf_status run_plan(struct planning *p, const char *id, int *out_code
                     hf_cli_option(p->cli, "dry-run") == NULL ? ": say --apply" : "");
         return status;
     }
+    struct going going = {{.what = trash ? "moving" : "deleting"}, planned};
     const struct hf_gc_apply apply = {
         .files = target->sweep.files,
         .store = &p->plan.target->store,
@@ -321,8 +335,11 @@ static enum hf_status run_plan(struct planning *p, const char *id, int *out_code
         .inside = p->plan.leftovers != NULL,
         .ended = target->sweep.settings.state == HF_GC_ENDED,
         .rate = per_second,
+        .go_on = told,
+        .arg = &going,
     };
     status = hf_gc_apply(&apply, &done, err);
+    hf_cli_progress_end(&going.progress);
     if (status == HF_OK && p->plan.leftovers != NULL && !target->sweep.files->ops->flat)
         status = hf_gc_planning_tidy(&p->plan, &done.folders, err);
     if (status == HF_OK)

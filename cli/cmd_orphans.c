@@ -105,11 +105,16 @@ static uint64_t again_ms(const struct command *c)
 
 static void sleep_until(uint64_t wall_ms)
 {
+    uint64_t began_ms = hf_gc_now_ms();
+    struct hf_cli_progress progress = {.what = "waiting, seconds"};
+
     while (hf_gc_now_ms() < wall_ms) {
+        hf_cli_progress(&progress, (hf_gc_now_ms() - began_ms) / 1000, (wall_ms - began_ms) / 1000);
         uint64_t left = wall_ms - hf_gc_now_ms();
         uint64_t step = left < WAIT_STEP_MS ? left + 1 : WAIT_STEP_MS;
         nanosleep(&(struct timespec){(time_t)(step / 1000), (long)(step % 1000) * 1000000L}, NULL);
     }
+    hf_cli_progress_end(&progress);
 }
 
 /* With --wait: looks again when that can tell whether something is left over. */
