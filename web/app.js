@@ -275,17 +275,21 @@ function replicasCard() {
 const overview = {
   name: 'Overview',
   async load() {
-    if (!leads()) return { orphans: await ask('/v1/orphans') };
-    const [orphans, gc, audit, page, leaders] = await Promise.all([ask('/v1/orphans'), ask('/v1/gc'),
+    if (!leads()) {
+      const [orphans, alerts] = await Promise.all([ask('/v1/orphans'), ask('/v1/alerts')]);
+      return { orphans, alerts };
+    }
+    const [orphans, alerts, gc, audit, page, leaders] = await Promise.all([ask('/v1/orphans'), ask('/v1/alerts'), ask('/v1/gc'),
       askIfAllowed('/v1/audit?newest=5'), ask('/v1/clusters?limit=8'), ask('/v1/leaders?limit=500')]);
-    return { orphans, gc, audit, page, leaders };
+    return { orphans, alerts, gc, audit, page, leaders };
   },
   draw(data) {
     const s = state.status, left = (data.orphans?.clusters ?? []).filter(c => c.orphan);
     const without = data.leaders && !data.leaders.next ? Math.max(0, s.clusters - data.leaders.leaders.length) : 0;
     return [
       head(leads() ? `${s.name} leads` : s.leader ? `${s.name} stands by` : 'No leader is known',
-        leads() ? `for ${age(s.leads_since_ms)}, in epoch ${group(s.epoch)}` : s.leader && ['for ', replicaLink(s.leader), ', which leads']),
+        leads() ? `for ${age(s.leads_since_ms)}, in epoch ${group(s.epoch)}` : s.leader && ['for ', replicaLink(s.leader), ', which leads'], { aside: alertsPill(data.alerts) }),
+      alertsCard(data.alerts),
       h('dl', { class: 'facts', id: 'facts' },
         fact('Clusters', group(s.clusters), without > 0 && `${group(without)} without a leader`), fact('Sessions', group(s.sessions)),
         fact('Revision', group(s.revision)), fact('Epoch', group(s.epoch)), fact('State kept', bytes(s.bytes), some(s.entries, 'entry', 'entries')),
@@ -299,6 +303,27 @@ const overview = {
     ];
   },
 };
+
+const SEVERITIES = { critical: 'bad', warning: 'warn', info: '' };
+const firing = alerts => (alerts?.alerts ?? []).filter(a => a.state === 'firing')
+  .sort((a, b) => (a.severity === 'critical' ? 0 : 1) - (b.severity === 'critical' ? 0 : 1) || a.since_ms - b.since_ms);
+
+function alertsPill(alerts) {
+  const list = firing(alerts);
+  return !alerts ? null : list.length === 0 ? pill('good', 'nothing is wrong') : pill(SEVERITIES[list[0].severity], some(list.length, 'alert'));
+}
+
+function alertsCard(alerts) {
+  const list = firing(alerts), shown = list.slice(0, 20);
+  return list.length > 0 && h('section', { class: 'card', id: 'alerts' }, h('div', { class: 'title' }, h('h2', null, 'Wrong now')),
+    table('What is wrong now', [['What'], ['Where', 'wide'], ['For', 'n']], shown.map(a => ({ key: `${a.rule} ${a.namespace}/${a.cluster} ${a.job}`, cells: [
+      [pill(SEVERITIES[a.severity] ?? '', a.severity), ' ', h('strong', null, a.title), a.silenced && h('span', { class: 'soft' }, ' (silenced)'), h('div', { class: 'soft' }, a.text),
+        a.cluster && h('div', { class: 'narrow' }, alertPlace(a))],
+      a.cluster ? alertPlace(a) : 'this installation', age(a.since_ms)] }))),
+    list.length > shown.length && note(`${group(list.length - shown.length)} more: `, h('code', null, 'holdfast alerts list')));
+}
+
+const alertPlace = a => h('a', { href: clusterLink(a.namespace, a.cluster, a.job) }, named(a));
 
 function orphansSummary(o, left) {
   if (!o) return null;

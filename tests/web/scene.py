@@ -29,7 +29,7 @@ class Scene:
 
     def __init__(self, **settings):
         # Sessions that nobody renews have to outlive the slowest run.
-        self.daemon = Daemon(listen=f"127.0.0.1:{free_port()}", session_ttl__max="3600s", **settings)
+        self.daemon = Daemon(listen=f"127.0.0.1:{free_port()}", session_ttl__max="3600s", alerts_patience="1s", **settings)
         self.managers = {}
         self.jobs = {}
 
@@ -84,6 +84,14 @@ class Scene:
             if restored:
                 assert self.daemon.call("POST", f"/v1/trash/{trash}/restore")[0] == 200
         return self
+
+    def forsake(self, ns="orders", cluster="returns"):
+        """A cluster whose job nobody leads any more."""
+        manager = self.manager(ns, cluster, "jm-returns-0:6123", flink_version="1.20.5")
+        self.job(manager, 33, checkpoints=12)
+        self.daemon.call("DELETE", f"{manager.base}/sessions/{manager.sid}")
+        del self.managers[f"{ns}/{cluster}"]
+        manager.stream.close()
 
     def attack(self):
         """Texts that would be markup."""

@@ -40,7 +40,7 @@ def setUpModule():
     scene = WORLD["scene"] = Scene(replica_name="holdfast-0", orphans_zookeeper_quorum=f"127.0.0.1:{zookeeper.port}",
                                    orphans_interval="1s", orphans_min__age="1s", log_level="info")
     unittest.addModuleCleanup(scene.remove)
-    scene.start().fill()
+    scene.start().fill().forsake()
     browser = WORLD["browser"] = Browser(work)
     unittest.addModuleCleanup(browser.stop)
     browser.start()
@@ -157,6 +157,22 @@ class Content(Case):
                          "/restore"):
             self.assertIn(expected, text)
         self.browser.wait_text("of 2 clusters on Flink’s own HA")
+
+    def test_what_is_wrong_comes_first_and_goes_when_it_is_over(self):
+        scene = Scene()
+        self.addCleanup(scene.remove)
+        scene.start()
+        self.open(base=scene.url)
+        self.browser.wait_text("nothing is wrong")
+        scene.forsake()
+        text = self.browser.wait_text("critical", "#alerts")
+        alert, = scene.daemon.call("GET", "/v1/alerts")[1]["alerts"]
+        for expected in (alert["title"], alert["text"], "orders/returns"):
+            self.assertIn(expected, text)
+        self.assertIn("1 without a leader", self.browser.text("#facts"))
+        scene.manager("orders", "returns", "jm-returns-1:6123")
+        self.browser.wait_text("nothing is wrong")
+        self.assertEqual(self.browser.text("#alerts"), "")
 
     def test_a_cluster_and_its_jobs(self):
         manager, job, _ = self.one_job("payments/ledger")
@@ -361,6 +377,11 @@ class Keyboard(Case):
 
 class Looks(Case):
     PATHS = ("", "clusters", "clusters/payments/ledger", "orphans", "garbage", "audit")
+
+    def setUp(self):
+        super().setUp()
+        self.open()
+        self.browser.wait_text("critical", "#alerts")
 
     def test_a_phone_scrolls_in_one_direction_only(self):
         for width in (360, 412, 768):
@@ -570,6 +591,8 @@ def screenshots(folder):
     setUpModule()
     try:
         scene, browser = WORLD["scene"], WORLD["browser"]
+        browser.open(scene.url)
+        browser.wait_text("critical", "#alerts")
         manager = scene.managers["fraud/card-scoring"]
         job = f"clusters/fraud/card-scoring/{scene.jobs[manager][0]}"
         for name, path, size, phone, dark in (("overview", "", (1280, 890), False, False), ("job-dark", job, (1280, 860), False, True),
