@@ -125,8 +125,8 @@ static void alert_line(const struct hf_alert *alert, uint64_t wall_ms, char out[
     whom_text(&alert->id, whom, sizeof whom);
     time_text(alert->since_ms, since);
     span_text(end_ms > alert->since_ms ? end_ms - alert->since_ms : 0, span);
-    snprintf(out, ALERT_LINE_MAX, "%s %s: %s\n  %s\n  %s%s%s; %s %s, %s\n",
-             over ? "RESOLVED" : "FIRING", over ? "" : hf_alert_severity_name(alert->severity),
+    snprintf(out, ALERT_LINE_MAX, "%s%s: %s\n  %s\n  %s%s%s; %s, %s %s\n",
+             over ? "RESOLVED" : "FIRING ", over ? "" : hf_alert_severity_name(alert->severity),
              hf_alert_rule_title(alert->id.rule), alert->text, whom,
              alert->id.job[0] != '\0' ? ", " : "", alert->id.job,
              hf_alert_rule_name(alert->id.rule), over ? "lasted" : "since", over ? span : since);

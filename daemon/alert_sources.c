@@ -10,7 +10,7 @@
 enum {
     LOOK_MS = 1000,       /* at what is of this replica */
     SLOW_MS = 5000,       /* at what takes a walk over a list */
-    ROUND_MS = 5000,      /* least time between the beginnings of two rounds over all clusters */
+    ROUND_MS = 2000,      /* least time between the beginnings of two rounds over all clusters */
     CLUSTERS_MAX = 200,   /* of them in one turn */
     STUCK_MS = 30 * 1000, /* a call to the storage without an answer */
     BUCKETS = 30,         /* of the window of lost sessions */

@@ -127,14 +127,11 @@ static void save_done(struct hf_service_done *done, struct hf_submission *submis
     hf_buf_clear(&alerts->save_value);
 }
 
-/* Who takes over would tell again what is not in it: so it is written soon, but not for each of
- * many messages. */
-static void save(struct hf_alerts *alerts, uint64_t now_ms)
+static void save(struct hf_alerts *alerts)
 {
-    if (!alerts->leading || !alerts->dirty || alerts->saving || alerts->channels == 0 ||
-        now_ms < alerts->saved_at_ms + SAVE_PAUSE_MS)
+    if (!alerts->leading || !alerts->dirty || alerts->saving || alerts->channels == 0)
         return;
-    alerts->saved_at_ms = now_ms;
+    alerts->saved_at_ms = hf_clock_now_ms();
     hf_txn_init(&alerts->save_txn);
     if (hf_alert_record_encode(alerts->engine, &alerts->leads, &alerts->save_value))
         hf_txn_put(&alerts->save_txn, RECORD_KEY, hf_buf_bytes(&alerts->save_value));
@@ -184,6 +181,13 @@ void hf_alerts_lost_lead(struct hf_alerts *alerts)
     hf_alert_forget(alerts->engine, HF_ALERT_OF_ALL);
 }
 
+void hf_alerts_flush(struct hf_alerts *alerts)
+{
+    if (hf_alert_told_changed(alerts->engine))
+        alerts->dirty = true;
+    save(alerts);
+}
+
 size_t hf_alerts_leads_since(const struct hf_alerts *alerts, uint64_t wall_ms)
 {
     size_t count = 0;
@@ -202,6 +206,8 @@ static void message_sent(void *arg, enum hf_alert_channel channel,
     struct told *told = &alerts->told[channel];
 
     hf_alert_sent(alerts->engine, channel, outcome->good, outcome->pause_ms, now_of());
+    if (hf_alert_told_changed(alerts->engine))
+        alerts->dirty = true;
     memcpy(told->error, outcome->error, sizeof told->error);
     if (outcome->good) {
         told->sent++;
@@ -237,7 +243,10 @@ static void timer_cb(uv_timer_t *timer)
     send_due(alerts);
     if (hf_alert_told_changed(alerts->engine))
         alerts->dirty = true;
-    save(alerts, hf_clock_now_ms());
+    /* Who takes over would tell again what is not in the record: so it is written soon, but not for
+     * each of many messages. */
+    if (hf_clock_now_ms() >= alerts->saved_at_ms + SAVE_PAUSE_MS)
+        save(alerts);
 }
 
 /* ---------------------------------------------------------------------------- a test */
@@ -465,10 +474,11 @@ json_t *hf_alerts_report(const struct hf_alerts *alerts)
         if ((hf_alert_channels(alerts->config) & 1u << c) != 0)
             json_array_append_new(channels, channel_json(alerts, (enum hf_alert_channel)c));
     }
-    return json_pack("{s:b, s:b, s:s, s:I, s:o, s:o}", "enabled", alerts->config->alerts_enabled,
-                     "leads", alerts->leading, "replica", alerts->config->replica_name, "dropped",
-                     (json_int_t)hf_alert_dropped(alerts->engine), "channels", channels, "alerts",
-                     list);
+    return json_pack("{s:b, s:b, s:b, s:s, s:I, s:o, s:o}", "enabled",
+                     alerts->config->alerts_enabled, "leads", alerts->leading, "noted",
+                     !alerts->dirty && !alerts->saving, "replica", alerts->config->replica_name,
+                     "dropped", (json_int_t)hf_alert_dropped(alerts->engine), "channels", channels,
+                     "alerts", list);
 }
 
 void hf_alerts_metrics(const struct hf_alerts *alerts, struct hf_buf *out)

@@ -56,6 +56,8 @@ HF_MUST_USE enum hf_status hf_alerts_new(struct hf_alerts **out_alerts, uv_loop_
 void hf_alerts_start(struct hf_alerts *alerts, void (*tick)(void *arg), void *arg);
 void hf_alerts_lead(struct hf_alerts *alerts);
 void hf_alerts_lost_lead(struct hf_alerts *alerts);
+/* The lead is about to be given up: notes down what was told. */
+void hf_alerts_flush(struct hf_alerts *alerts);
 /* When replicas began to lead, as far as it is known. */
 size_t hf_alerts_leads_since(const struct hf_alerts *alerts, uint64_t wall_ms);
 /* No more ticks and messages. */

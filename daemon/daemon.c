@@ -557,6 +557,7 @@ static void drain_start(struct daemon *d, uv_timer_cb drained)
     d->draining = true;
     d->drained = drained;
     uv_timer_start(&d->sessions_timer, drained, DRAIN_MS, 0);
+    hf_alerts_flush(d->alerts);
     d->drain_done.done = drain_done;
     d->drain = (struct hf_submission){.answer = HF_OK, .arg = &d->drain_done};
     hf_replica_submit(d->replica, &d->drain);
