@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <yaml.h>
 
 static const char pod_folder[] = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -365,6 +366,30 @@ enum hf_status hf_kube_access_from_pod(struct hf_kube_access *access, const char
     if (status != HF_OK)
         hf_kube_access_release(access);
     return status;
+}
+
+static bool is_readable(const char *path)
+{
+    return access(path, R_OK) == 0;
+}
+
+enum hf_status hf_kube_access_find(struct hf_kube_access *access, const char *kubeconfig,
+                                   const char *context, struct hf_error *err)
+{
+    char path[HF_KUBE_PATH_MAX + 1];
+    const char *home = getenv("HOME");
+
+    if (kubeconfig == NULL || kubeconfig[0] == '\0')
+        kubeconfig = getenv("KUBECONFIG");
+    if (kubeconfig != NULL && kubeconfig[0] != '\0')
+        return hf_kube_access_from_file(access, kubeconfig, context, err);
+    if (getenv("KUBERNETES_SERVICE_HOST") != NULL)
+        return hf_kube_access_from_pod(access, NULL, err);
+    snprintf(path, sizeof path, "%.4000s/.kube/config", home != NULL ? home : "");
+    if (!is_readable(path))
+        return hf_error_set(err, HF_INVALID,
+                            "no access to Kubernetes: give --kubeconfig FILE, or set KUBECONFIG");
+    return hf_kube_access_from_file(access, path, context, err);
 }
 
 /* ------------------------------------------------------------------------------ client */

@@ -45,6 +45,11 @@ HF_MUST_USE enum hf_status hf_kube_access_from_file(struct hf_kube_access *acces
 HF_MUST_USE enum hf_status hf_kube_access_from_pod(struct hf_kube_access *access,
                                                    const char *folder, struct hf_error *err);
 
+/* As kubectl does: this file; NULL or "": that of $KUBECONFIG; in a pod, its service account; else ~/.kube/config. */
+HF_MUST_USE enum hf_status hf_kube_access_find(struct hf_kube_access *access,
+                                               const char *kubeconfig, const char *context,
+                                               struct hf_error *err);
+
 /* Reads the token's file again when the last time is a while ago, or when the token was refused.
  * True when it is another one than before. One that cannot be read leaves the last one in place,
  * and says why in err. */

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum {
     CALL_MS = 30 * 1000,
@@ -34,32 +33,6 @@ struct hf_kube_client {
 };
 
 /* ------------------------------------------------------------------------ open, close */
-
-static bool is_readable(const char *path)
-{
-    return access(path, R_OK) == 0;
-}
-
-static enum hf_status access_find(struct hf_kube_access *out,
-                                  const struct hf_kube_client_options *options,
-                                  struct hf_error *err)
-{
-    char path[HF_KUBE_PATH_MAX + 1];
-    const char *file = options->kubeconfig;
-    const char *home = getenv("HOME");
-
-    if (file == NULL || file[0] == '\0')
-        file = getenv("KUBECONFIG");
-    if (file != NULL && file[0] != '\0')
-        return hf_kube_access_from_file(out, file, options->context, err);
-    if (getenv("KUBERNETES_SERVICE_HOST") != NULL)
-        return hf_kube_access_from_pod(out, NULL, err);
-    snprintf(path, sizeof path, "%.4000s/.kube/config", home != NULL ? home : "");
-    if (!is_readable(path))
-        return hf_error_set(err, HF_INVALID,
-                            "no access to Kubernetes: give --kubeconfig FILE, or set KUBECONFIG");
-    return hf_kube_access_from_file(out, path, options->context, err);
-}
 
 static void closed_cb(void *arg)
 {
@@ -95,7 +68,8 @@ enum hf_status hf_kube_client_open(struct hf_kube_client **out_client,
 
     if (client == NULL)
         return hf_error_set(err, HF_NO_MEMORY, "no memory for a client");
-    enum hf_status status = access_find(&client->access, options, err);
+    enum hf_status status =
+        hf_kube_access_find(&client->access, options->kubeconfig, options->context, err);
     if (status != HF_OK) {
         hf_free(client);
         return status;

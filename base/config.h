@@ -240,6 +240,8 @@ enum {
       "time between two looks")                                                                    \
     X(MSEC, orphans_min_age, "orphans.min-age", 900 * HF_SEC, 1000, 30 * HF_DAY,                   \
       "left over is what two looks that are this far apart found unchanged and without an owner")  \
+    X(BOOL, orphans_watch, "orphans.watch", true, 0, 1,                                            \
+      "with orphans.kubernetes: look as soon as an owner of HA metadata has come or gone, too")    \
     X(STRING, orphans_policy, "orphans.policy", "report", 1, 15,                                   \
       "report, or: what is left over goes into an archive in orphans.state-dir (clean), the "      \
       "files "                                                                                     \

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/metric.h"
+#include "backends/kubernetes_watch.h"
 #include "collect/orphans.h"
 #include "daemon/state_dir.h"
 #include "loop/clock.h"
@@ -12,7 +13,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SESSION_MS = 15 * 1000 };
+enum {
+    SESSION_MS = 15 * 1000,
+    /* A look that a watch asks for: after what belongs together has happened, and never so often that looking is all it does. */
+    KICK_MS = 2 * 1000,
+    SPACING_MS = 10 * 1000,
+    SPACING_TIMES = 5, /* what the last look took */
+};
+
+/* What owns HA metadata. ConfigMaps are not watched: each leader writes its own every few seconds. */
+static const struct hf_kube_kind owners[] = {{"apps/v1", "deployments"},
+                                             {"apps/v1", "statefulsets"},
+                                             {"batch/v1", "jobs"},
+                                             {"flink.apache.org/v1beta1", "flinkdeployments"},
+                                             {"flink.apache.org/v1beta1", "flinksessionjobs"}};
 
 /* One look, and what it found. */
 struct scan {
@@ -37,6 +51,11 @@ struct hf_scanner {
     const struct hf_config *config;
     struct hf_worker *worker;
     uv_timer_t timer;
+    struct hf_kube_watch *watch; /* NULL: none */
+    uint64_t ended_ms;           /* the last look */
+    uint64_t took_ms;
+    bool is_kicked;
+    uint64_t kicks;
     bool leads;
     struct scan *running;  /* on the worker */
     struct scan *last;     /* that was whole */
@@ -178,12 +197,34 @@ static void tell_new(const struct hf_scanner *scanner, const struct scan *scan)
     }
 }
 
+static void timer_cb(uv_timer_t *timer);
+
+/* The next look comes soon, and the ones after it in their turn. */
+static void kick(struct hf_scanner *scanner)
+{
+    uint64_t now = hf_clock_now_ms();
+    uint64_t spacing = SPACING_TIMES * scanner->took_ms;
+    uint64_t due = now + KICK_MS;
+
+    if (spacing < SPACING_MS)
+        spacing = SPACING_MS;
+    if (due < scanner->ended_ms + spacing)
+        due = scanner->ended_ms + spacing;
+    scanner->is_kicked = true;
+    if (scanner->running == NULL && due < now + uv_timer_get_due_in(&scanner->timer))
+        uv_timer_start(&scanner->timer, timer_cb, due - now, scanner->config->orphans_interval);
+}
+
 static void scan_done(struct hf_job *job)
 {
     struct scan *scan = HF_CONTAINER_OF(job, struct scan, job);
     struct hf_scanner *scanner = scan->scanner;
 
     scanner->running = NULL;
+    scanner->ended_ms = hf_clock_now_ms();
+    scanner->took_ms = scan->took_ms;
+    if (scanner->is_kicked && !scanner->closing)
+        kick(scanner); /* while it looked */
     scanner->scans++;
     scanner->cleaned += scan->cleaned;
     scanner->failures += scan->clean_failures + (scan->status != HF_OK);
@@ -197,6 +238,30 @@ static void scan_done(struct hf_job *job)
     tell_new(scanner, scan);
     scan_free(scanner->last);
     scanner->last = scan;
+}
+
+/* An owner has come or gone. One in a namespace without HA metadata is none of ours. */
+static void owner_changed(void *arg, const struct hf_kube_kind *kind, const char *namespace_,
+                          const char *name, bool is_gone)
+{
+    struct hf_scanner *scanner = arg;
+    const json_t *cluster;
+    bool is_near = scanner->last == NULL || namespace_[0] == '\0';
+    size_t i;
+
+    if (scanner->closing)
+        return;
+    json_array_foreach(scanner->last != NULL ? scanner->last->clusters : NULL, i, cluster)
+    {
+        const char *of = text_of(cluster, "namespace"); /* "": of ZooKeeper */
+        is_near = is_near || of[0] == '\0' || strcmp(of, namespace_) == 0;
+    }
+    hf_log_debug("orphans.owner", "resource=%s namespace=%s name=%s is=%s near=%d", kind->resource,
+                 namespace_, name, is_gone ? "gone" : "new", is_near);
+    if (!is_near)
+        return;
+    scanner->kicks++;
+    kick(scanner);
 }
 
 static void timer_cb(uv_timer_t *timer)
@@ -213,6 +278,7 @@ static void timer_cb(uv_timer_t *timer)
         hf_free(scan);
         return;
     }
+    scanner->is_kicked = false;
     scan->scanner = scanner;
     scan->config = scanner->config;
     scan->cleans = scanner->leads && strcmp(scanner->config->orphans_policy, "report") != 0;
@@ -222,6 +288,28 @@ static void timer_cb(uv_timer_t *timer)
     scan->job.done = scan_done;
     scanner->running = scan;
     hf_worker_submit(scanner->worker, &scan->job);
+}
+
+static void watch_open(uv_loop_t *loop, struct hf_scanner *scanner)
+{
+    const struct hf_config *config = scanner->config;
+    const struct hf_kube_watch_options options = {
+        .kubeconfig = config->orphans_kubeconfig,
+        .context = config->orphans_context,
+        .namespace_ = config->orphans_namespace[0] != '\0' ? config->orphans_namespace : NULL,
+        .kinds = owners,
+        .kind_count = HF_COUNT_OF(owners),
+        .arg = scanner,
+        .changed = owner_changed,
+    };
+    struct hf_error err;
+
+    if (!config->orphans_kubernetes || !config->orphans_watch)
+        return;
+    if (hf_kube_watch_open(&scanner->watch, loop, &options, &err) != HF_OK) {
+        scanner->watch = NULL;
+        hf_log_warn("orphans.not_watched", "error=\"%s\" then=\"looks now and then\"", err.text);
+    }
 }
 
 struct hf_scanner *hf_scanner_new(uv_loop_t *loop, const struct hf_config *config)
@@ -240,6 +328,7 @@ struct hf_scanner *hf_scanner_new(uv_loop_t *loop, const struct hf_config *confi
     scanner->timer.data = scanner;
     if (config->orphans_kubernetes || config->orphans_zookeeper[0] != '\0')
         uv_timer_start(&scanner->timer, timer_cb, 0, config->orphans_interval);
+    watch_open(loop, scanner);
     return scanner;
 }
 
@@ -267,13 +356,24 @@ static void worker_closed(void *arg)
     uv_close((uv_handle_t *)&scanner->timer, timer_closed);
 }
 
+static void watch_closed(void *arg)
+{
+    struct hf_scanner *scanner = arg;
+
+    scanner->watch = NULL;
+    hf_worker_close(scanner->worker, worker_closed, scanner);
+}
+
 void hf_scanner_close(struct hf_scanner *scanner, void (*closed)(void *arg), void *arg)
 {
     scanner->closing = true;
     scanner->closed = closed;
     scanner->closed_arg = arg;
     uv_timer_stop(&scanner->timer);
-    hf_worker_close(scanner->worker, worker_closed, scanner);
+    if (scanner->watch != NULL)
+        hf_kube_watch_close(scanner->watch, watch_closed, scanner);
+    else
+        watch_closed(scanner);
 }
 
 /* ---------------------------------------------------------------------------- what is told */
@@ -317,6 +417,7 @@ bool hf_scanner_knows(const struct hf_scanner *scanner)
 void hf_scanner_metrics(const struct hf_scanner *scanner, struct hf_buf *out)
 {
     uint64_t counts[HF_VERDICT_COUNT] = {0};
+    struct hf_kube_watch_stats watch = {0};
     const json_t *cluster;
     size_t i;
 
@@ -332,6 +433,18 @@ void hf_scanner_metrics(const struct hf_scanner *scanner, struct hf_buf *out)
     for (int kind = 0; kind < HF_VERDICT_COUNT; kind++)
         hf_buf_append_format(out, "holdfast_orphans_clusters{verdict=\"%s\"} %" PRIu64 "\n",
                              hf_verdict_name((enum hf_verdict_kind)kind), counts[kind]);
+    if (scanner->watch != NULL)
+        hf_kube_watch_stats(scanner->watch, &watch);
+    hf_metric(out, "holdfast_orphans_watches", "gauge",
+              "Kinds of owners whose coming and going the API server tells.", watch.open);
+    hf_metric(out, "holdfast_orphans_watch_events_total", "counter", "Owners that came or went.",
+              watch.events);
+    hf_metric(out, "holdfast_orphans_watch_resumed_total", "counter",
+              "Watches that went on where they had ended.", watch.resumed);
+    hf_metric(out, "holdfast_orphans_watch_begun_total", "counter", "Watches that began anew.",
+              watch.begun);
+    hf_metric(out, "holdfast_orphans_kicks_total", "counter",
+              "Owners that came or went and asked for a look.", scanner->kicks);
     hf_metric(out, "holdfast_orphans_looked_seconds", "gauge",
               "When the last whole look began, Unix time; 0: never.",
               scanner->last != NULL ? scanner->last->at_ms / 1000 : 0);

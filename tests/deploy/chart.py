@@ -92,8 +92,10 @@ REFUSED = [
 ELECTION = {("coordination.k8s.io", "leases", ()): {"create"},
             ("coordination.k8s.io", "leases", ("holdfast",)): {"get", "update", "watch"}}
 LOOKING = {("", "configmaps", ()): {"get", "list"}, ("", "pods", ()): {"list"},
-           ("apps", "deployments", ()): {"list"}, ("apps", "statefulsets", ()): {"list"}, ("batch", "jobs", ()): {"list"},
-           ("flink.apache.org", "flinkdeployments", ()): {"list"}, ("flink.apache.org", "flinksessionjobs", ()): {"list"}}
+           ("apps", "deployments", ()): {"list", "watch"}, ("apps", "statefulsets", ()): {"list", "watch"},
+           ("batch", "jobs", ()): {"list", "watch"},
+           ("flink.apache.org", "flinkdeployments", ()): {"list", "watch"},
+           ("flink.apache.org", "flinksessionjobs", ()): {"list", "watch"}}
 RIGHTS = {
     "folder": {}, "ZooKeeper": {}, "as little as possible": {},
     "looks at one namespace": {**ELECTION, **LOOKING},
@@ -762,6 +764,7 @@ class Looking(Running):
         super().setUpClass()
         cls.api = cls.world.cluster.api
         cls.api.call("POST", "/api/v1/namespaces", {"metadata": {"name": cls.space}})
+        cls.api.define("flink.apache.org", "v1beta1", "FlinkDeployment", "FlinkSessionJob")
         cls.pod, = cls.world.start()
         cls.world.wait_leader()
         cls.storage = Storage(cls.world.cluster.work / "ha")
@@ -788,7 +791,8 @@ class Looking(Running):
         self.assertEqual(self.pod.said("HTTP 403.*all-rights|all-rights.*HTTP 403"), [])
 
     def test_nothing_is_cleaned_without_any_right_to_look(self):
-        for number, (key, verb) in enumerate(sorted((key, verb) for key, verbs in LOOKING.items() for verb in verbs)):
+        looks = sorted((key, verb) for key, verbs in LOOKING.items() for verb in verbs - {"watch"})
+        for number, (key, verb) in enumerate(looks):
             left = None
             with self.subTest(key=key, verb=verb):
                 with self.world.without(key, verb):
@@ -802,6 +806,16 @@ class Looking(Running):
                                    lambda: f"{key[1]} to be missed: {self.seen(left.cluster)}")
                     self.assertEqual(self.maps(left), set(left.names()))
                 self.wait_cleaned(left)
+
+    def test_without_the_right_to_watch_an_owner_it_says_so(self):
+        for key, verbs in LOOKING.items():
+            if "watch" not in verbs:
+                continue
+            with self.subTest(key=key), self.world.without(key, "watch"):
+                type(self).pod, = self.world.start()
+                self.pod.wait_said(f"kubernetes.watch_refused resource={key[1]} code=403")
+        type(self).pod, = self.world.start()
+        self.world.wait_leader()
 
     def is_unsure(self, name, resource):
         cluster_seen, _ = self.seen(name)

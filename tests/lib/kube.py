@@ -203,6 +203,24 @@ class Api:
     def delete_lease(self, name):
         return self.call("DELETE", f"{LEASES}/{name}")
 
+    def define(self, group, version, *kinds):
+        """Kinds of objects, which may hold anything, until they are served."""
+        for kind in kinds:
+            plural = kind.lower() + "s"
+            schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+            with contextlib.suppress(Refused):  # it is there
+                self.call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+                          {"metadata": {"name": f"{plural}.{group}"},
+                           "spec": {"group": group, "scope": "Namespaced", "names": {"kind": kind, "plural": plural},
+                                    "versions": [{"name": version, "served": True, "storage": True, "schema": schema}]}})
+
+            def served(path=f"/apis/{group}/{version}/{plural}"):
+                try:
+                    return bool(self.call("GET", path))
+                except Refused:
+                    return False
+            wait_until(served, 60, f"{plural} to be served", poll=0.1)
+
     def apply(self, objects):
         """Makes objects of a few kinds; one that is there already stays as it is."""
         for thing in objects:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "rpc"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from base import CONFLICT, CORRUPT, INVALID, NOT_FOUND, Base  # noqa: E402
+from base import BOUND_S, CONFLICT, CORRUPT, INVALID, NOT_FOUND, Base  # noqa: E402
 from harness import Daemon  # noqa: E402
 from lib import kube  # noqa: E402
 from lib.failure import wait_until  # noqa: E402
@@ -388,22 +388,7 @@ class Operator(OnKubernetes):
 
     def setUp(self):
         super().setUp()
-        for kind in ("FlinkDeployment", "FlinkSessionJob"):
-            plural = kind.lower() + "s"
-            version = {"name": "v1beta1", "served": True, "storage": True,
-                       "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}}
-            with contextlib.suppress(kube.Refused):  # it is there
-                self.api.call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
-                              {"metadata": {"name": f"{plural}.{self.GROUP}"},
-                               "spec": {"group": self.GROUP, "scope": "Namespaced", "versions": [version],
-                                        "names": {"kind": kind, "plural": plural}}})
-            wait_until(lambda plural=plural: self.is_served(plural), 60, f"{plural} to be served", poll=0.1)
-
-    def is_served(self, plural):
-        try:
-            return bool(self.api.call("GET", f"/apis/{self.GROUP}/v1beta1/namespaces/{self.namespace}/{plural}"))
-        except kube.Refused:
-            return False
+        self.api.define(self.GROUP, "v1beta1", "FlinkDeployment", "FlinkSessionJob")
 
     def resource(self, kind, name, spec, status=None):
         self.api.call("POST", f"/apis/{self.GROUP}/v1beta1/namespaces/{self.namespace}/{kind.lower()}s",
@@ -439,6 +424,103 @@ class Operator(OnKubernetes):
                          {"resting": "suspended", "wanted": "starting", "starting": "starting", "running": "live"})
         codes = {reason["code"] for each in found if each["cluster"] == "wanted" for reason in each["reasons"]}
         self.assertIn("upgrading", codes)
+
+
+class Watching(OnKubernetes):
+    """The daemon looks when an owner comes or goes; its own interval is an hour here."""
+
+    def daemon(self, through=None, **more):
+        kubeconfig = self.access()[1]
+        if through is not None:
+            kubeconfig = self.server.kubeconfig("config-watching", {"token": self.server.tokens["admin"]}, server=through.url)
+        daemon = Daemon(orphans_kubernetes="true", orphans_kubernetes_kubeconfig=kubeconfig, orphans_interval="1h",
+                        orphans_kubernetes_namespace=self.namespace, orphans_min__age="1s", orphans_state__dir=self.state,
+                        log_level="debug", **more)
+        self.addCleanup(daemon.remove)
+        daemon.start()
+        wait_until(lambda: self.looks(daemon) > 0, BOUND_S, "the first look")
+        return daemon
+
+    def metric(self, daemon, name):
+        text = daemon.call("GET", "/metrics")[1].decode()
+        return int(next(line for line in text.splitlines() if line.startswith(f"holdfast_orphans_{name} ")).split()[1])
+
+    def looks(self, daemon):
+        return self.metric(daemon, "looks_total")
+
+    def wait_watches(self, daemon, count=3):
+        # Of the kinds of Flink's operator there is no definition here unless another test has made it.
+        wait_until(lambda: self.metric(daemon, "watches") >= count, BOUND_S, "the kinds to be watched")
+
+    def reasons(self, daemon):
+        cluster, = daemon.call("GET", "/v1/orphans")[1]["clusters"]
+        return cluster["verdict"], {reason["code"] for reason in cluster["reasons"]}
+
+    def delete(self, name):
+        self.api.call("DELETE", f"/apis/apps/v1/namespaces/{self.namespace}/deployments/{name}")
+
+    def test_an_owner_that_is_deleted_is_missed_at_once(self):
+        self.leftovers()
+        self.workload("Deployment", "my-app")
+        daemon = self.daemon()
+        self.wait_watches(daemon)
+        self.assertEqual(self.reasons(daemon)[0], "starting")
+        self.delete("my-app")
+        wait_until(lambda: self.reasons(daemon) == ("unknown", {"seen-once"}), BOUND_S, lambda: f"a look: {self.reasons(daemon)}")
+        self.workload("Deployment", "my-app")
+        wait_until(lambda: self.reasons(daemon)[0] == "starting", BOUND_S, lambda: f"a look: {self.reasons(daemon)}")
+
+    def test_a_watch_that_breaks_goes_on_where_it_was(self):
+        self.leftovers()
+        self.workload("Deployment", "my-app")
+        daemon = self.daemon()
+        self.wait_watches(daemon)
+        begun = self.metric(daemon, "watch_begun_total")
+        self.server.kill()
+        wait_until(lambda: self.metric(daemon, "watches") == 0, BOUND_S, "the watches to end")
+        self.server.restart()
+        self.delete("my-app")  # before, or while, it comes back
+        self.wait_watches(daemon)
+        wait_until(lambda: self.reasons(daemon)[0] == "unknown", BOUND_S, "a look")
+        self.assertGreaterEqual(self.metric(daemon, "watch_resumed_total"), 3)
+        self.assertEqual(self.metric(daemon, "watch_begun_total"), begun)
+
+    def test_a_version_that_is_forgotten_begins_anew_with_a_look(self):
+        self.leftovers()
+        proxy = kube.Proxy(self.server)
+        self.addCleanup(proxy.close)
+        proxy.fault("GET", 410, watch=True, part="deployments", count=1)
+        daemon = self.daemon(proxy)
+        # It was never open, so nothing can have been missed: no look for that.
+        self.wait_watches(daemon)
+        self.assertEqual(self.looks(daemon), 1)
+        lists = [path for _, _, path, _ in proxy.requests if "/deployments?limit=1" in path and "&" not in path]
+        self.assertEqual(len(lists), 2)
+        # Now something may have been.
+        fault = proxy.fault("GET", 410, watch=True, part="deployments", count=1)
+        self.server.kill()
+        wait_until(lambda: fault.hits, BOUND_S, "the answer that the version is forgotten")
+        self.server.restart()
+        wait_until(lambda: self.looks(daemon) == 2, BOUND_S, "a look")
+        self.wait_watches(daemon)
+        # No ConfigMap is watched: each leader writes its own every few seconds.
+        self.assertEqual([path for _, _, path, _ in proxy.requests if "watch=1" in path and "configmaps" in path], [])
+
+    def test_without_the_right_to_watch_it_looks_now_and_then(self):
+        self.leftovers()
+        proxy = kube.Proxy(self.server)
+        self.addCleanup(proxy.close)
+        fault = proxy.fault("GET", 403, watch=True)
+        daemon = self.daemon(proxy)
+        wait_until(lambda: len(fault.hits) >= 3, BOUND_S, "the refusals")
+        wait_until(lambda: "kubernetes.watch_refused resource=deployments" in daemon.log_text(), BOUND_S, "a word about it")
+        self.assertEqual((self.metric(daemon, "watches"), self.looks(daemon)), (0, 1))
+
+    def test_it_can_be_switched_off(self):
+        proxy = kube.Proxy(self.server)
+        self.addCleanup(proxy.close)
+        self.daemon(proxy, orphans_watch="false")
+        self.assertEqual([path for _, _, path, _ in proxy.requests if "watch=1" in path], [])
 
 
 if __name__ == "__main__":
