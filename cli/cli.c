@@ -40,6 +40,11 @@ const struct hf_cli_verb hf_cli_verbs[] = {
      hf_cmd_import,
      "to cluster-id kubernetes kubeconfig context zookeeper zookeeper-root config state-dir "
      "storage-dir rewrite wait skew dry-run undo"},
+    {"repair", "[ARCHIVE]",
+     "checkpoints of a cluster that rests whose files are gone: on from the newest whole one",
+     hf_cmd_repair,
+     "in cluster-id kubernetes kubeconfig context zookeeper zookeeper-root config state-dir "
+     "storage-dir wait skew dry-run undo"},
     {"leaders", "", "which JobManager leads which cluster", hf_cmd_leaders, NULL},
     {"observed", "[CLUSTER|forget] [JOB|CLUSTER]",
      "clusters that are looked at through their REST interface, their jobs and checkpoints",
@@ -144,6 +149,7 @@ const struct hf_cli_option_row hf_cli_options[] = {
     {"summary", NULL, OPT_OF_VERB, true, "the sums, no list"},
     {"from", "STORE", OPT_OF_VERB, true, "holdfast, kubernetes or zookeeper: where it is"},
     {"to", "STORE", OPT_OF_VERB, true, "holdfast, kubernetes or zookeeper: where it is to go"},
+    {"in", "STORE", OPT_OF_VERB, true, "holdfast, kubernetes or zookeeper: where it is"},
     {"cluster-id", "ID", OPT_OF_VERB, true, "of the cluster there"},
     {"storage-dir", "URI", OPT_OF_VERB, true, "high-availability.storageDir there"},
     {"rewrite", "OLD=NEW", OPT_OF_VERB, true,
@@ -152,7 +158,8 @@ const struct hf_cli_option_row hf_cli_options[] = {
      "by which clocks may differ, 60s: so long a lease counts on"},
     {"with-files", NULL, OPT_OF_VERB, true, "the checkpoints' files, too"},
     {"flink", "1|2", OPT_OF_VERB, true, "of the cluster's Flink, if it has no job to tell by"},
-    {"undo", NULL, OPT_OF_VERB, true, "removes what the import has made, if it is untouched"},
+    {"undo", NULL, OPT_OF_VERB, true,
+     "takes an import or a repair back, if nothing has changed since"},
     {NULL, NULL, 0, false, NULL},
 };
 /* clang-format on */

@@ -183,6 +183,7 @@ int hf_cmd_store(struct hf_cli *cli);
 int hf_cmd_doctor(struct hf_cli *cli);
 int hf_cmd_export(struct hf_cli *cli);
 int hf_cmd_import(struct hf_cli *cli);
+int hf_cmd_repair(struct hf_cli *cli);
 int hf_cmd_completion(struct hf_cli *cli);
 int hf_cmd_manual(struct hf_cli *cli);
 int hf_cmd_alerts(struct hf_cli *cli);

@@ -27,6 +27,10 @@ HF_MUST_USE enum hf_status hf_ha_place_look(struct hf_cli *cli, struct hf_ha_pla
                                             const struct hf_evidence **out_evidence,
                                             struct hf_error *err);
 
+/* The daemon's cluster of that path has no leader. HF_CONFLICT: it has one, or somebody waits to be. HF_NOT_FOUND. */
+HF_MUST_USE enum hf_status hf_ha_daemon_rests(struct hf_cli *cli, const char *path,
+                                              struct hf_error *err);
+
 /* The argument as an absolute path. */
 HF_MUST_USE enum hf_status hf_ha_archive_path(const char *argument, char out[HF_GC_FILES_PATH_MAX],
                                               struct hf_error *err);

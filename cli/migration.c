@@ -57,6 +57,15 @@ static enum hf_status cluster_rests(struct hf_cli *cli, const char *path, json_t
     return status;
 }
 
+enum hf_status hf_ha_daemon_rests(struct hf_cli *cli, const char *path, struct hf_error *err)
+{
+    json_t *cluster = NULL;
+    enum hf_status status = cluster_rests(cli, path, &cluster, err);
+
+    json_decref(cluster);
+    return status;
+}
+
 /* ------------------------------------------------------------------------------ export */
 
 static enum hf_status export_payload(struct hf_cli *cli, const char *path, const char *kind,
@@ -221,11 +230,16 @@ enum hf_status hf_export_daemon(struct hf_cli *cli, const char *path, struct hf_
         status = export_results(cli, path, "application-results", x, err);
     if (status == HF_OK) {
         const char *version = hf_cli_text(cluster, "flink_version", "");
+        const char *flink = hf_cli_option(cli, "flink");
+        const char *storage = hf_cli_option(cli, "storage-dir");
         *out_head = json_pack("{s:s, s:s, s:O, s:O, s:s, s:s}", "backend", "holdfast", "store",
                               cli->endpoints[0], "namespace", json_object_get(cluster, "namespace"),
                               "cluster_id", json_object_get(cluster, "cluster"), "flink",
-                              strncmp(version, "1.", 2) == 0 ? "1" : "2", "storage",
-                              hf_cli_text(cluster, "storage_dir", ""));
+                              flink != NULL                    ? flink
+                              : strncmp(version, "1.", 2) == 0 ? "1"
+                                                               : "2",
+                              "storage",
+                              storage != NULL ? storage : hf_cli_text(cluster, "storage_dir", ""));
         if (*out_head == NULL)
             status = no_memory(err);
     }
