@@ -148,6 +148,9 @@ void hf_doctor_tls(struct hf_doctor *d)
         {"hdfs.ca-file", c->hdfs_ca_file, true},
         {"election.zookeeper.tls.ca-file", c->zookeeper_tls_ca, true},
         {"election.zookeeper.tls.certificate-file", c->zookeeper_tls_cert, false},
+        {"observe.ca-file", c->observe_ca_file, true},
+        {"observe.certificate-file", c->observe_cert_file, false},
+        {"alerts.ca-file", c->alerts_ca_file, true},
         {"--ca-file", d->cli->access.ca_file, true},
         {"--cert-file", d->cli->access.cert_file, false},
     };

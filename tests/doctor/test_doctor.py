@@ -18,7 +18,7 @@ from cases import BROKEN, CLI, DoctorTest, Fake, breaks  # noqa: E402
 from lib.fake_s3 import FakeS3  # noqa: E402
 from lib.holdfastd import Holdfastd  # noqa: E402
 from lib.kube import Kube  # noqa: E402
-from lib.paths import ROOT  # noqa: E402
+from lib.paths import BUILD, ROOT  # noqa: E402
 from lib.ports import free_port  # noqa: E402
 from lib.s3 import S3  # noqa: E402
 from lib.zookeeper import Ensemble  # noqa: E402
@@ -83,6 +83,18 @@ class Files(DoctorTest):
             self.assertEqual(found.states("secrets.mode"), {state}, oct(mode))
             self.fine(found, "secrets.readable")
         self.bad(found, "secrets.mode", "mode 602", "FAIL")
+
+    def test_every_file_that_a_setting_names_is_looked_at(self):
+        reference = subprocess.run([BUILD / "daemon" / "holdfastd", "--config-reference"], capture_output=True, text=True, check=True).stdout
+        keys = [key for key in re.findall(r"^\| `([a-z0-9.-]+)` \|", reference, re.M)
+                if re.search(r"(file|keytab|kubeconfig)$", key) and key != "listen.port-file"]
+        keys = [key for key in keys if not key.endswith(".profile")]
+        self.assertGreater(len(keys), 20)
+        path = self.work / "all.yaml"
+        path.write_text("".join(f"{key}: /nowhere/{key}\n" for key in keys), "utf-8")
+        found = self.doctor("--only", "secrets", "--config", path)
+        told = [entry["seen"].partition(":")[0] for entry in found.of("secrets.readable") if entry["state"] == "FAIL"]
+        self.assertEqual(sorted(told), sorted(keys))
 
     def test_a_file_of_settings_is_a_secret_when_keys_are_in_it(self):
         config = self.config(s3_secret__key="x")
