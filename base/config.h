@@ -43,6 +43,9 @@ enum {
       "PEM of who signs clients' certificates; empty: clients are asked for none")                 \
     X(BOOL, tls_client_required, "listen.tls.client-certificate-required", false, 0, 1,            \
       "who shows none is turned away in the handshake, /healthz included")                         \
+    X(BOOL, http2, "rpc.http2", true, 0, 1,                                                        \
+      "clients of TLS that offer HTTP/2 (by ALPN) are spoken with in it; without TLS it is never " \
+      "spoken")                                                                                    \
     X(STRING, access_file, "security.access-file", "", 0, 1023,                                    \
       "who may do what, read again when it changes (docs/security.md); empty: everybody "          \
       "everything")                                                                                \

@@ -655,6 +655,8 @@ static void service_metrics(struct hf_service *service, struct hf_buf *out)
     hf_metric(out, "holdfast_streams", "gauge", "Open event streams and watches.", rpc.streams);
     hf_metric(out, "holdfast_connections", "gauge", "Open connections.", rpc.http.connections);
     hf_metric(out, "holdfast_requests_total", "counter", "Requests begun.", rpc.http.requests);
+    hf_metric(out, "holdfast_requests_http2_total", "counter", "Of them, over HTTP/2.",
+              rpc.http.requests_http2);
     hf_metric(out, "holdfast_requests_bad_total", "counter",
               "Requests refused before a resource saw them.", rpc.http.bad_requests);
     hf_metric(out, "holdfast_connections_refused_total", "counter",

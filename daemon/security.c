@@ -122,7 +122,8 @@ static enum hf_status tls_open(struct hf_security *security, struct hf_error *er
     struct hf_tls_options options = {.certificate_file = config->tls_certificate,
                                      .key_file = config->tls_key,
                                      .client_ca_file = config->tls_client_ca,
-                                     .client_required = config->tls_client_required != 0};
+                                     .client_required = config->tls_client_required != 0,
+                                     .http2 = config->http2 != 0};
     enum hf_status status = hf_tls_context_new(&security->tls, &options, err);
     if (status == HF_OK)
         tls_tell(security);

@@ -16,8 +16,9 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "rpc/http2.h"
+#include "rpc/http_wire.h"
 
-#include <llhttp.h>
 #include <arpa/inet.h>
 #include <linux/sockios.h>
 #include <stdio.h>
@@ -26,127 +27,23 @@
 #include <sys/ioctl.h>
 
 enum {
-    READ_SIZE = 64 * 1024,
     RECORD_SIZE = 17 * 1024, /* of TLS; the part of one that has come waits for the rest */
     TLS_HANDSHAKE = 0x16,    /* the first byte of a connection that speaks it */
     SWEEP_MS = 250,
     LINGER_MS = 1000,
-    LINGER_BYTES = 1024 * 1024,
-    BACKLOG = 1024,
-    CLIENT_PLACES = 1024
-};
-
-struct header {
-    size_t name; /* offsets into the head */
-    size_t value;
-};
-
-enum body_mode { BODY_NONE, BODY_COLLECT, BODY_STREAM };
-
-struct conn;
-
-/* Where connections come from: an IPv4 address, or the /64 of an IPv6 one, which belongs to one house. */
-struct client {
-    struct client *next; /* of the same place in the table */
-    uint8_t address[16];
-    unsigned connections;
-    double tokens; /* requests that it may make at once */
-    uint64_t refilled_ms;
-};
-
-struct hf_http_request {
-    struct conn *conn;
-    void *arg;
-    struct hf_buf head;     /* target, then header names and values, each ended by NUL */
-    struct header *headers; /* NULL once the answer has begun */
-    unsigned header_count;
-    char *query;
-    enum body_mode mode;
-    uint64_t body_limit;
-    uint64_t body_size;
-    size_t trailer_size;
-    struct hf_buf body;
-    void (*on_body)(struct hf_http_request *req, struct hf_bytes body);
-    void (*on_piece)(struct hf_http_request *req, struct hf_bytes piece);
-    void (*on_end)(struct hf_http_request *req);
-    void (*on_drained)(struct hf_http_request *req);
-    bool handed_over;
-    bool complete; /* the message has been read to its end */
-    bool begun;    /* of the answer */
-    bool ended;
-    bool chunked;
-    bool head_only; /* HEAD: no body is sent */
-    bool expects_continue;
-    bool paused;
-};
-
-struct conn {
-    uv_tcp_t tcp;
-    llhttp_t parser;
-    struct hf_http_server *server;
-    struct conn *next;
-    struct conn **prev;
-    struct hf_http_request *req;
-    struct hf_tls *tls; /* NULL: plain */
-    struct client *client;
-    uv_shutdown_t shutdown;
-    struct hf_buf tail;   /* bytes after the message being answered */
-    uint64_t deadline_ms; /* 0: none */
-    size_t queued;        /* bytes handed to uv_write and not yet taken */
-    uint64_t written;     /* bytes of all answers so far */
-    uint64_t taken_seen;  /* of those, how many the reader's kernel had when we last looked */
-    size_t lingered;
-    bool reading;
-    bool executing; /* inside llhttp_execute */
-    bool running;   /* inside conn_run */
-    bool halted;    /* in a body; the message may be complete without a further byte */
-    bool keep_alive;
-    bool eof;
-    bool lingering;
-    bool closing;
-    bool throttled;  /* its address has asked for too much; goes on with a later sweep */
-    bool greeted;    /* the first byte has been seen */
-    bool refused;    /* answered with an error of our own; ends after it */
-    bool value_last; /* the last header callback was a value */
-    int refuse_code; /* set in a callback, answered after it */
-    const char *refuse_why;
-    char address[HF_HTTP_ADDRESS_SIZE];
-};
-
-struct hf_http_server {
-    uv_loop_t *loop;
-    uv_tcp_t listener;
-    uv_timer_t sweep;
-    bool listening;
-    bool closing;
-    int handles_open;
-    struct hf_http_options options;
-    struct hf_http_handler handler;
-    llhttp_settings_t settings;
-    struct conn *conns;
-    struct client *clients[CLIENT_PLACES];
-    uint64_t bodies_bytes;
-    uv_tcp_t turned_away; /* a connection that there is no memory for: accepted, and closed */
-    bool turning_away;    /* it is not closed yet */
-    bool
-        waiting_in_queue; /* another such one is still the kernel's; libuv accepts none until then */
-    struct hf_http_stats stats;
-    void (*closed)(void *arg);
-    void *closed_arg;
-    char read_buffer[READ_SIZE];
-    char plain_buffer[READ_SIZE]; /* what was in it, of TLS */
+    BACKLOG = 1024
 };
 
 struct write {
     uv_write_t uv;
-    struct conn *conn;
+    struct hf_http_conn *conn;
     size_t size;
     uint8_t data[];
 };
 
-static void conn_run(struct conn *conn, const char *data, size_t size);
-static void conn_close(struct conn *conn, enum hf_http_end end);
-static void conn_linger(struct conn *conn);
+static const struct hf_http_wire wire_1;
+
+static void conn_run(struct hf_http_conn *conn, const char *data, size_t size);
 
 void hf_http_options_default(struct hf_http_options *options)
 {
@@ -166,62 +63,63 @@ void hf_http_options_default(struct hf_http_options *options)
     };
 }
 
-static uint64_t now_ms(const struct hf_http_server *server)
+uint64_t hf_http_now_ms(const struct hf_http_server *server)
 {
     return uv_now(server->loop);
 }
 
-static void deadline_set(struct conn *conn, uint64_t ms)
+void hf_http_conn_deadline(struct hf_http_conn *conn, uint64_t ms)
 {
-    conn->deadline_ms = ms == 0 ? 0 : now_ms(conn->server) + ms;
+    conn->deadline_ms = ms == 0 ? 0 : hf_http_now_ms(conn->server) + ms;
 }
 
 /* ------------------------------------------------------------------------- clients */
 
-static struct client **client_place(struct hf_http_server *server, const uint8_t address[16])
+static struct hf_http_client **client_place(struct hf_http_server *server,
+                                            const uint8_t address[16])
 {
     struct hf_hash hash = hf_hash_of((struct hf_bytes){address, 16}); /* nobody chooses his place */
 
-    return &server->clients[(hash.bytes[0] | hash.bytes[1] << 8) % CLIENT_PLACES];
+    return &server->clients[(hash.bytes[0] | hash.bytes[1] << 8) % HF_HTTP_CLIENT_PLACES];
 }
 
 /* NULL: no memory. */
-static struct client *client_of(struct hf_http_server *server, const uint8_t address[16])
+static struct hf_http_client *client_of(struct hf_http_server *server, const uint8_t address[16])
 {
-    struct client **place = client_place(server, address);
+    struct hf_http_client **place = client_place(server, address);
 
-    for (struct client *one = *place; one != NULL; one = one->next) {
+    for (struct hf_http_client *one = *place; one != NULL; one = one->next) {
         if (memcmp(one->address, address, sizeof one->address) == 0)
             return one;
     }
-    struct client *made = hf_calloc(1, sizeof *made);
+    struct hf_http_client *made = hf_calloc(1, sizeof *made);
     if (made == NULL)
         return NULL;
     memcpy(made->address, address, sizeof made->address);
     made->tokens = server->options.rate_max;
-    made->refilled_ms = now_ms(server);
+    made->refilled_ms = hf_http_now_ms(server);
     made->next = *place;
     *place = made;
     return made;
 }
 
-static void client_refill(const struct hf_http_server *server, struct client *client)
+static void client_refill(const struct hf_http_server *server, struct hf_http_client *client)
 {
     double rate = server->options.rate_max;
 
-    client->tokens += rate * (double)(now_ms(server) - client->refilled_ms) / 1000;
+    client->tokens += rate * (double)(hf_http_now_ms(server) - client->refilled_ms) / 1000;
     if (client->tokens > rate)
         client->tokens = rate;
-    client->refilled_ms = now_ms(server);
+    client->refilled_ms = hf_http_now_ms(server);
 }
 
 /* Forgotten when nothing is held against it: the burst is not to be had again by another connection. */
 static void clients_forget(struct hf_http_server *server, bool all)
 {
-    for (size_t i = 0; i < CLIENT_PLACES; i++) {
-        struct client **at = &server->clients[i];
+    for (size_t i = 0; i < HF_HTTP_CLIENT_PLACES; i++) {
+        struct hf_http_client **at = &server->clients[i];
         while (*at != NULL) {
-            struct client *one = *at;
+            struct hf_http_client *one = *at;
             client_refill(server, one);
             if (all || (one->connections == 0 && one->tokens >= server->options.rate_max)) {
                 *at = one->next;
@@ -233,17 +131,19 @@ static void clients_forget(struct hf_http_server *server, bool all)
     }
 }
 
-/* A request more. */
-static bool client_takes(struct conn *conn)
+bool hf_http_client_may(struct hf_http_conn *conn)
 {
     if (conn->server->options.rate_max == 0)
         return true;
     if (conn->client->tokens < 1)
         client_refill(conn->server, conn->client);
-    if (conn->client->tokens < 1)
-        return false;
-    conn->client->tokens -= 1;
-    return true;
+    return conn->client->tokens >= 1;
+}
+
+void hf_http_client_charge(struct hf_http_conn *conn)
+{
+    if (conn->server->options.rate_max > 0)
+        conn->client->tokens -= 1;
 }
 
 /* ------------------------------------------------------------------------ requests */
@@ -254,7 +154,17 @@ static void body_release(struct hf_http_request *req)
     hf_buf_release(&req->body);
 }
 
-static void request_free(struct hf_http_request *req)
+void hf_http_request_init(struct hf_http_request *req, struct hf_http_conn *conn,
+                          const struct hf_http_wire *wire)
+{
+    req->conn = conn;
+    req->wire = wire;
+    hf_buf_init(&req->head, conn->server->options.head_bytes_max + 4096);
+    hf_buf_init(&req->body, 0);
+    conn->server->stats.requests++;
+}
+
+void hf_http_request_free(struct hf_http_request *req)
 {
     if (req == NULL)
         return;
@@ -265,8 +175,7 @@ static void request_free(struct hf_http_request *req)
     hf_free(req);
 }
 
-/* The answer has begun: a stream may last for days, so the head is let go. */
-static void request_forget_head(struct hf_http_request *req)
+void hf_http_request_forget_head(struct hf_http_request *req)
 {
     hf_buf_release(&req->head);
     body_release(req);
@@ -277,56 +186,12 @@ static void request_forget_head(struct hf_http_request *req)
     req->query = NULL;
 }
 
-const char *hf_http_method(const struct hf_http_request *req)
-{
-    return llhttp_method_name((llhttp_method_t)req->conn->parser.method);
-}
-
-const char *hf_http_path(const struct hf_http_request *req)
-{
-    return (const char *)req->head.data;
-}
-
-const char *hf_http_query(const struct hf_http_request *req)
-{
-    return req->query != NULL ? req->query : "";
-}
-
-const char *hf_http_header(const struct hf_http_request *req, const char *lower_case_name)
-{
-    for (unsigned i = 0; i < req->header_count; i++) {
-        if (strcmp((const char *)req->head.data + req->headers[i].name, lower_case_name) == 0)
-            return (const char *)req->head.data + req->headers[i].value;
-    }
-    return NULL;
-}
-
-bool hf_http_has_body(const struct hf_http_request *req)
+static bool has_body(const struct hf_http_request *req)
 {
     const llhttp_t *parser = &req->conn->parser;
 
     return (parser->flags & F_CHUNKED) != 0 ||
            ((parser->flags & F_CONTENT_LENGTH) != 0 && parser->content_length > 0);
-}
-
-const char *hf_http_address(const struct hf_http_request *req)
-{
-    return req->conn->address;
-}
-
-const struct hf_tls *hf_http_tls(const struct hf_http_request *req)
-{
-    return req->conn->tls;
-}
-
-void hf_http_set_arg(struct hf_http_request *req, void *arg)
-{
-    req->arg = arg;
-}
-
-void *hf_http_arg(const struct hf_http_request *req)
-{
-    return req->arg;
 }
 
 bool hf_http_decode(const char *text, size_t size, char *out, size_t out_size)
@@ -351,16 +216,19 @@ bool hf_http_decode(const char *text, size_t size, char *out, size_t out_size)
 
 /* ------------------------------------------------------------------------- writing */
 
-static void read_start(struct conn *conn);
-
-static void conn_wrote(struct conn *conn)
+static void conn_wrote(struct hf_http_conn *conn)
 {
     struct hf_http_request *req = conn->req;
 
     if (conn->closing || conn->queued > 0)
         return;
     if (conn->lingering) {
-        deadline_set(conn, LINGER_MS);
+        hf_http_conn_deadline(conn, LINGER_MS);
+        return;
+    }
+    if (conn->h2 != NULL) {
+        conn->deadline_ms = 0; /* it was the reader's */
+        hf_http2_received(conn->h2, NULL, 0);
         return;
     }
     if (req != NULL && req->begun && !req->ended) {
@@ -375,18 +243,19 @@ static void conn_wrote(struct conn *conn)
 static void write_cb(uv_write_t *uv, int status)
 {
     struct write *write = HF_CONTAINER_OF(uv, struct write, uv);
-    struct conn *conn = write->conn;
+    struct hf_http_conn *conn = write->conn;
 
     conn->queued -= write->size;
     hf_free(write);
     if (status < 0)
-        conn_close(conn, status == UV_ECANCELED ? HF_HTTP_SERVER_CLOSED : HF_HTTP_PEER_CLOSED);
+        hf_http_conn_close(conn,
+                           status == UV_ECANCELED ? HF_HTTP_SERVER_CLOSED : HF_HTTP_PEER_CLOSED);
     else
         conn_wrote(conn);
 }
 
 /* True when all went out at once or is queued. False: the connection is being closed. */
-static bool conn_send(struct conn *conn, struct hf_bytes bytes)
+static bool conn_send(struct hf_http_conn *conn, struct hf_bytes bytes)
 {
     if (conn->closing)
         return false;
@@ -395,7 +264,7 @@ static bool conn_send(struct conn *conn, struct hf_bytes bytes)
         uv_buf_t buf = {.base = (char *)(uintptr_t)bytes.data, .len = bytes.size};
         int n = uv_try_write((uv_stream_t *)&conn->tcp, &buf, 1);
         if (n < 0 && n != UV_EAGAIN) {
-            conn_close(conn, HF_HTTP_PEER_CLOSED);
+            hf_http_conn_close(conn, HF_HTTP_PEER_CLOSED);
             return false;
         }
         if (n > 0)
@@ -405,7 +274,7 @@ static bool conn_send(struct conn *conn, struct hf_bytes bytes)
         return true;
     struct write *write = hf_malloc(sizeof *write + bytes.size);
     if (write == NULL) {
-        conn_close(conn, HF_HTTP_SERVER_CLOSED);
+        hf_http_conn_close(conn, HF_HTTP_SERVER_CLOSED);
         return false;
     }
     memcpy(write->data, bytes.data, bytes.size);
@@ -414,11 +283,11 @@ static bool conn_send(struct conn *conn, struct hf_bytes bytes)
     uv_buf_t buf = {.base = (char *)write->data, .len = bytes.size};
     if (uv_write(&write->uv, (uv_stream_t *)&conn->tcp, &buf, 1, write_cb) != 0) {
         hf_free(write);
-        conn_close(conn, HF_HTTP_PEER_CLOSED);
+        hf_http_conn_close(conn, HF_HTTP_PEER_CLOSED);
         return false;
     }
     if (conn->queued == 0 || conn->deadline_ms == 0)
-        deadline_set(conn, conn->server->options.stall_timeout_ms);
+        hf_http_conn_deadline(conn, conn->server->options.stall_timeout_ms);
     conn->queued += bytes.size;
     if (conn->queued > conn->server->stats.queued_bytes_peak)
         conn->server->stats.queued_bytes_peak = conn->queued;
@@ -426,13 +295,13 @@ static bool conn_send(struct conn *conn, struct hf_bytes bytes)
 }
 
 /* Sends what TLS has to say. */
-static bool conn_flush(struct conn *conn)
+static bool conn_flush(struct hf_http_conn *conn)
 {
     struct hf_buf *out = hf_tls_out(conn->tls);
 
     bool sent = out->failed == HF_OK;
     if (!sent)
-        conn_close(conn, HF_HTTP_SERVER_CLOSED);
+        hf_http_conn_close(conn, HF_HTTP_SERVER_CLOSED);
     else if (out->size > 0)
         sent = conn_send(conn, hf_buf_bytes(out));
     hf_buf_release(out); /* most connections are idle most of the time */
@@ -440,12 +309,12 @@ static bool conn_flush(struct conn *conn)
 }
 
 /* As conn_send, of what the peer is to read. */
-static bool conn_write(struct conn *conn, struct hf_bytes bytes)
+bool hf_http_conn_write(struct hf_http_conn *conn, struct hf_bytes bytes)
 {
     if (conn->tls == NULL || conn->closing)
         return conn_send(conn, bytes);
     if (!hf_tls_write(conn->tls, bytes)) {
-        conn_close(conn, HF_HTTP_SERVER_CLOSED);
+        hf_http_conn_close(conn, HF_HTTP_SERVER_CLOSED);
         return false;
     }
     return conn_flush(conn);
@@ -491,9 +360,9 @@ static const char *reason_of(int code)
 static bool head_write(struct hf_http_request *req, int code, const char *content_type,
                        const char *headers, int64_t length, struct hf_buf *out)
 {
-    struct conn *conn = req->conn;
+    struct hf_http_conn *conn = req->conn;
 
-    if ((!req->complete && hf_http_has_body(req)) || conn->eof || conn->server->closing)
+    if ((!req->complete && has_body(req)) || conn->eof || conn->server->closing)
         conn->keep_alive = false;
     req->head_only = conn->parser.method == HTTP_HEAD;
     hf_buf_append_format(out, "HTTP/1.1 %d %s\r\n", code, reason_of(code));
@@ -521,60 +390,56 @@ static bool head_write(struct hf_http_request *req, int code, const char *conten
 /* The answer is complete: the next request, or the end. */
 static void answer_finished(struct hf_http_request *req)
 {
-    struct conn *conn = req->conn;
+    struct hf_http_conn *conn = req->conn;
 
     req->ended = true;
     if (!conn->closing)
         conn_run(conn, NULL, 0);
 }
 
-void hf_http_answer(struct hf_http_request *req, int code, const char *content_type,
-                    const char *headers, struct hf_bytes body)
+static void answer(struct hf_http_request *req, int code, const char *content_type,
+                   const char *headers, struct hf_bytes body)
 {
-    struct conn *conn = req->conn;
+    struct hf_http_conn *conn = req->conn;
     struct hf_buf out;
 
-    hf_assert(!req->begun);
     if (conn->closing)
         return;
     hf_buf_init(&out, SIZE_MAX / 4);
     bool made = head_write(req, code, content_type, headers, (int64_t)body.size, &out);
     if (made && !req->head_only)
         made = hf_buf_append(&out, body.data, body.size);
-    request_forget_head(req);
+    hf_http_request_forget_head(req);
     if (!made)
-        conn_close(conn, HF_HTTP_SERVER_CLOSED);
-    else if (conn_write(conn, hf_buf_bytes(&out)))
+        hf_http_conn_close(conn, HF_HTTP_SERVER_CLOSED);
+    else if (hf_http_conn_write(conn, hf_buf_bytes(&out)))
         answer_finished(req);
     hf_buf_release(&out);
 }
 
-bool hf_http_answer_begin(struct hf_http_request *req, int code, const char *content_type,
-                          const char *headers, int64_t length,
-                          void (*on_drained)(struct hf_http_request *req))
+static bool answer_begin(struct hf_http_request *req, int code, const char *content_type,
+                         const char *headers, int64_t length)
 {
-    struct conn *conn = req->conn;
+    struct hf_http_conn *conn = req->conn;
     struct hf_buf out;
 
-    hf_assert(!req->begun);
     if (conn->closing)
         return false;
     hf_buf_init(&out, SIZE_MAX / 4);
-    req->on_drained = on_drained;
     conn->deadline_ms = 0;
     bool made = head_write(req, code, content_type, headers, length, &out);
-    request_forget_head(req);
+    hf_http_request_forget_head(req);
     if (made)
-        made = conn_write(conn, hf_buf_bytes(&out));
+        made = hf_http_conn_write(conn, hf_buf_bytes(&out));
     else
-        conn_close(conn, HF_HTTP_SERVER_CLOSED);
+        hf_http_conn_close(conn, HF_HTTP_SERVER_CLOSED);
     hf_buf_release(&out);
     return made;
 }
 
-bool hf_http_answer_write(struct hf_http_request *req, struct hf_bytes piece)
+static bool answer_write(struct hf_http_request *req, struct hf_bytes piece)
 {
-    struct conn *conn = req->conn;
+    struct hf_http_conn *conn = req->conn;
     struct hf_buf out;
 
     if (conn->closing)
@@ -582,51 +447,47 @@ bool hf_http_answer_write(struct hf_http_request *req, struct hf_bytes piece)
     if (req->head_only || piece.size == 0)
         return true;
     if (conn->queued + piece.size > conn->server->options.stream_bytes_max && conn->queued > 0) {
-        conn_close(conn, HF_HTTP_SERVER_CLOSED);
+        hf_http_conn_close(conn, HF_HTTP_SERVER_CLOSED);
         return false;
     }
     if (!req->chunked)
-        return conn_write(conn, piece);
+        return hf_http_conn_write(conn, piece);
     hf_buf_init(&out, SIZE_MAX / 4);
     hf_buf_append_format(&out, "%zx\r\n", piece.size);
     hf_buf_append(&out, piece.data, piece.size);
     bool made = hf_buf_append(&out, "\r\n", 2);
     if (made)
-        made = conn_write(conn, hf_buf_bytes(&out));
+        made = hf_http_conn_write(conn, hf_buf_bytes(&out));
     else
-        conn_close(conn, HF_HTTP_SERVER_CLOSED);
+        hf_http_conn_close(conn, HF_HTTP_SERVER_CLOSED);
     hf_buf_release(&out);
     return made;
 }
 
-size_t hf_http_queued(const struct hf_http_request *req)
+static size_t queued(const struct hf_http_request *req)
 {
     return req->conn->queued;
 }
 
-void hf_http_answer_end(struct hf_http_request *req)
+static void answer_end(struct hf_http_request *req)
 {
-    struct conn *conn = req->conn;
+    struct hf_http_conn *conn = req->conn;
 
     if (conn->closing)
         return;
-    if (req->chunked && !req->head_only && !conn_write(conn, HF_BYTES_OF_STRING("0\r\n\r\n")))
+    if (req->chunked && !req->head_only &&
+        !hf_http_conn_write(conn, HF_BYTES_OF_STRING("0\r\n\r\n")))
         return;
     answer_finished(req);
 }
 
-void hf_http_abort(struct hf_http_request *req)
+static void abort_answer(struct hf_http_request *req)
 {
-    conn_close(req->conn, HF_HTTP_SERVER_CLOSED);
+    hf_http_conn_close(req->conn, HF_HTTP_SERVER_CLOSED);
 }
 
-/* An answer of the server's own, in the shape all errors have, on the stack: it is sent for want of
- * memory too. The request, if one was handed over, hears on_closed first. */
-static void conn_refuse(struct conn *conn, int code, const char *why)
+size_t hf_http_error_text(int code, const char *why, char out[HF_HTTP_ERROR_SIZE])
 {
-    char body[256];
-    char out[640];
-    struct hf_http_request *req = conn->req;
     const char *status = code == 408                  ? "TIMEOUT"
                          : code == 413                ? "TOO_LARGE"
                          : code == 431 || code == 414 ? "HEADERS"
@@ -634,31 +495,51 @@ static void conn_refuse(struct conn *conn, int code, const char *why)
                          : code == 503                ? "NO_MEMORY"
                                                       : "INVALID";
 
+    int size =
+        snprintf(out, HF_HTTP_ERROR_SIZE, "{\"status\":\"%s\",\"message\":\"%s\",\"retry\":%s}\n",
+                 status, why, code == 408 || code == 429 || code == 503 ? "true" : "false");
+    hf_assert(size > 0 && (size_t)size < HF_HTTP_ERROR_SIZE);
+    return (size_t)size;
+}
+
+void hf_http_request_gone(struct hf_http_request *req, enum hf_http_end end)
+{
+    if (!req->handed_over || req->ended || req->gone)
+        return;
+    req->gone = true;
+    req->conn->server->handler.on_closed(req, end);
+}
+
+/* An answer of the server's own, on the stack: it is sent for want of memory too. The request, if one
+ * was handed over, hears on_closed first. */
+static void conn_refuse(struct hf_http_conn *conn, int code, const char *why)
+{
+    char body[HF_HTTP_ERROR_SIZE];
+    char out[640];
+    struct hf_http_request *req = conn->req;
+
     if (conn->closing || conn->lingering)
         return;
     if (code < 500)
         conn->server->stats.bad_requests++;
     if (req != NULL) {
         if (req->begun) { /* an answer is half-way out: nothing more can be said */
-            conn_close(conn, HF_HTTP_SERVER_CLOSED);
+            hf_http_conn_close(conn, HF_HTTP_SERVER_CLOSED);
             return;
         }
         conn->req = NULL;
-        if (req->handed_over)
-            conn->server->handler.on_closed(req, HF_HTTP_SERVER_CLOSED);
-        request_free(req);
+        hf_http_request_gone(req, HF_HTTP_SERVER_CLOSED);
+        hf_http_request_free(req);
     }
-    int size = snprintf(body, sizeof body, "{\"status\":\"%s\",\"message\":\"%s\",\"retry\":%s}\n",
-                        status, why, code == 408 || code == 429 || code == 503 ? "true" : "false");
-    hf_assert(size > 0 && (size_t)size < sizeof body);
-    size = snprintf(out, sizeof out,
-                    "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\n"
-                    "Content-Length: %d\r\nConnection: close\r\n\r\n%s",
-                    code, reason_of(code), size, body);
+    size_t body_size = hf_http_error_text(code, why, body);
+    int size = snprintf(out, sizeof out,
+                        "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\n"
+                        "Content-Length: %zu\r\nConnection: close\r\n\r\n%s",
+                        code, reason_of(code), body_size, body);
     hf_assert(size > 0 && (size_t)size < sizeof out);
     conn->keep_alive = false;
     conn->refused = true;
-    if (conn_write(conn, (struct hf_bytes){(const uint8_t *)out, (size_t)size}))
+    if (hf_http_conn_write(conn, (struct hf_bytes){(const uint8_t *)out, (size_t)size}))
         conn_run(conn, NULL, 0);
 }
 
@@ -677,7 +558,7 @@ static void server_maybe_closed(struct hf_http_server *server)
 
 static void conn_closed_cb(uv_handle_t *handle)
 {
-    struct conn *conn = handle->data;
+    struct hf_http_conn *conn = handle->data;
     struct hf_http_server *server = conn->server;
 
     *conn->prev = conn->next;
@@ -685,8 +566,9 @@ static void conn_closed_cb(uv_handle_t *handle)
         conn->next->prev = conn->prev;
     server->stats.connections--;
     if (conn->req != NULL)
-        request_free(conn->req);
+        hf_http_request_free(conn->req);
     hf_buf_release(&conn->tail);
+    hf_http2_free(conn->h2);
     hf_tls_free(conn->tls);
     if (conn->client != NULL)
         conn->client->connections--;
@@ -694,7 +576,7 @@ static void conn_closed_cb(uv_handle_t *handle)
     server_maybe_closed(server);
 }
 
-static void conn_close(struct conn *conn, enum hf_http_end end)
+void hf_http_conn_close(struct hf_http_conn *conn, enum hf_http_end end)
 {
     struct hf_http_request *req = conn->req;
 
@@ -702,8 +584,10 @@ static void conn_close(struct conn *conn, enum hf_http_end end)
         return;
     conn->closing = true;
     uv_close((uv_handle_t *)&conn->tcp, conn_closed_cb);
-    if (req != NULL && req->handed_over && !req->ended)
-        conn->server->handler.on_closed(req, end);
+    if (req != NULL)
+        hf_http_request_gone(req, end);
+    if (conn->h2 != NULL)
+        hf_http2_closed(conn->h2, end);
 }
 
 static void shutdown_cb(uv_shutdown_t *shutdown, int status)
@@ -712,10 +596,7 @@ static void shutdown_cb(uv_shutdown_t *shutdown, int status)
     (void)status;
 }
 
-/* The answer is out and the connection is to end: say so, then read what the
- * peer still sends for a moment, because a plain close would reset it and could
- * lose the answer. */
-static void conn_linger(struct conn *conn)
+void hf_http_conn_linger(struct hf_http_conn *conn)
 {
     conn->lingering = true;
     hf_buf_release(&conn->tail);
@@ -725,16 +606,16 @@ static void conn_linger(struct conn *conn)
             return;
     }
     if (conn->eof || uv_shutdown(&conn->shutdown, (uv_stream_t *)&conn->tcp, shutdown_cb) != 0) {
-        conn_close(conn, HF_HTTP_SERVER_CLOSED);
+        hf_http_conn_close(conn, HF_HTTP_SERVER_CLOSED);
         return;
     }
-    deadline_set(conn, LINGER_MS);
-    read_start(conn);
+    hf_http_conn_deadline(conn, LINGER_MS);
+    hf_http_conn_read_start(conn);
 }
 
 /* ------------------------------------------------------------------------- parsing */
 
-static int refuse(struct conn *conn, int code, const char *why)
+static int refuse(struct hf_http_conn *conn, int code, const char *why)
 {
     conn->refuse_code = code;
     conn->refuse_why = why;
@@ -743,52 +624,77 @@ static int refuse(struct conn *conn, int code, const char *why)
 
 static int on_message_begin(llhttp_t *parser)
 {
-    struct conn *conn = parser->data;
+    struct hf_http_conn *conn = parser->data;
 
     hf_assert(conn->req == NULL);
     struct hf_http_request *req = hf_calloc(1, sizeof *req);
     if (req == NULL)
         return refuse(conn, 503, "out of memory");
-    req->conn = conn;
-    hf_buf_init(&req->head, conn->server->options.head_bytes_max + 4096);
-    hf_buf_init(&req->body, 0);
+    hf_http_request_init(req, conn, &wire_1);
     conn->req = req;
     conn->value_last = false;
-    conn->server->stats.requests++;
-    deadline_set(conn, conn->server->options.header_timeout_ms);
+    hf_http_conn_deadline(conn, conn->server->options.header_timeout_ms);
     return 0;
 }
 
-static int head_append(struct conn *conn, const char *data, size_t size, size_t limit, int code,
-                       const char *why)
+int hf_http_head_append(struct hf_http_request *req, struct hf_bytes part, size_t limit, int code,
+                        const char **out_why)
 {
-    struct hf_buf *head = &conn->req->head;
-
-    if (head->size + size > limit)
-        return refuse(conn, code, why);
-    if (!hf_buf_append(head, data, size))
-        return refuse(conn, 503, "out of memory");
+    if (req->head.size + part.size > limit) {
+        *out_why =
+            code == 414 ? "the request target is too long" : "the header section is too large";
+        return code;
+    }
+    if (!hf_buf_append(&req->head, part.data, part.size)) {
+        *out_why = "out of memory";
+        return 503;
+    }
     return 0;
+}
+
+int hf_http_head_field(struct hf_http_request *req, const char **out_why)
+{
+    if (req->header_count == req->conn->server->options.headers_max) {
+        *out_why = "too many header fields";
+        return 431;
+    }
+    struct hf_http_field *grown = hf_realloc(req->headers, (req->header_count + 1) * sizeof *grown);
+    if (grown == NULL) {
+        *out_why = "out of memory";
+        return 503;
+    }
+    req->headers = grown;
+    req->headers[req->header_count++] = (struct hf_http_field){.name = req->head.size};
+    return 0;
+}
+
+static int head_append(struct hf_http_conn *conn, const char *data, size_t size, size_t limit,
+                       int code)
+{
+    const char *why;
+
+    code = hf_http_head_append(conn->req, (struct hf_bytes){(const uint8_t *)data, size}, limit,
+                               code, &why);
+    return code != 0 ? refuse(conn, code, why) : 0;
 }
 
 static int on_url(llhttp_t *parser, const char *at, size_t size)
 {
-    struct conn *conn = parser->data;
+    struct hf_http_conn *conn = parser->data;
 
-    return head_append(conn, at, size, conn->server->options.target_bytes_max, 414,
-                       "the request target is too long");
+    return head_append(conn, at, size, conn->server->options.target_bytes_max, 414);
 }
 
 static int on_url_complete(llhttp_t *parser)
 {
-    struct conn *conn = parser->data;
+    struct hf_http_conn *conn = parser->data;
 
     return hf_buf_append_u8(&conn->req->head, 0) ? 0 : refuse(conn, 503, "out of memory");
 }
 
 /* What comes after a chunked body is read over: who has taken the head for the whole of it is not
  * to be surprised. */
-static int trailer_count(struct conn *conn, size_t size)
+static int trailer_count(struct hf_http_conn *conn, size_t size)
 {
     conn->req->trailer_size += size;
     if (conn->req->trailer_size > conn->server->options.head_bytes_max)
@@ -798,24 +704,20 @@ static int trailer_count(struct conn *conn, size_t size)
 
 static int on_header_field(llhttp_t *parser, const char *at, size_t size)
 {
-    struct conn *conn = parser->data;
+    struct hf_http_conn *conn = parser->data;
     struct hf_http_request *req = conn->req;
 
     if (req->handed_over)
         return trailer_count(conn, size);
     if (req->header_count == 0 || conn->value_last) {
-        if (req->header_count == conn->server->options.headers_max)
-            return refuse(conn, 431, "too many header fields");
-        struct header *grown = hf_realloc(req->headers, (req->header_count + 1) * sizeof *grown);
-        if (grown == NULL)
-            return refuse(conn, 503, "out of memory");
-        req->headers = grown;
-        req->headers[req->header_count++] = (struct header){.name = req->head.size};
+        const char *why;
+        int code = hf_http_head_field(req, &why);
+        if (code != 0)
+            return refuse(conn, code, why);
         conn->value_last = false;
     }
     size_t start = req->head.size;
-    int result = head_append(conn, at, size, conn->server->options.head_bytes_max, 431,
-                             "the header section is too large");
+    int result = head_append(conn, at, size, conn->server->options.head_bytes_max, 431);
     for (size_t i = start; i < req->head.size; i++) {
         uint8_t *c = &req->head.data[i];
         if (*c >= 'A' && *c <= 'Z')
@@ -826,7 +728,7 @@ static int on_header_field(llhttp_t *parser, const char *at, size_t size)
 
 static int on_header_field_complete(llhttp_t *parser)
 {
-    struct conn *conn = parser->data;
+    struct hf_http_conn *conn = parser->data;
     struct hf_http_request *req = conn->req;
 
     if (req->handed_over)
@@ -840,24 +742,23 @@ static int on_header_field_complete(llhttp_t *parser)
 
 static int on_header_value(llhttp_t *parser, const char *at, size_t size)
 {
-    struct conn *conn = parser->data;
+    struct hf_http_conn *conn = parser->data;
 
     if (conn->req->handed_over)
         return trailer_count(conn, size);
-    return head_append(conn, at, size, conn->server->options.head_bytes_max, 431,
-                       "the header section is too large");
+    return head_append(conn, at, size, conn->server->options.head_bytes_max, 431);
 }
 
 static int on_header_value_complete(llhttp_t *parser)
 {
-    struct conn *conn = parser->data;
+    struct hf_http_conn *conn = parser->data;
 
     if (conn->req->handed_over)
         return 0;
     return hf_buf_append_u8(&conn->req->head, 0) ? 0 : refuse(conn, 503, "out of memory");
 }
 
-static bool equal_ignoring_case(const char *a, const char *b)
+bool hf_http_equal_ignoring_case(const char *a, const char *b)
 {
     for (; *a != '\0' && *b != '\0'; a++, b++) {
         char x = *a >= 'A' && *a <= 'Z' ? (char)(*a + 32) : *a;
@@ -868,26 +769,33 @@ static bool equal_ignoring_case(const char *a, const char *b)
     return *a == *b;
 }
 
-/* What llhttp leaves to its user. NULL: fine. */
-static const char *head_wrong(const llhttp_t *parser, const struct hf_http_request *req)
+const char *hf_http_target_wrong(const char *target)
 {
-    unsigned hosts = 0;
-    const char *target = hf_http_path(req);
-
-    if (parser->http_major != 1 || parser->http_minor > 1)
-        return "only HTTP/1.1 and HTTP/1.0 are spoken here";
     if (target[0] != '/')
         return "the request target must be a path";
     for (const char *c = target; *c != '\0'; c++) {
         if (*c == '#' || (unsigned char)*c <= 0x20 || (unsigned char)*c >= 0x7f)
             return "the request target holds a character that must be percent-encoded";
     }
+    return NULL;
+}
+
+/* What llhttp leaves to its user. NULL: fine. */
+static const char *head_wrong(const llhttp_t *parser, const struct hf_http_request *req)
+{
+    unsigned hosts = 0;
+
+    if (parser->http_major != 1 || parser->http_minor > 1)
+        return "only HTTP/1.1 and HTTP/1.0 are spoken here";
+    const char *wrong = hf_http_target_wrong(hf_http_path(req));
+    if (wrong != NULL)
+        return wrong;
     for (unsigned i = 0; i < req->header_count; i++) {
         const char *name = (const char *)req->head.data + req->headers[i].name;
         const char *value = (const char *)req->head.data + req->headers[i].value;
         hosts += strcmp(name, "host") == 0;
         if (strcmp(name, "transfer-encoding") == 0 &&
-            (!equal_ignoring_case(value, "chunked") || parser->http_minor == 0))
+            (!hf_http_equal_ignoring_case(value, "chunked") || parser->http_minor == 0))
             return "the only transfer coding spoken here is chunked, in HTTP/1.1";
     }
     if (hosts > 1 || (hosts == 0 && parser->http_minor == 1))
@@ -895,26 +803,39 @@ static const char *head_wrong(const llhttp_t *parser, const struct hf_http_reque
     return NULL;
 }
 
+int hf_http_head_finish(struct hf_http_request *req, const char **out_why)
+{
+    char *mark = strchr((char *)req->head.data + req->target, '?');
+
+    if (mark != NULL) {
+        *mark = '\0';
+        req->query = hf_strdup(mark + 1);
+        if (req->query == NULL) {
+            *out_why = "out of memory";
+            return 503;
+        }
+    }
+    const char *expect = hf_http_header(req, "expect");
+    req->expects_continue = expect != NULL && hf_http_equal_ignoring_case(expect, "100-continue");
+    return 0;
+}
+
 static int on_headers_complete(llhttp_t *parser)
 {
-    struct conn *conn = parser->data;
+    struct hf_http_conn *conn = parser->data;
     struct hf_http_request *req = conn->req;
 
     const char *wrong = head_wrong(parser, req);
     if (wrong != NULL)
         return refuse(conn, 400, wrong);
     parser->upgrade = 0; /* offers to speak something else are not taken up */
-    char *mark = strchr((char *)req->head.data, '?');
-    if (mark != NULL) {
-        *mark = '\0';
-        req->query = hf_strdup(mark + 1);
-        if (req->query == NULL)
-            return refuse(conn, 503, "out of memory");
-    }
-    const char *expect = hf_http_header(req, "expect");
-    req->expects_continue = expect != NULL && equal_ignoring_case(expect, "100-continue");
+    const char *why;
+    int code = hf_http_head_finish(req, &why);
+    if (code != 0)
+        return refuse(conn, code, why);
+    req->method = llhttp_method_name((llhttp_method_t)parser->method);
     conn->keep_alive = llhttp_should_keep_alive(parser) != 0;
-    deadline_set(conn, hf_http_has_body(req) ? conn->server->options.body_timeout_ms : 0);
+    hf_http_conn_deadline(conn, has_body(req) ? conn->server->options.body_timeout_ms : 0);
     req->handed_over = true;
     conn->server->handler.on_request(conn->server->handler.arg, req);
     if (conn->req != req || !req->paused)
@@ -923,37 +844,53 @@ static int on_headers_complete(llhttp_t *parser)
     return HPE_PAUSED;
 }
 
+int hf_http_body_take(struct hf_http_request *req, struct hf_bytes piece, const char **out_why)
+{
+    struct hf_http_server *server = req->conn->server;
+
+    req->body_size += piece.size;
+    if (req->body_size > req->body_limit) {
+        *out_why = "the body is larger than this call takes";
+        return 413;
+    }
+    if (req->mode == HF_BODY_STREAM) {
+        req->on_piece(req, piece);
+        return 0;
+    }
+    if (server->bodies_bytes + piece.size > server->options.bodies_bytes_max) {
+        *out_why = "there are too many bodies at a time";
+        return 429;
+    }
+    if (!hf_buf_append(&req->body, piece.data, piece.size)) {
+        *out_why = "out of memory";
+        return 503;
+    }
+    server->bodies_bytes += piece.size;
+    return 0;
+}
+
 static int on_body(llhttp_t *parser, const char *at, size_t size)
 {
-    struct conn *conn = parser->data;
+    struct hf_http_conn *conn = parser->data;
     struct hf_http_request *req = conn->req;
 
     if (size == 0 || conn->closing || req == NULL || req->ended || req->begun ||
-        req->mode == BODY_NONE)
+        req->mode == HF_BODY_NONE)
         return 0; /* nobody asked for it */
-    deadline_set(conn, conn->server->options.body_timeout_ms);
-    req->body_size += size;
-    if (req->body_size > req->body_limit)
-        return refuse(conn, 413, "the body is larger than this call takes");
-    if (req->mode == BODY_STREAM) {
-        req->on_piece(req, (struct hf_bytes){(const uint8_t *)at, size});
-        if (req->paused) { /* what else has been read waits in the tail */
-            conn->halted = true;
-            return HPE_PAUSED;
-        }
+    hf_http_conn_deadline(conn, conn->server->options.body_timeout_ms);
+    const char *why;
+    int code = hf_http_body_take(req, (struct hf_bytes){(const uint8_t *)at, size}, &why);
+    if (code != 0)
+        return refuse(conn, code, why);
+    if (!req->paused)
         return 0;
-    }
-    if (conn->server->bodies_bytes + size > conn->server->options.bodies_bytes_max)
-        return refuse(conn, 429, "there are too many bodies at a time");
-    if (!hf_buf_append(&req->body, at, size))
-        return refuse(conn, 503, "out of memory");
-    conn->server->bodies_bytes += size;
-    return 0;
+    conn->halted = true; /* what else has been read waits in the tail */
+    return HPE_PAUSED;
 }
 
 static int on_message_complete(llhttp_t *parser)
 {
-    struct conn *conn = parser->data;
+    struct hf_http_conn *conn = parser->data;
     struct hf_http_request *req = conn->req;
 
     req->complete = true;
@@ -962,60 +899,38 @@ static int on_message_complete(llhttp_t *parser)
     return HPE_PAUSED;
 }
 
-/* After the message's end, outside the parser: hand the body over. */
-static void message_completed(struct conn *conn)
+void hf_http_body_end(struct hf_http_request *req)
 {
-    struct hf_http_request *req = conn->req;
-    enum body_mode mode = req->mode;
+    enum hf_body_mode mode = req->mode;
 
-    req->mode = BODY_NONE;
-    if (req->begun || conn->closing)
+    req->mode = HF_BODY_NONE;
+    if (req->begun || req->conn->closing)
         return;
-    if (mode == BODY_COLLECT)
+    if (mode == HF_BODY_COLLECT)
         req->on_body(req, hf_buf_bytes(&req->body));
-    else if (mode == BODY_STREAM)
+    else if (mode == HF_BODY_STREAM)
         req->on_end(req);
 }
 
-static void body_wanted(struct hf_http_request *req, enum body_mode mode, uint64_t limit)
+static void body_wanted(struct hf_http_request *req)
 {
-    struct conn *conn = req->conn;
+    struct hf_http_conn *conn = req->conn;
 
-    hf_assert(req->mode == BODY_NONE);
-    req->mode = mode;
-    req->body_limit = limit;
-    if ((conn->parser.flags & F_CONTENT_LENGTH) != 0 && conn->parser.content_length > limit) {
+    if ((conn->parser.flags & F_CONTENT_LENGTH) != 0 &&
+        conn->parser.content_length > req->body_limit) {
         conn->refuse_code = 413;
         conn->refuse_why = "the body is larger than this call takes";
         return;
     }
-    if (req->expects_continue && hf_http_has_body(req)) {
+    if (req->expects_continue && has_body(req)) {
         req->expects_continue = false;
-        conn_write(conn, HF_BYTES_OF_STRING("HTTP/1.1 100 Continue\r\n\r\n"));
+        hf_http_conn_write(conn, HF_BYTES_OF_STRING("HTTP/1.1 100 Continue\r\n\r\n"));
     }
-}
-
-void hf_http_collect(struct hf_http_request *req, size_t limit,
-                     void (*cb)(struct hf_http_request *req, struct hf_bytes body))
-{
-    req->on_body = cb;
-    body_release(req);
-    hf_buf_init(&req->body, limit);
-    body_wanted(req, BODY_COLLECT, limit);
-}
-
-void hf_http_stream_body(struct hf_http_request *req, uint64_t limit,
-                         void (*on_piece)(struct hf_http_request *req, struct hf_bytes piece),
-                         void (*on_end)(struct hf_http_request *req))
-{
-    req->on_piece = on_piece;
-    req->on_end = on_end;
-    body_wanted(req, BODY_STREAM, limit);
 }
 
 /* ----------------------------------------------------------------- the connection */
 
-static void read_stop(struct conn *conn)
+void hf_http_conn_read_stop(struct hf_http_conn *conn)
 {
     if (conn->reading) {
         uv_read_stop((uv_stream_t *)&conn->tcp);
@@ -1023,28 +938,39 @@ static void read_stop(struct conn *conn)
     }
 }
 
-void hf_http_pause(struct hf_http_request *req)
+static void pause_body(struct hf_http_request *req)
 {
-    req->paused = true;
     req->conn->deadline_ms = 0;
-    read_stop(req->conn);
+    hf_http_conn_read_stop(req->conn);
 }
 
-void hf_http_resume(struct hf_http_request *req)
+static void resume_body(struct hf_http_request *req)
 {
-    struct conn *conn = req->conn;
+    struct hf_http_conn *conn = req->conn;
 
-    req->paused = false;
     if (conn->closing || conn->lingering)
         return;
     if (!req->complete)
-        deadline_set(conn, conn->server->options.body_timeout_ms);
-    read_start(conn);
+        hf_http_conn_deadline(conn, conn->server->options.body_timeout_ms);
+    hf_http_conn_read_start(conn);
     conn_run(conn, NULL, 0);
 }
 
+static const struct hf_http_wire wire_1 = {
+    .has_body = has_body,
+    .body_wanted = body_wanted,
+    .pause = pause_body,
+    .resume = resume_body,
+    .answer = answer,
+    .answer_begin = answer_begin,
+    .answer_write = answer_write,
+    .queued = queued,
+    .answer_end = answer_end,
+    .abort = abort_answer,
+};
+
 /* Feeds the parser. Returns how much of it was used; sets refuse_code. */
-static size_t conn_parse(struct conn *conn, const char *data, size_t size)
+static size_t conn_parse(struct hf_http_conn *conn, const char *data, size_t size)
 {
     conn->executing = true;
     llhttp_errno_t result = llhttp_execute(&conn->parser, data, size);
@@ -1064,24 +990,24 @@ static size_t conn_parse(struct conn *conn, const char *data, size_t size)
 }
 
 /* The answered request goes; true: the next one may come. */
-static bool conn_next(struct conn *conn)
+static bool conn_next(struct hf_http_conn *conn)
 {
     struct hf_http_request *req = conn->req;
 
     if (!conn->keep_alive || (req != NULL && !req->complete)) {
         if (conn->queued == 0 && !conn->lingering)
-            conn_linger(conn);
+            hf_http_conn_linger(conn);
         return false;
     }
     if (conn->queued > 0)
         return false; /* its reader is slow: first things first */
     conn->req = NULL;
-    request_free(req);
-    deadline_set(conn, conn->server->options.idle_timeout_ms);
+    hf_http_request_free(req);
+    hf_http_conn_deadline(conn, conn->server->options.idle_timeout_ms);
     return true;
 }
 
-static void conn_step(struct conn *conn)
+static void conn_step(struct hf_http_conn *conn)
 {
     while (!conn->closing && !conn->lingering) {
         struct hf_http_request *req = conn->req;
@@ -1093,7 +1019,7 @@ static void conn_step(struct conn *conn)
         }
         if (conn->refused) {
             if (conn->queued == 0)
-                conn_linger(conn);
+                hf_http_conn_linger(conn);
             return;
         }
         if (req != NULL && req->ended) {
@@ -1105,17 +1031,19 @@ static void conn_step(struct conn *conn)
             return;
         if (conn->tail.size == 0 && !conn->halted) {
             if (conn->eof)
-                conn_close(conn, HF_HTTP_PEER_CLOSED);
+                hf_http_conn_close(conn, HF_HTTP_PEER_CLOSED);
             return;
         }
-        if (req == NULL && !client_takes(conn)) {
+        if (req == NULL && !hf_http_client_may(conn)) {
             conn->server->stats.throttled++;
             conn->throttled = true;
             conn->deadline_ms = 0; /* it is we who wait */
             return;
         }
+        if (req == NULL)
+            hf_http_client_charge(conn);
         struct hf_buf data = conn->tail; /* the parser's callbacks may end the connection */
-        hf_buf_init(&conn->tail, 2 * READ_SIZE);
+        hf_buf_init(&conn->tail, 2 * HF_HTTP_READ_SIZE);
         conn->halted = false;
         size_t used = conn_parse(conn, data.size > 0 ? (const char *)data.data : "", data.size);
         hf_assert(conn->tail.size == 0); /* nothing is read meanwhile */
@@ -1125,14 +1053,14 @@ static void conn_step(struct conn *conn)
         else
             hf_buf_release(&data);
         if (conn->refuse_code == 0 && conn->req != NULL && conn->req->complete)
-            message_completed(conn);
+            hf_http_body_end(conn->req); /* outside of the parser */
     }
 }
 
-static void conn_run(struct conn *conn, const char *data, size_t size)
+static void conn_run(struct hf_http_conn *conn, const char *data, size_t size)
 {
     if (size > 0 && !hf_buf_append(&conn->tail, data, size)) {
-        conn_close(conn, HF_HTTP_SERVER_CLOSED);
+        hf_http_conn_close(conn, HF_HTTP_SERVER_CLOSED);
         return;
     }
     /* Answers given from inside a callback end up here again: the outer round
@@ -1144,43 +1072,60 @@ static void conn_run(struct conn *conn, const char *data, size_t size)
     conn->running = false;
     if (conn->closing)
         return;
-    if (conn->tail.size > READ_SIZE || conn->throttled)
-        read_stop(conn);
+    if (conn->tail.size > HF_HTTP_READ_SIZE || conn->throttled)
+        hf_http_conn_read_stop(conn);
     else if (conn->req == NULL || !conn->req->paused)
-        read_start(conn);
+        hf_http_conn_read_start(conn);
 }
 
 static void alloc_cb(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
-    struct conn *conn = handle->data;
+    struct hf_http_conn *conn = handle->data;
 
     (void)suggested;
     *buf = uv_buf_init(conn->server->read_buffer,
-                       conn->tls != NULL ? READ_SIZE - RECORD_SIZE : READ_SIZE);
+                       conn->tls != NULL ? HF_HTTP_READ_SIZE - RECORD_SIZE : HF_HTTP_READ_SIZE);
 }
 
-static void conn_eof(struct conn *conn)
+static void conn_eof(struct hf_http_conn *conn)
 {
     struct hf_http_request *req = conn->req;
 
+    if (conn->h2 != NULL) { /* its windows will not open any more */
+        hf_http_conn_close(conn, HF_HTTP_PEER_CLOSED);
+        return;
+    }
     conn->eof = true;
-    read_stop(conn);
+    hf_http_conn_read_stop(conn);
     /* A peer that has only closed its own direction still gets the answer to a
      * whole request. An endless answer has nobody to go on for. */
     bool answer_owed = req != NULL && req->complete && !req->begun;
     if (conn->lingering || (!answer_owed && conn->queued == 0) ||
         (req != NULL && req->begun && !req->ended))
-        conn_close(conn, HF_HTTP_PEER_CLOSED);
+        hf_http_conn_close(conn, HF_HTTP_PEER_CLOSED);
 }
 
-static void conn_received(struct conn *conn, const char *data, size_t size)
+static void conn_received(struct hf_http_conn *conn, const char *data, size_t size)
 {
+    if (conn->h2 != NULL) {
+        hf_http2_received(conn->h2, data, size);
+        return;
+    }
     if (size > 0 && conn->req == NULL && conn->tail.size == 0)
-        deadline_set(conn, conn->server->options.header_timeout_ms);
+        hf_http_conn_deadline(conn, conn->server->options.header_timeout_ms);
     conn_run(conn, data, size);
 }
 
-static void conn_received_tls(struct conn *conn, const char *data, size_t size)
+/* False: there is no memory for it. */
+static bool conn_takes_up_http2(struct hf_http_conn *conn)
+{
+    conn->h2 = hf_http2_new(conn);
+    if (conn->h2 == NULL)
+        hf_http_conn_close(conn, HF_HTTP_SERVER_CLOSED);
+    return conn->h2 != NULL;
+}
+
+static void conn_received_tls(struct hf_http_conn *conn, const char *data, size_t size)
 {
     struct hf_http_server *server = conn->server;
     size_t plain_size = 0;
@@ -1191,9 +1136,11 @@ static void conn_received_tls(struct conn *conn, const char *data, size_t size)
     if (!conn_flush(conn))
         return;
     if (conn->queued > server->options.stream_bytes_max) { /* it asks for keys, and reads nothing */
-        conn_close(conn, HF_HTTP_SERVER_CLOSED);
+        hf_http_conn_close(conn, HF_HTTP_SERVER_CLOSED);
         return;
     }
+    if (conn->h2 == NULL && hf_tls_speaks_http2(conn->tls) && !conn_takes_up_http2(conn))
+        return;
     if (plain_size > 0)
         conn_received(conn, server->plain_buffer, plain_size);
     if (conn->closing || conn->lingering || state == HF_TLS_OPEN)
@@ -1202,19 +1149,21 @@ static void conn_received_tls(struct conn *conn, const char *data, size_t size)
         conn_eof(conn);
         return;
     }
-    server->stats.handshakes_failed += conn->req == NULL;
+    server->stats.handshakes_failed += conn->req == NULL && conn->h2 == NULL;
     hf_log_debug("rpc.tls_failed", "address=%s error=%s", conn->address,
                  hf_log_quote(hf_tls_why(conn->tls)).text);
-    if (conn->req != NULL)
-        conn_close(conn, HF_HTTP_PEER_CLOSED);
+    if (conn->req != NULL || conn->h2 != NULL)
+        hf_http_conn_close(conn, HF_HTTP_PEER_CLOSED);
     else
-        conn_linger(conn); /* so that the alert arrives */
+        hf_http_conn_linger(conn); /* so that the alert arrives */
 }
 
 /* Somebody speaks plain HTTP to a port of TLS: said in a way that he understands. */
-static bool conn_greet(struct conn *conn, const char *data)
+static bool conn_greet(struct hf_http_conn *conn, const char *data)
 {
     conn->greeted = true;
+    if (conn->tls == NULL && conn->server->options.http2_without_tls)
+        return conn_takes_up_http2(conn);
     if (conn->tls == NULL || data[0] == TLS_HANDSHAKE)
         return true;
     hf_tls_free(conn->tls);
@@ -1225,18 +1174,18 @@ static bool conn_greet(struct conn *conn, const char *data)
 
 static void read_cb(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
-    struct conn *conn = stream->data;
+    struct hf_http_conn *conn = stream->data;
 
     if (n == 0 || conn->closing)
         return;
     if (n == UV_EOF) {
         conn_eof(conn);
     } else if (n < 0) {
-        conn_close(conn, HF_HTTP_PEER_CLOSED);
+        hf_http_conn_close(conn, HF_HTTP_PEER_CLOSED);
     } else if (conn->lingering) {
         conn->lingered += (size_t)n;
-        if (conn->lingered > LINGER_BYTES)
-            conn_close(conn, HF_HTTP_SERVER_CLOSED);
+        if (conn->lingered > HF_HTTP_LINGER_BYTES)
+            hf_http_conn_close(conn, HF_HTTP_SERVER_CLOSED);
     } else if (conn->greeted || conn_greet(conn, buf->base)) {
         if (conn->tls != NULL)
             conn_received_tls(conn, buf->base, (size_t)n);
@@ -1245,7 +1194,7 @@ static void read_cb(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     }
 }
 
-static void read_start(struct conn *conn)
+void hf_http_conn_read_start(struct hf_http_conn *conn)
 {
     if (conn->reading || conn->closing || conn->eof)
         return;
@@ -1283,7 +1232,7 @@ static void turn_away(struct hf_http_server *server)
     uv_close((uv_handle_t *)&server->turned_away, turned_away_cb);
 }
 
-static void address_read(struct conn *conn, uint8_t out_key[16])
+static void address_read(struct hf_http_conn *conn, uint8_t out_key[16])
 {
     struct sockaddr_storage from = {0};
     int size = sizeof from;
@@ -1303,7 +1252,7 @@ static void address_read(struct conn *conn, uint8_t out_key[16])
 }
 
 /* Whether there is still room for it, for its address and in all. */
-static bool conn_fits(struct conn *conn)
+static bool conn_fits(struct hf_http_conn *conn)
 {
     struct hf_http_server *server = conn->server;
     uint8_t key[16];
@@ -1324,7 +1273,7 @@ static void connection_cb(uv_stream_t *listener, int status)
 
     if (status < 0 || server->closing)
         return;
-    struct conn *conn = hf_calloc(1, sizeof *conn);
+    struct hf_http_conn *conn = hf_calloc(1, sizeof *conn);
     if (conn != NULL && server->options.tls != NULL) {
         conn->tls = hf_tls_new(server->options.tls);
         if (conn->tls == NULL) {
@@ -1346,23 +1295,23 @@ static void connection_cb(uv_stream_t *listener, int status)
     server->conns = conn;
     server->stats.connections++;
     server->stats.accepted++;
-    hf_buf_init(&conn->tail, 2 * READ_SIZE);
+    hf_buf_init(&conn->tail, 2 * HF_HTTP_READ_SIZE);
     llhttp_init(&conn->parser, HTTP_REQUEST, &server->settings);
     conn->parser.data = conn;
     conn->keep_alive = true;
     if (uv_accept(listener, (uv_stream_t *)&conn->tcp) != 0 || !conn_fits(conn)) {
         server->stats.refused++;
-        conn_close(conn, HF_HTTP_SERVER_CLOSED);
+        hf_http_conn_close(conn, HF_HTTP_SERVER_CLOSED);
         return;
     }
     uv_tcp_nodelay(&conn->tcp, 1);
-    deadline_set(conn, server->options.header_timeout_ms);
-    read_start(conn);
+    hf_http_conn_deadline(conn, server->options.header_timeout_ms);
+    hf_http_conn_read_start(conn);
 }
 
 /* A reader that takes a little now and then keeps its connection. What our own kernel holds for it
  * counts as not taken: that may be megabytes, and it asks for more only when much of it is gone. */
-static bool reader_goes_on(struct conn *conn)
+static bool reader_goes_on(struct hf_http_conn *conn)
 {
     uv_os_fd_t fd;
     int held = 0;
@@ -1376,11 +1325,11 @@ static bool reader_goes_on(struct conn *conn)
     if (taken <= conn->taken_seen)
         return false;
     conn->taken_seen = taken;
-    deadline_set(conn, conn->server->options.stall_timeout_ms);
+    hf_http_conn_deadline(conn, conn->server->options.stall_timeout_ms);
     return true;
 }
 
-static void conn_timed_out(struct conn *conn)
+static void conn_timed_out(struct hf_http_conn *conn)
 {
     struct hf_http_request *req = conn->req;
 
@@ -1388,9 +1337,13 @@ static void conn_timed_out(struct conn *conn)
         return;
     conn->server->stats.timeouts++;
     conn->deadline_ms = 0;
+    if (conn->h2 != NULL && conn->queued == 0 && !conn->lingering) {
+        hf_http2_goodbye(conn->h2);
+        return;
+    }
     bool in_request = req != NULL ? !req->complete && !req->begun : conn->tail.size > 0;
     if (!in_request || conn->queued > 0 || conn->lingering) {
-        conn_close(conn, HF_HTTP_SERVER_CLOSED);
+        hf_http_conn_close(conn, HF_HTTP_SERVER_CLOSED);
         return;
     }
     conn_refuse(conn, 408, "the request did not arrive in time");
@@ -1399,22 +1352,162 @@ static void conn_timed_out(struct conn *conn)
 static void sweep_cb(uv_timer_t *timer)
 {
     struct hf_http_server *server = timer->data;
-    uint64_t now = now_ms(server);
+    uint64_t now = hf_http_now_ms(server);
 
     /* Closing takes a connection off the list in a later turn, never here. */
-    for (struct conn *conn = server->conns; conn != NULL; conn = conn->next) {
+    for (struct hf_http_conn *conn = server->conns; conn != NULL; conn = conn->next) {
         if (!conn->closing && conn->deadline_ms != 0 && conn->deadline_ms <= now)
             conn_timed_out(conn);
+        if (!conn->closing && conn->h2 != NULL)
+            hf_http2_sweep(conn->h2);
         if (!conn->closing && conn->throttled) {
             conn->throttled = false;
-            deadline_set(conn, server->options.header_timeout_ms);
+            if (conn->h2 != NULL) {
+                hf_http2_received(conn->h2, NULL, 0);
+                continue;
+            }
+            hf_http_conn_deadline(conn, server->options.header_timeout_ms);
             conn_run(conn, NULL, 0);
         }
     }
     clients_forget(server, false);
 }
 
+/* ------------------------------------------------------------ requests, as handlers see them */
+
+const char *hf_http_method(const struct hf_http_request *req)
+{
+    return req->method;
+}
+
+const char *hf_http_path(const struct hf_http_request *req)
+{
+    return (const char *)req->head.data + req->target;
+}
+
+const char *hf_http_query(const struct hf_http_request *req)
+{
+    return req->query != NULL ? req->query : "";
+}
+
+const char *hf_http_header(const struct hf_http_request *req, const char *lower_case_name)
+{
+    for (unsigned i = 0; i < req->header_count; i++) {
+        if (strcmp((const char *)req->head.data + req->headers[i].name, lower_case_name) == 0)
+            return (const char *)req->head.data + req->headers[i].value;
+    }
+    return NULL;
+}
+
+bool hf_http_has_body(const struct hf_http_request *req)
+{
+    return req->wire->has_body(req);
+}
+
+const char *hf_http_address(const struct hf_http_request *req)
+{
+    return req->conn->address;
+}
+
+const struct hf_tls *hf_http_tls(const struct hf_http_request *req)
+{
+    return req->conn->tls;
+}
+
+void hf_http_set_arg(struct hf_http_request *req, void *arg)
+{
+    req->arg = arg;
+}
+
+void *hf_http_arg(const struct hf_http_request *req)
+{
+    return req->arg;
+}
+
+static void body_ask(struct hf_http_request *req, enum hf_body_mode mode, uint64_t limit)
+{
+    hf_assert(req->mode == HF_BODY_NONE);
+    req->mode = mode;
+    req->body_limit = limit;
+    req->wire->body_wanted(req);
+}
+
+void hf_http_collect(struct hf_http_request *req, size_t limit,
+                     void (*cb)(struct hf_http_request *req, struct hf_bytes body))
+{
+    req->on_body = cb;
+    req->body.limit = limit;
+    body_ask(req, HF_BODY_COLLECT, limit);
+}
+
+void hf_http_stream_body(struct hf_http_request *req, uint64_t limit,
+                         void (*on_piece)(struct hf_http_request *req, struct hf_bytes piece),
+                         void (*on_end)(struct hf_http_request *req))
+{
+    req->on_piece = on_piece;
+    req->on_end = on_end;
+    body_ask(req, HF_BODY_STREAM, limit);
+}
+
+void hf_http_pause(struct hf_http_request *req)
+{
+    req->paused = true;
+    req->wire->pause(req);
+}
+
+void hf_http_resume(struct hf_http_request *req)
+{
+    req->paused = false;
+    req->wire->resume(req);
+}
+
+void hf_http_answer(struct hf_http_request *req, int code, const char *content_type,
+                    const char *headers, struct hf_bytes body)
+{
+    hf_assert(!req->begun);
+    req->wire->answer(req, code, content_type, headers, body);
+}
+
+bool hf_http_answer_begin(struct hf_http_request *req, int code, const char *content_type,
+                          const char *headers, int64_t length,
+                          void (*on_drained)(struct hf_http_request *req))
+{
+    hf_assert(!req->begun);
+    req->on_drained = on_drained;
+    return req->wire->answer_begin(req, code, content_type, headers, length);
+}
+
+bool hf_http_answer_write(struct hf_http_request *req, struct hf_bytes piece)
+{
+    return req->wire->answer_write(req, piece);
+}
+
+size_t hf_http_queued(const struct hf_http_request *req)
+{
+    return req->wire->queued(req);
+}
+
+void hf_http_answer_end(struct hf_http_request *req)
+{
+    req->wire->answer_end(req);
+}
+
+void hf_http_abort(struct hf_http_request *req)
+{
+    req->wire->abort(req);
+}
+
 /* -------------------------------------------------------------------------- server */
+
+static void before_poll_cb(uv_prepare_t *prepare)
+{
+    hf_http2_flush_all(prepare->data);
+}
+
+static void after_poll_cb(uv_check_t *check)
+{
+    hf_http2_flush_all(check->data);
+}
 
 struct hf_http_server *hf_http_server_new(uv_loop_t *loop, const struct hf_http_options *options,
                                           const struct hf_http_handler *handler)
@@ -1440,7 +1533,13 @@ struct hf_http_server *hf_http_server_new(uv_loop_t *loop, const struct hf_http_
     uv_timer_init(loop, &server->sweep);
     server->sweep.data = server;
     uv_timer_start(&server->sweep, sweep_cb, SWEEP_MS, SWEEP_MS);
-    server->handles_open = 1;
+    uv_prepare_init(loop, &server->before_poll);
+    server->before_poll.data = server;
+    uv_prepare_start(&server->before_poll, before_poll_cb);
+    uv_check_init(loop, &server->after_poll);
+    server->after_poll.data = server;
+    uv_check_start(&server->after_poll, after_poll_cb);
+    server->handles_open = 3;
     return server;
 }
 
@@ -1472,7 +1571,7 @@ static enum hf_status address_parse(const char *address, struct sockaddr_storage
                         host);
 }
 
-static void listener_closed_cb(uv_handle_t *handle)
+static void handle_closed_cb(uv_handle_t *handle)
 {
     struct hf_http_server *server = handle->data;
 
@@ -1513,10 +1612,15 @@ void hf_http_server_close(struct hf_http_server *server, void (*closed)(void *ar
     server->closed = closed;
     server->closed_arg = arg;
     if (server->listening)
-        uv_close((uv_handle_t *)&server->listener, listener_closed_cb);
-    uv_close((uv_handle_t *)&server->sweep, listener_closed_cb);
-    for (struct conn *conn = server->conns; conn != NULL; conn = conn->next)
-        conn_close(conn, HF_HTTP_SERVER_CLOSED);
+        uv_close((uv_handle_t *)&server->listener, handle_closed_cb);
+    uv_close((uv_handle_t *)&server->sweep, handle_closed_cb);
+    uv_close((uv_handle_t *)&server->before_poll, handle_closed_cb);
+    uv_close((uv_handle_t *)&server->after_poll, handle_closed_cb);
+    for (struct hf_http_conn *conn = server->conns; conn != NULL; conn = conn->next) {
+        if (conn->h2 != NULL && !conn->closing && !conn->lingering)
+            hf_http2_goodbye(conn->h2);
+        hf_http_conn_close(conn, HF_HTTP_SERVER_CLOSED);
+    }
 }
 
 void hf_http_server_stats(const struct hf_http_server *server, struct hf_http_stats *out_stats)

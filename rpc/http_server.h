@@ -1,5 +1,5 @@
-/* rpc/http_server.h: HTTP/1.1 on libuv, parsed by llhttp. It knows nothing of
- * routes, JSON or Holdfast; rpc/rpc.c is its only user.
+/* rpc/http_server.h: HTTP/1.1 on libuv, parsed by llhttp, and HTTP/2 (rpc/http2.h) with clients of TLS
+ * that ask for it by ALPN. It knows nothing of routes, JSON or Holdfast; rpc/rpc.c is its only user.
  *
  * A request is handed over when its header is complete. The handler then asks
  * for the body (whole, or in pieces) or not, and answers, now or later. From the
@@ -41,6 +41,7 @@ struct hf_http_options {
     uint64_t idle_timeout_ms;   /* 75 s between requests, closed */
     uint64_t stall_timeout_ms;  /* 30 s without the reader taking a byte, closed */
     size_t stream_bytes_max;    /* 256 KiB queued for one slow reader, closed */
+    bool http2_without_tls; /* every plain connection speaks it, from its first byte: for tests */
 };
 void hf_http_options_default(struct hf_http_options *options);
 
@@ -66,6 +67,7 @@ struct hf_http_stats {
     uint64_t accepted;
     uint64_t refused;
     uint64_t requests;
+    uint64_t requests_http2; /* of them */
     uint64_t bad_requests;
     uint64_t timeouts;
     uint64_t handshakes_failed;

@@ -32,6 +32,7 @@ struct hf_tls_context {
     char paths[FILES][PATH_SIZE]; /* certificate, key, client CA */
     struct stamp stamps[FILES];
     bool client_required;
+    bool http2;
     int64_t ends_s;
 };
 
@@ -154,13 +155,15 @@ static int password_cb(char *out, int size, int writing, void *arg)
 static int alpn_cb(SSL *ssl, const unsigned char **out, unsigned char *out_size,
                    const unsigned char *in, unsigned in_size, void *arg)
 {
-    static const unsigned char ours[] = "\x08http/1.1";
+    static const unsigned char both[] = "\x02h2\x08http/1.1";
+    const struct hf_tls_context *context = arg;
+    const unsigned char *ours = context->http2 ? both : both + 3;
     unsigned char *found;
 
     (void)ssl;
-    (void)arg;
-    if (SSL_select_next_proto(&found, out_size, ours, sizeof ours - 1, in, in_size) !=
-        OPENSSL_NPN_NEGOTIATED)
+    if (SSL_select_next_proto(&found, out_size, ours,
+                              context->http2 ? sizeof both - 1 : sizeof both - 4, in,
+                              in_size) != OPENSSL_NPN_NEGOTIATED)
         return SSL_TLSEXT_ERR_ALERT_FATAL;
     *out = found;
     return SSL_TLSEXT_ERR_OK;
@@ -231,7 +234,7 @@ static enum hf_status files_load(struct hf_tls_context *context, SSL_CTX *ssl, s
     SSL_CTX_set_num_tickets(ssl, 1);
     SSL_CTX_set_session_cache_mode(ssl,
                                    SSL_SESS_CACHE_OFF); /* tickets alone: nothing is kept here */
-    SSL_CTX_set_alpn_select_cb(ssl, alpn_cb, NULL);
+    SSL_CTX_set_alpn_select_cb(ssl, alpn_cb, context);  /* which outlives its connections */
     if (SSL_CTX_set_cipher_list(ssl, "ECDHE+AESGCM:ECDHE+CHACHA20") != 1 ||
         SSL_CTX_set1_groups_list(ssl, groups) != 1)
         return hf_error_set(err, HF_INTERNAL, "listen.tls: this OpenSSL knows none of our ciphers");
@@ -289,6 +292,7 @@ enum hf_status hf_tls_context_new(struct hf_tls_context **out_context,
     snprintf(context->paths[1], PATH_SIZE, "%s", options->key_file);
     snprintf(context->paths[2], PATH_SIZE, "%s", options->client_ca_file);
     context->client_required = options->client_required;
+    context->http2 = options->http2;
     stamps_take(context, context->stamps); /* before they are read: a change after it is seen */
     enum hf_status status = context_load(context, err);
     if (status != HF_OK) {
@@ -471,6 +475,17 @@ bool hf_tls_write(struct hf_tls *tls, struct hf_bytes plain)
         plain = (struct hf_bytes){plain.data + n, plain.size - n};
     }
     return tls->out.failed == HF_OK;
+}
+
+bool hf_tls_speaks_http2(const struct hf_tls *tls)
+{
+    const unsigned char *protocol;
+    unsigned size;
+
+    if (!tls->established)
+        return false;
+    SSL_get0_alpn_selected(tls->ssl, &protocol, &size);
+    return size == 2 && memcmp(protocol, "h2", 2) == 0;
 }
 
 void hf_tls_end(struct hf_tls *tls)

@@ -19,6 +19,7 @@ struct hf_tls_options {
     const char *key_file;
     const char *client_ca_file; /* who signs clients' certificates; "": none is asked for */
     bool client_required;       /* a client without one is turned away in the handshake */
+    bool http2;                 /* offered, before HTTP/1.1 */
 };
 
 /* HF_INVALID: a file cannot be read or is not what it should be; the error names setting and file. */
@@ -48,6 +49,8 @@ enum hf_tls_state hf_tls_read(struct hf_tls *tls, struct hf_bytes in, uint8_t *p
                               size_t plain_size, size_t *out_size);
 /* After the handshake. False: no memory, and the connection is of no use any more. */
 bool hf_tls_write(struct hf_tls *tls, struct hf_bytes plain);
+/* The handshake is over, and HTTP/2 was agreed upon. */
+bool hf_tls_speaks_http2(const struct hf_tls *tls);
 /* Nothing more will be written. */
 void hf_tls_end(struct hf_tls *tls);
 /* What is to be sent; the caller takes all of it and clears it. */

@@ -62,7 +62,7 @@ def contents(packages):
         files = sorted(entry for entry in listed if not entry.endswith("/"))
         check(files == sorted(FILES[name]), f"{path.name} holds {files}")
     depends = run("dpkg-deb", "-f", packages["holdfastd"], "Depends")
-    for needed in ("libuv1", "libcurl4", "libssl3", "libzookeeper-mt2", "adduser"):
+    for needed in ("libuv1", "libcurl4", "libnghttp2-14", "libssl3", "libzookeeper-mt2", "adduser"):
         check(needed in depends, f"holdfastd does not depend on {needed}: {depends}")
 
 

@@ -4,6 +4,10 @@ import hashlib
 import pathlib
 import re
 import struct
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from lib import http2  # noqa: E402
 
 STORE_ID, NONCE, OWNER, BEFORE = bytes(range(16)), bytes(range(32, 48)), bytes(range(64, 80)), bytes(32)
 
@@ -72,6 +76,28 @@ def http():
         writes(request(b"PUT", b"/s", b"p" * 300, b"Expect: 100-continue\r\n"), b""),
         writes(b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"),
         writes(b"GET / HTTP/1.0\r\nConnection: close\r\n\r\n", b""),
+    ]
+
+
+def frames():
+    def call(stream, method, path, end=True, *more):
+        return http2.headers(stream, http2.fields(method, path, *more, scheme=b"http"), end)
+
+    def data(stream, text, end=True):
+        return http2.frame(http2.DATA, http2.END_STREAM if end else 0, stream, text)
+    get = call(1, b"GET", b"/a?q=1")
+    block = http2.block(http2.fields(b"GET", b"/c", scheme=b"http"))
+    return [
+        writes(get), writes(get + call(3, b"HEAD", b"/b") + call(5, b"GET", b"/e"), http2.reset(5)),
+        writes(call(1, b"POST", b"/c", False), data(1, b"{}", False), data(1, b'"a":1')),
+        writes(call(1, b"POST", b"/s", False, (b"content-length", b"4")) + data(1, b"part")),
+        writes(call(1, b"PUT", b"/s", False, (b"expect", b"100-continue")), data(1, b"p" * 300, False), data(1, b"")),
+        writes(call(1, b"PUT", b"/p", False) + data(1, b"held"), http2.window_update(0, 1), data(1, b"more")),
+        writes(http2.headers(1, block[:9], True, True), http2.frame(http2.CONTINUATION, http2.END_HEADERS, 1, block[9:])),
+        writes(call(1, b"POST", b"/s", False) + data(1, b"x", False) + http2.headers(1, http2.block([(b"trailer", b"1")]))),
+        writes(http2.settings(s1=0, s4=1) + get, http2.window_update(1, 3), http2.frame(http2.PING, payload=bytes(8))),
+        writes(call(1, b"GET", b"/e") + http2.frame(http2.GOAWAY, payload=bytes(8)), b""),
+        writes(call(1, b"GET", b"/e") + http2.frame(http2.PRIORITY, 0, 3, bytes(5)) + get, http2.frame(99, 255, 1, b"x")),
     ]
 
 
@@ -177,5 +203,6 @@ SEEDS = {
     "txn": [txn_row(*TXNS), txn_row(*reversed(TXNS))],
     "snapshot": [b"\x07" + snapshot((b"/j/1", b"graph"), (b"/j/2", b"")), b"\xff" + snapshot()],
     "http": http(),
+    "http2": frames(),
     "rpc": rpc(),
 }

@@ -88,15 +88,16 @@ class Protocol(Case):
             self.assertNotIn("HTTP/1.1", text, refused)
         self.assertEqual(daemon.call("GET", "/healthz")[0], 200)
 
-    def test_http_1_1_is_what_alpn_agrees_on(self):
+    def test_what_alpn_agrees_on(self):
         daemon = self.daemon()
-        for offer, agreed in ((["h2", "http/1.1"], "http/1.1"), (["http/1.1"], "http/1.1")):
+        for offer, agreed in ((["h2", "http/1.1"], "h2"), (["http/1.1"], "http/1.1"), ([], None)):
             context = self.trust()
-            context.set_alpn_protocols(offer)
+            if offer:
+                context.set_alpn_protocols(offer)
             with socket.create_connection(("127.0.0.1", daemon.port), timeout=30) as link, \
                     context.wrap_socket(link, server_hostname="localhost") as secured:
                 self.assertEqual(secured.selected_alpn_protocol(), agreed)
-        context.set_alpn_protocols(["h2"])
+        context.set_alpn_protocols(["http/1.0"])
         with socket.create_connection(("127.0.0.1", daemon.port), timeout=30) as link, self.assertRaises(ssl.SSLError):
             context.wrap_socket(link, server_hostname="localhost")
 
