@@ -7,22 +7,29 @@ command()    runs something there and gives its output; tell(): logs, for whoeve
 check()      Failure when something does not hold that a guide's own steps do not look at
 """
 import contextlib
+import json
 import os
+import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
+import yaml
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "deploy"))
+import chart  # noqa: E402
 import packages  # noqa: E402
-from lib import flink_home, maven  # noqa: E402
-from lib.failure import Failure  # noqa: E402
+from lib import flink_home, kube, kubectl, maven  # noqa: E402
+from lib.failure import Failure, wait_until  # noqa: E402
 from lib.flink import java  # noqa: E402
 from lib.hdfs import Hdfs  # noqa: E402
 from lib.kerberos import Kdc  # noqa: E402
 from lib.oss import OssServer  # noqa: E402
 from lib.paths import BUILD  # noqa: E402
 from lib.ports import free_port  # noqa: E402
-from lib.s3 import S3  # noqa: E402
+from lib.process import Process  # noqa: E402
+from lib.s3 import S3, versitygw  # noqa: E402
 
 PATIENCE_S = 120
 
@@ -30,7 +37,12 @@ PATIENCE_S = 120
 class World:
     """This machine, with holdfastd and holdfast as they are built here in place of the packages."""
 
-    needs_root = False
+    needs_root = own_network = False
+    is_short = True
+
+    @staticmethod
+    def fetch():
+        pass
 
     def __init__(self, work):
         self.work = work
@@ -128,6 +140,14 @@ esac
         self.values["HOST"] = "localhost"
 
 
+class ForStreamPark(World):
+    """No StreamPark: the calls of Flink's client that it makes, on a folder."""
+
+    def start(self):
+        self.flink()
+        self.values.update(PLUGIN_JAR=maven.plugin_jar(), STATE=self.work / "state-of-flink", LISTEN=f"127.0.0.1:{free_port()}")
+
+
 class OnS3(World):
     """versitygw in place of MinIO: a real server of the protocol, with an empty bucket."""
 
@@ -159,4 +179,125 @@ class OnKerberos(World):
                            ADMIN_KEYTAB=kdc.keytab_of("hdfs/localhost"), LISTEN=f"127.0.0.1:{free_port()}")
 
 
-WORLDS = {"flink-standalone": Host, "s3": OnS3, "oss": OnOss, "hdfs-kerberos": OnKerberos}
+class EmptyKube(kube.Kube):
+    """Without the namespace and the users of other tests. Debian's etcd is too old for bookmarks from the cache of watches."""
+
+    flags = ("--watch-cache=false",)
+
+    def _populate(self):
+        pass
+
+
+class OnKubernetes(World):
+    """A real API server, and kubelet.py in place of controllers, kubelets and containers; versitygw in place of MinIO. In its own
+    network, where the addresses of services are those of every cluster."""
+
+    needs_root = own_network = True
+    is_short = False
+    #: What a kubelet does at kubectl's request is done by this one's address.
+    KUBECTL = """#!/usr/bin/env python3
+import os, subprocess, sys
+sys.path.insert(0, {guides!r})
+words = sys.argv[1:]
+if "port-forward" not in words:
+    os.execv({kubectl!r}, [{kubectl!r}, *words])
+import time, kubelet
+at = words.index("port-forward")
+pod = subprocess.run([{kubectl!r}, *words[:at], "get", words[at + 1], "-o", "jsonpath={{.status.podIP}}"], check=True, capture_output=True, text=True)
+kubelet.relay("127.0.0.1", int(words[at + 2]), int(words[at + 2]), pod.stdout)
+print("Forwarding", flush=True)
+time.sleep(3600)
+"""
+
+    @staticmethod
+    def fetch():
+        """What is downloaded or built, before the network is gone."""
+        kube.etcd(), kube.apiserver(), kubectl.kubectl(), chart.helm("version"), versitygw()
+        flink_home.original(), maven.plugin_jar(), maven.job_jar(), maven.s3_plugin("1.20.5"), maven.flink_version("1.20")
+
+    def start(self):
+        self.server = self.run(EmptyKube(self.work))
+        storage = self.run(S3(self.work))
+        client = self.flink()
+        shutil.copy(maven.plugin_jar(), client / "lib" / "holdfast-flink.jar")
+        images = {"holdfast": {"folder": self.work / "image-holdfast", "entry": ["/usr/local/bin/holdfastd"]},
+                  "flink": {"folder": self.work / "image-flink", "entry": ["/docker-entrypoint.sh"]}}
+        programs = images["holdfast"]["folder"] / "usr" / "local" / "bin"
+        programs.mkdir(parents=True)
+        for program in (BUILD / "daemon" / "holdfastd", BUILD / "cli" / "holdfast"):
+            shutil.copy(program, programs)
+        self._image_of_flink(images["flink"]["folder"])
+        settings = {"work": str(self.work), "url": self.server.url, "authority": str(self.server.authority.certificate),
+                    "token": self.server.tokens["admin"], "relays": {"443": self.server.port, "9000": storage.port},
+                    "images": {name: {**image, "folder": str(image["folder"])} for name, image in images.items()},
+                    "environment": {"PATH": f"/opt/flink/bin:{self.environment['JAVA_HOME']}/bin:/usr/local/bin:/usr/bin:/bin",
+                                    "JAVA_HOME": self.environment["JAVA_HOME"], "FLINK_HOME": "/opt/flink"}}
+        (self.work / "kubelet.json").write_text(json.dumps(settings), "utf-8")
+        self.run(Process("kubelet", [sys.executable, Path(__file__).parent / "kubelet.py", self.work / "kubelet.json"], self.work / "kubelet.log"))
+        tools = self.work / "tools"
+        tools.mkdir()
+        (tools / "kubectl").write_text(self.KUBECTL.format(guides=str(Path(__file__).parent), kubectl=str(kubectl.kubectl())), "utf-8")
+        (tools / "kubectl").chmod(0o755)
+        # A helm that is released knows the version of Kubernetes that it is for; one that `go install` made does not.
+        program = chart.built("helm", chart.HELM_VERSION, f"{chart.HELM}@{chart.HELM_VERSION}")
+        (tools / "helm").write_text(f'#!/bin/sh\nexec {program} "$@" --kube-version {chart.KUBERNETES}\n', "utf-8")
+        (tools / "helm").chmod(0o755)
+        self.path.insert(0, tools)
+        self.environment["KUBECONFIG"] = str(self.server.kubeconfig("admin", {"token": self.server.tokens["admin"]}, context={"namespace": "default"}))
+        self.environment["FLINK_CONF_DIR"] = str(client / "conf")
+        self.values.update(CHART=chart.CHART, S3_ENDPOINT="http://10.96.0.1:9000", BUCKET=storage.bucket, ACCESS_KEY=storage.access_key,
+                           SECRET_KEY=storage.secret_key)
+        del self.values["JOB_JAR"]
+
+    def _image_of_flink(self, folder):
+        home = folder / "opt" / "flink"
+        home.mkdir(parents=True)
+        flink_home.install(home)
+        flink_home.add_s3(home)
+        shutil.copy(maven.plugin_jar(), home / "lib" / "holdfast-flink.jar")
+        (home / "usrlib").mkdir()
+        shutil.copy(maven.job_jar(), home / "usrlib" / "job.jar")
+        (home / "plugins" / "s3").mkdir()
+        for jar in (home / "opt").glob("flink-s3-fs-hadoop-*.jar"):
+            (home / "plugins" / "s3" / jar.name).symlink_to(jar.resolve())
+        entry = folder / "docker-entrypoint.sh"
+        entry.write_text('#!/bin/sh\nexec "$@"\n', "utf-8")
+        entry.chmod(0o755)
+
+    def tell(self):
+        return super().tell() + self.command("sh", "-c", f"cd {self.work}; tail -n 15 kubelet.log; for f in pods/*/log; do echo \"== $f\"; "
+                                             "[ ! -f $f ] || { grep -E 'WARN|ERROR|Holdfast|Exception|level=(warn|error)|error' $f | tail -n 12; tail -n 3 $f; }; done || true")
+
+
+class WithOperatorsCrds(World):
+    """A real API server with the definitions of the operator's resources, from its jar. The operator does not run."""
+
+    is_short = False
+
+    def start(self):
+        server = self.run(EmptyKube(self.work))
+        jar = maven.operator_jar()
+        with zipfile.ZipFile(jar) as archive:
+            for kind in ("flinkdeployments", "flinksessionjobs"):
+                crd = yaml.safe_load(archive.read(f"META-INF/fabric8/{kind}.flink.apache.org-v1.yml"))
+                server.api().call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
+        served = "/apis/flink.apache.org/v1beta1/namespaces/default/flinkdeployments"
+        wait_until(lambda: self._answers(server, served), PATIENCE_S, "the operator's resources to be served")
+        tools = self.work / "tools"
+        tools.mkdir()
+        (tools / "kubectl").symlink_to(kubectl.kubectl())
+        self.path.insert(0, tools)
+        self.environment["KUBECONFIG"] = str(server.kubeconfig("admin", {"token": server.tokens["admin"]}, context={"namespace": "default"}))
+        shutil.copy(server.authority.certificate, Path(self.home) / "tls.crt")
+
+    @staticmethod
+    def _answers(server, path):
+        try:
+            return server.api().call("GET", path)
+        except kube.Refused:
+            return None
+
+
+WORLDS = {"flink-standalone": Host, "s3": OnS3, "oss": OnOss, "hdfs-kerberos": OnKerberos, "streampark": ForStreamPark,
+          "flink-kubernetes-operator": WithOperatorsCrds,
+          "flink-native-kubernetes": OnKubernetes}

@@ -240,6 +240,8 @@ class Kube:
 
     tokens = {"admin": "admin-token", "replica": "replica-token", "blind": "blind-token", "nobody": "nobody-token"}
 
+    flags = ()  # of the API server, beside those of all tests
+
     def __init__(self, work):
         self.work = Path(work) / "kube"
         self.port, self._etcd_port, self._peer_port = free_port(), free_port(), free_port()
@@ -253,7 +255,7 @@ class Kube:
         programs = etcd(), apiserver()
         self.work.mkdir(parents=True)
         self.authority = Authority(self.work / "pki")
-        self.certificate = self.authority.sign("apiserver", "/CN=kube-apiserver", "IP:127.0.0.1,DNS:localhost")
+        self.certificate = self.authority.sign("apiserver", "/CN=kube-apiserver", "IP:127.0.0.1,DNS:localhost,DNS:kubernetes.default.svc,IP:10.96.0.1")
         self.client_certificate = self.authority.sign("replica", "/CN=replica")
         private, public = self.authority.key_pair("accounts")
         tokens = self.work / "tokens.csv"
@@ -272,7 +274,7 @@ class Kube:
              f"--token-auth-file={tokens}", "--anonymous-auth=false", "--authorization-mode=RBAC",
              "--service-account-issuer=https://kubernetes.default.svc", f"--service-account-key-file={public}",
              f"--service-account-signing-key-file={private}", "--service-cluster-ip-range=10.96.0.0/24", "--profiling=false",
-             "--shutdown-delay-duration=0s", "--disable-admission-plugins=ServiceAccount"],
+             "--shutdown-delay-duration=0s", "--disable-admission-plugins=ServiceAccount", *self.flags],
             self.work / "kube-apiserver.log", {"GOMAXPROCS": "2", "GOGC": "50"})
         try:
             self.etcd.start()

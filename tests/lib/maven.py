@@ -70,6 +70,11 @@ def kubernetes_jar(version):
     return _flink_jar("Flink on Kubernetes", "flink-kubernetes", version)
 
 
+def operator_jar():
+    """The resources of the Flink Kubernetes Operator, with their definitions."""
+    return _flink_jar("the operator's resources", "flink-kubernetes-operator-api", "1.10.0")
+
+
 def _flink_jar(what, artifact, version):
     version = {"1.20.5": "1.20.1", "2.1.3": "2.1.0"}.get(version, version)
     target = CACHE / f"{artifact}-{version}.jar"
