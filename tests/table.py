@@ -112,8 +112,8 @@ SUITES = [
     Suite("authz", "tokens of Kubernetes", "full", "release", "unittest", 600,
           script("tests/security/test_token_review.py"), ["tests/security/test_token_review.py", "backends/token_review.c"],
           "service accounts on a real API server: audience, memory, the server away, no byte of a request lost meanwhile"),
-    Suite("status-page", "status page", "full", "release", "unittest", 600,
-          script("tests/web/test_status_page.py"), ["tests/web/test_status_page.py", "tests/lib/webdriver.py", "web/app.js"],
+    Suite("status-page", "status page", "full", "release", "unittest", 900,
+          script("tests/web/test_status_page.py"), ["tests/web/test_status_page.py", "tests/lib/webdriver.py", "tests/observed/fake_jobmanager.py", "web/app.js"],
           "in a real Chromium: content, live, keyboard, light and dark, phone, hostile names, a strict policy; a daemon that goes and comes back"),
     Suite("tls", "TLS", "full", "release", "unittest", 600,  # when Flink's jars are not there yet
           script("tests/security/test_tls.py"), ["tests/security/test_tls.py", "rpc/tls.c"],

@@ -323,7 +323,10 @@ function alertsCard(alerts) {
     list.length > shown.length && note(`${group(list.length - shown.length)} more: `, h('code', null, 'holdfast alerts list')));
 }
 
-const alertPlace = a => h('a', { href: clusterLink(a.namespace, a.cluster, a.job) }, named(a));
+const OF_OBSERVED = new Set(['checkpoint-slow', 'checkpoint-failing', 'job-restarting', 'job-failed', 'cluster-silent']);
+const OF_ORPHANS = new Set(['orphans-found', 'zombie-pair']);
+const alertPlace = a => h('a', { href: OF_ORPHANS.has(a.rule) ? '#/orphans'
+  : (OF_OBSERVED.has(a.rule) ? observedLink : clusterLink)(a.namespace, a.cluster, a.job) }, named(a));
 
 function orphansSummary(o, left) {
   if (!o) return null;
@@ -384,6 +387,19 @@ const clusters = {
   },
 };
 
+/** What is not registered may still be observed. */
+const unregistered = ([ns, name, job]) => [head(named({ namespace: ns, cluster: name }), 'Not registered here, or not any more', { crumbs: h('a', { href: '#/clusters' }, 'Clusters') }),
+  h('section', { class: 'card' }, note('Perhaps it is ', h('a', { href: observedLink(ns, name, job) }, 'observed'), ', and runs without Holdfast.'))];
+
+async function loadOr404(view, route) {
+  try {
+    return await view.load(route);
+  } catch (error) {
+    if (!(error instanceof Refusal) || error.code !== 404) throw error;
+    return { missing: route };
+  }
+}
+
 const cluster = {
   leader: true,
   async load([ns, name]) {
@@ -428,6 +444,17 @@ function remember(key, answer) {
   return [...sorted.values()];
 }
 
+/** points: {id, at, size, took, savepoint}, by time. */
+function plots(points) {
+  if (points.length === 0) return null;
+  const point = value => c => ({ at: c.at, value: value(c), savepoint: c.savepoint,
+    title: `${c.savepoint ? 'Savepoint' : 'Checkpoint'} ${c.id}, ${time(c.at)}: ${bytes(c.size)}, ${took(c.took)}` });
+  const last = points.at(-1), span = points.length > 1 ? `, ${some(points.length, 'checkpoint')} in ${took(last.at - points[0].at)}` : '';
+  return h('div', { class: 'cols', id: 'plots' },
+    card('Size', `newest ${bytes(last.size)}${span}`, h('div', { class: 'body' }, plot('Size', points.map(point(c => c.size)), bytes, BYTE_STEPS))),
+    card('Duration', `newest ${took(last.took)}${span}`, h('div', { class: 'body' }, plot('Duration', points.map(point(c => c.took)), took, MS_STEPS))));
+}
+
 const job = {
   leader: true,
   async load([ns, name, id]) {
@@ -440,17 +467,12 @@ const job = {
   },
   draw({ ns, name, id, answer, one, history, gc }) {
     const list = [...answer.checkpoints].reverse(), newest = list[0];
-    const point = value => c => ({ at: c.at, value: value(c), savepoint: c.savepoint,
-      title: `${c.savepoint ? 'Savepoint' : 'Checkpoint'} ${c.id}, ${time(c.at)}: ${bytes(c.size)}, ${took(c.took)}` });
-    const last = history.at(-1), span = history.length > 1 ? `, ${some(history.length, 'checkpoint')} in ${took(last.at - history[0].at)}` : '';
     return [
       head(h('code', null, id), newest ? ['checkpoint ', h('strong', null, group(newest.id)), ' completed ', when(newest.completed_ms)] : 'no checkpoint yet',
         { crumbs: [h('a', { href: '#/clusters' }, 'Clusters'), ' / ', h('a', { href: clusterLink(ns, name) }, `${ns}/${name}`)],
           aside: one.graph?.quarantined ? pill('bad', 'quarantined') : pill(one.state === 'running' ? 'good' : '', one.state) }),
       one.graph?.quarantined && card('Why it is quarantined', null, h('div', { class: 'body' }, one.graph.quarantined)),
-      history.length > 0 && h('div', { class: 'cols', id: 'plots' },
-        card('Size', last && `newest ${bytes(last.size)}${span}`, h('div', { class: 'body' }, plot('Size', history.map(point(c => c.size)), bytes, BYTE_STEPS))),
-        card('Duration', last && `newest ${took(last.took)}${span}`, h('div', { class: 'body' }, plot('Duration', history.map(point(c => c.took)), took, MS_STEPS)))),
+      plots(history),
       h('section', { class: 'card', id: 'checkpoints' }, h('div', { class: 'title' }, h('h2', null, 'Retained checkpoints'),
         h('span', { class: 'soft small' }, `next id ${group(answer.next_id)}`)),
         list.length === 0 ? note('None.') : table('Retained checkpoints',
@@ -482,6 +504,79 @@ function outcome(what, o) {
     reasons.length > 0 && h('details', null, h('summary', null, 'Reasons'), h('ul', { class: 'list small' },
       reasons.map(([reason, count]) => h('li', null, `${reason}: ${typeof count === 'number' ? group(count) : JSON.stringify(count)}`)))));
 }
+
+/* Clusters that are looked at by REST, on Holdfast or not: docs/observed.md. */
+const observedLink = (ns, name, job) => clusterLink(ns, name, job).replace('#/clusters', '#/observed');
+const STATES = { RUNNING: 'good', FAILED: 'bad', FAILING: 'bad', RESTARTING: 'warn', SUSPENDED: 'warn', GONE: 'warn' };
+const jobState = state => pill(STATES[state] ?? '', state.toLowerCase() || 'unknown');
+const kindOf = c => c.savepoint ? 'savepoint' : 'checkpoint';
+const advice = r => r.from ? [`${kindOf(r.from)} ${group(r.from.id)}`, h('div', { class: 'soft' }, r.why)] : h('span', { class: 'soft' }, r.why);
+
+const observed = {
+  name: 'Observed',
+  leader: true,
+  async load() {
+    const after = state.pages.at(-1);
+    return { page: await ask(`/v1/observed?limit=${PAGE}` + (after ? '&after=' + quoted(after) : '')) };
+  },
+  draw({ page }) {
+    return [
+      head('Observed', 'Clusters whose jobs are looked at through Flink’s REST interface, on Holdfast or not'),
+      h('section', { class: 'card', id: 'observed' }, page.observed.length === 0
+        ? note('None. They are named by the settings ', h('code', null, 'observe.clusters'), ' and ', h('code', null, 'observe.known'), '.')
+        : table('Observed clusters', [['Cluster'], ['Address', 'wide'], ['Flink', 'wide'], ['Running jobs', 'n'], ['Missed', 'n wide'], ['Last look']],
+          page.observed.map(c => ({ key: `${c.namespace}/${c.cluster}`, cells: [h('a', { href: observedLink(c.namespace, c.cluster) }, named(c)), h('code', null, c.url),
+            c.flink_version || '–', `${group(c.running)} of ${group(c.jobs)}`, group(c.missed), liveText(c.live)] }))),
+      pager(page.next, page.observed.length, 'cluster')),
+    ];
+  },
+};
+
+function liveText(live) {
+  if (!live) return h('span', { class: 'soft' }, 'not looked at now');
+  return live.answers ? [pill('good', 'answers'), ' ', h('span', { class: 'soft' }, when(live.looked_ms))]
+    : [pill('bad', 'silent'), ' ', h('span', { class: 'soft' }, live.error ?? '')];
+}
+
+const observedCluster = {
+  leader: true,
+  load: async ([ns, name]) => ({ one: await ask(clusterPath(ns, name) + '/observed') }),
+  draw({ one }) {
+    return [
+      head(named(one), [liveText(one.live), one.flink_version && `, Flink ${one.flink_version}`], { crumbs: h('a', { href: '#/observed' }, 'Observed') }),
+      h('section', { class: 'card', id: 'observed' }, one.jobs.length === 0 ? note('No job was seen.') : table('Jobs',
+        [['Job'], ['State'], ['Recorded', 'n wide'], ['Missed', 'n wide'], ['Failed', 'n wide'], ['Restore from', 'wide']],
+        one.jobs.map(j => ({ key: j.id, cells: [[h('a', { href: observedLink(one.namespace, one.cluster, j.id), 'aria-label': `Job ${j.name} ${j.id}` }, j.name || j.id),
+          h('div', { class: 'soft' }, h('code', null, j.id))], jobState(j.state), group(j.recorded), group(j.missed), group(j.failures), advice(j.restore)] })))),
+    ];
+  },
+};
+
+const observedJob = {
+  leader: true,
+  load: async ([ns, name, id]) => ({ ns, name, one: await ask(`${clusterPath(ns, name)}/jobs/${quoted(id)}/observed?limit=500`) }),
+  draw({ ns, name, one }) {
+    const points = one.checkpoints.filter(c => c.completed_ms > 0).map(c => ({ id: c.id, at: c.completed_ms, size: c.size, took: Math.max(0, c.completed_ms - c.started_ms), savepoint: c.savepoint }))
+      .sort((a, b) => a.at - b.at);
+    const list = [...one.checkpoints].reverse(), from = one.restore.from;
+    return [
+      head(one.name || h('code', null, one.id), [h('code', null, one.id), one.interval_ms > 0 && `, a checkpoint every ${took(one.interval_ms)}`],
+        { crumbs: [h('a', { href: '#/observed' }, 'Observed'), ' / ', h('a', { href: observedLink(ns, name) }, `${ns}/${name}`)], aside: jobState(one.state) }),
+      plots(points),
+      h('div', { class: 'cols' },
+        card('Restore from', null, h('div', { class: 'body' }, h('p', null, from ? h('strong', null, `${kindOf(from)} ${group(from.id)}`) : h('strong', null, 'nothing'), ': ', one.restore.why,
+          one.restore.runs && '. It runs: do not start it a second time'), from && h('p', null, h('code', null, from.path)))),
+        card('Seen', null, h('div', { class: 'body' }, pairs([['Recorded', group(one.recorded)], ['Missed', one.maybe_missed > 0 ? `${group(one.missed)}, perhaps ${group(one.maybe_missed)} more` : group(one.missed)],
+          ['Failed checkpoints', group(one.failures)], ['JobManagers', group(one.lives)],
+          ['States', [...one.states].reverse().map((s, i) => [i > 0 && ', ', s.state.toLowerCase(), ' ', h('span', { class: 'soft' }, when(s.since_ms))])]])))),
+      h('section', { class: 'card', id: 'checkpoints' }, h('div', { class: 'title' }, h('h2', null, 'Completed checkpoints')), list.length === 0 ? note('None.') : table('Completed checkpoints',
+        [['Id', 'n'], ['Completed'], ['Duration', 'n'], ['Size', 'n'], ['Kind', 'wide'], ['Path', 'wide']],
+        list.slice(0, 100).map(c => ({ key: `${c.run}/${c.id}`, cells: [group(c.id), when(c.completed_ms), c.completed_ms ? took(Math.max(0, c.completed_ms - c.started_ms)) : '–', bytes(c.size),
+          [c.type.toLowerCase().replaceAll('_', ' ') || kindOf(c), c.discarded && h('span', { class: 'soft' }, ', discarded')], h('code', null, c.path ?? '–')] }))),
+      list.length > 100 && note(`The newest 100 of ${group(list.length)}.`)),
+    ];
+  },
+};
 
 const orphans = {
   name: 'Orphans',
@@ -557,7 +652,7 @@ const audit = {
 
 /* ------------------------------------------------------------------ which view */
 
-const TABS = [['', overview], ['clusters', clusters], ['orphans', orphans], ['garbage', garbage], ['audit', audit]];
+const TABS = [['', overview], ['clusters', clusters], ['observed', observed], ['orphans', orphans], ['garbage', garbage], ['audit', audit]];
 
 function routeRead() {
   try {
@@ -568,8 +663,8 @@ function routeRead() {
 }
 
 function viewOf(route) {
-  if (route[0] === 'clusters' && route.length === 3) return cluster;
-  if (route[0] === 'clusters' && route.length === 4) return job;
+  if (route[0] === 'clusters' && route.length > 2) return route.length === 3 ? cluster : job;
+  if (route[0] === 'observed' && route.length > 2) return route.length === 3 ? observedCluster : observedJob;
   return TABS.find(([path]) => path === (route[0] ?? ''))?.[1] ?? overview;
 }
 
@@ -606,7 +701,7 @@ async function run() {
     const status = await ask('/v1/status');
     if (mine !== generation) return;
     noteStatus(status);
-    const data = view.leader && !leads() ? {} : await view.load(route.slice(1));
+    const data = view.leader && !leads() ? {} : await loadOr404(view, route.slice(1));
     if (mine !== generation) return;
     if (state.failures > 0) say('Connected again');
     Object.assign(state, { data, drawn: route, orphans: data.orphans ?? state.orphans, failures: 0, lastSeen: Date.now(), needsToken: false, refused: null });
@@ -669,7 +764,8 @@ function content() {
   if (!state.status || !state.drawn) return state.failures || state.refused ? [] : [note('Asking the daemon…')];
   const view = viewOf(state.drawn);
   return [h('div', { class: 'view', key: state.drawn.join('/') + (leads() ? '' : ' standby') },
-    view.leader && !leads() ? [head(view.name ?? 'Cluster'), onlyLeader()] : view.draw(state.data))];
+    view.leader && !leads() ? [head(view.name ?? 'Cluster'), onlyLeader()]
+    : state.data.missing ? unregistered(state.data.missing) : view.draw(state.data))];
 }
 
 function footer() {
@@ -686,11 +782,11 @@ function measure() {
 }
 
 function draw() {
-  const s = state.status, left = (state.orphans?.clusters ?? []).filter(c => c.orphan).length, current = viewOf(state.route);
+  const s = state.status, left = (state.orphans?.clusters ?? []).filter(c => c.orphan).length, section = state.route[0] ?? '';
   patch(byId('replica'), s && !state.needsToken ? [leads() ? pill('good', 'leads') : pill(s.leader ? '' : 'bad', s.state),
     h('span', { class: 'name' }, s.name, h('span', { class: 'soft' }, ' · ', s.address))] : []);
   patch(byId('tabs'), TABS.map(([path, view]) => h('a', { key: path, href: '#/' + path,
-    'aria-current': view === current || (view === clusters && (current === cluster || current === job)) ? 'page' : null },
+    'aria-current': path === section ? 'page' : null },
   view.name, view === orphans && left > 0 && h('span', { class: 'pill warn count', 'aria-label': `${left} left over` }, group(left)))));
   patch(byId('banner'), banner());
   document.body.classList.toggle('away', state.failures > 0);

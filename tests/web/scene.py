@@ -6,7 +6,8 @@ import time
 import urllib.parse
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [os.path.join(os.path.dirname(HERE), "rpc"), os.path.dirname(HERE)]
+sys.path[:0] = [os.path.join(os.path.dirname(HERE), "rpc"), os.path.join(os.path.dirname(HERE), "observed"), os.path.dirname(HERE)]
+from fake_jobmanager import FakeJobManager, Job  # noqa: E402
 from harness import Daemon, JobManager  # noqa: E402
 from lib.ports import free_port  # noqa: E402
 
@@ -92,6 +93,25 @@ class Scene:
         self.daemon.call("DELETE", f"{manager.base}/sessions/{manager.sid}")
         del self.managers[f"{ns}/{cluster}"]
         manager.stream.close()
+
+    @staticmethod
+    def observe(third=HOSTILE):
+        """A JobManager that the daemon looks at by REST; to be closed."""
+        flink, now_ms = FakeJobManager(), int(time.time() * 1000)
+        flink.history, draw = 100, random.Random(7)
+        for number, (name, state, checkpoints) in enumerate((("daily-aggregates", "RUNNING", 40), ("late-events", "FINISHED", 12), (third, "FAILED", 3)), 1):
+            job = Job(number, name, now_ms - 3600000)
+            job.interval_ms = 60000
+            job.complete(checkpoints)
+            if state == "FINISHED":
+                job.complete(kind="SYNC_SAVEPOINT", path="s3://flink-state/savepoints/savepoint-0002-7d1f0c")
+            for at, entry in enumerate(job.entries):
+                entry.update(trigger_timestamp=now_ms - (len(job.entries) - at) * 60000, end_to_end_duration=draw.randint(900, 3100),
+                             state_size=int(3e8 * (1 + at / 40) * draw.uniform(.97, 1.03)))
+            if state != "RUNNING":
+                job.end(state)
+            flink.jobs[job.id] = job
+        return flink
 
     def attack(self):
         """Texts that would be markup."""

@@ -24,7 +24,7 @@ MANY = int(os.environ.get("HF_MANY_CLUSTERS", "2000"))
 WORLD = {}
 
 
-def setUpModule():
+def setUpModule(third=HOSTILE):
     scratch = tempfile.TemporaryDirectory(prefix="holdfast-web-")
     unittest.addModuleCleanup(scratch.cleanup)
     work = Path(scratch.name)
@@ -37,7 +37,9 @@ def setUpModule():
         for path, data in Leftovers(Storage(work / f"ha-{layout}"), f"nightly-report-{layout.replace('.', '-')}", layout=layout).znodes():
             client.create(path, data)
     client.close()
-    scene = WORLD["scene"] = Scene(replica_name="holdfast-0", orphans_zookeeper_quorum=f"127.0.0.1:{zookeeper.port}",
+    flink = WORLD["flink"] = Scene.observe(third)
+    unittest.addModuleCleanup(flink.close)
+    scene = WORLD["scene"] = Scene(observe_clusters=f"batch/reports={flink.url}", replica_name="holdfast-0", orphans_zookeeper_quorum=f"127.0.0.1:{zookeeper.port}",
                                    orphans_interval="1s", orphans_min__age="1s", log_level="info")
     unittest.addModuleCleanup(scene.remove)
     scene.start().fill().forsake()
@@ -211,6 +213,32 @@ class Content(Case):
             self.assertLess(time.monotonic(), end, missing)
             time.sleep(0.1)
 
+    def test_observed_clusters_their_jobs_and_what_to_restore_from(self):
+        self.open("observed")
+        self.assertIn(WORLD["flink"].url, self.browser.wait_text("1 of 3"))
+        self.open("observed/batch/reports")
+        text = self.browser.wait_text("savepoint 13")
+        for expected in ("daily-aggregates", "late-events", HOSTILE, "running", "finished", "failed", "Flink 1.20.5"):
+            self.assertIn(expected, text)
+        self.open(f"observed/batch/reports/{2:032x}")
+        text = self.browser.wait_text("the job was stopped with this savepoint")
+        for expected in ("late-events", "s3://flink-state/savepoints/savepoint-0002-7d1f0c", "sync savepoint"):
+            self.assertIn(expected, text)
+        self.open(f"observed/batch/reports/{1:032x}")
+        self.browser.wait("its points", "return document.querySelectorAll('#plots svg')[0]?.querySelectorAll('.dot').length === 40")
+        with WORLD["flink"].lock:
+            WORLD["flink"].jobs[f"{1:032x}"].complete()
+        self.browser.wait_text("41", "#checkpoints")
+        self.assertIsNone(self.browser.run("return window.harmed ?? null"))
+
+    def test_an_alert_leads_to_what_it_is_about(self):
+        self.open()
+        for where, expected in (("batch/reports", "Restore from"), ("orders/returns", "no leader")):
+            self.browser.wait("the alert", "const a = [...document.querySelectorAll('#alerts a')].find(a => a.innerText === arguments[0]); if (a) a.click(); return !!a", where)
+            self.browser.wait("its page", "return document.querySelector('main').innerText.includes(arguments[0]) && !document.querySelector('#alerts')", expected)
+            self.browser.run("history.back()")
+            self.browser.wait_text("critical", "#alerts")
+
     def test_garbage_and_audit(self):
         self.open("garbage")
         text = self.browser.wait_text("Trash")
@@ -265,6 +293,18 @@ class Content(Case):
             asked = self.browser.run("return performance.getEntriesByType('resource').map(e => e.name)")
             self.assertGreater(len(asked), 3)
             self.assertEqual([url for url in asked if not url.startswith(self.scene.url + "/")], [])
+
+
+class Missing(Case):
+    expected = ("status of 404",)
+
+    def test_a_cluster_that_is_not_registered(self):
+        for path in ("clusters/batch/reports", f"clusters/batch/reports/{1:032x}", "observed/no/such"):
+            self.open(path)
+            self.browser.wait_text("Not registered here")
+        self.open("clusters/batch/reports")
+        self.browser.wait("a way on", "const a = document.querySelector('main .note a'); if (a) a.click(); return !!a")
+        self.browser.wait_text("daily-aggregates", "#observed")
 
 
 class Policy(Case):
@@ -361,7 +401,7 @@ class Keyboard(Case):
         self.browser.wait_text("Light", "#theme")
 
     def test_it_says_what_it_is_to_those_who_do_not_see_it(self):
-        for path in ("", "clusters", "clusters/payments/ledger", self.one_job()[2], "orphans", "garbage", "audit"):
+        for path in (*Looks.PATHS, self.one_job()[2]):
             self.open(path)
             self.browser.wait("what it shows", "return document.querySelector('main h1') !== null")
             found = self.browser.run("""
@@ -376,7 +416,7 @@ class Keyboard(Case):
 
 
 class Looks(Case):
-    PATHS = ("", "clusters", "clusters/payments/ledger", "orphans", "garbage", "audit")
+    PATHS = ("", "clusters", "clusters/payments/ledger", "observed", "observed/batch/reports", f"observed/batch/reports/{2:032x}", "orphans", "garbage", "audit")
 
     def setUp(self):
         super().setUp()
@@ -588,7 +628,7 @@ def screenshots(folder):
     """What the documents show."""
     folder = Path(folder).resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    setUpModule()
+    setUpModule("clicks-backfill")
     try:
         scene, browser = WORLD["scene"], WORLD["browser"]
         browser.open(scene.url)
@@ -596,7 +636,7 @@ def screenshots(folder):
         manager = scene.managers["fraud/card-scoring"]
         job = f"clusters/fraud/card-scoring/{scene.jobs[manager][0]}"
         for name, path, size, phone, dark in (("overview", "", (1280, 890), False, False), ("job-dark", job, (1280, 860), False, True),
-                                              ("orphans", "orphans", (1280, 590), False, False), ("garbage", "garbage", (1280, 890), False, False),
+                                              ("orphans", "orphans", (1280, 590), False, False), ("observed", f"observed/batch/reports/{2:032x}", (1280, 890), False, False),
                                               ("phone", "", (390, 844), True, False), ("phone-dark", job, (390, 844), True, True)):
             browser.screen(*size, phone=phone, dark=dark)
             browser.open("about:blank")
