@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HISTORY_DEFAULT = 10 };
+enum { HISTORY_DEFAULT = 10, STALE_MS_DEFAULT = 3000, STALE_MS_MAX = 10 * 60 * 1000 };
 
 /* So that sums of a few of them cannot overflow. */
 #define NUMBER_MAX ((json_int_t)1 << 53)
@@ -266,22 +266,52 @@ bool hf_flink_version_parse(struct hf_bytes body, char out[64])
     return version != NULL;
 }
 
-bool hf_flink_history_parse(struct hf_bytes body, uint64_t *out)
+/* "3 s", "3000", "1min" …; what is not understood is the default. */
+static uint64_t duration_of(const char *text)
+{
+    static const struct {
+        const char *unit;
+        uint64_t ms;
+    } units[] = {{"", 1}, {"ms", 1}, {"s", 1000}, {"sec", 1000}, {"min", 60000}, {"m", 60000}};
+    char *unit;
+    uint64_t number = strtoull(text, &unit, 10);
+
+    unit += strspn(unit, " ");
+    for (size_t i = 0; text[0] >= '0' && text[0] <= '9' && i < HF_COUNT_OF(units); i++) {
+        if (strcmp(unit, units[i].unit) == 0)
+            return number < STALE_MS_MAX / units[i].ms ? number * units[i].ms : STALE_MS_MAX;
+    }
+    return STALE_MS_DEFAULT;
+}
+
+bool hf_flink_rest_config_parse(struct hf_bytes body, struct hf_flink_rest_config *out)
 {
     json_t *answer = load(body);
+    const char *refresh = NULL;
+    const char *cache = NULL;
     const json_t *row;
     size_t i;
     bool valid = json_is_array(answer);
 
-    if (valid)
-        *out = HISTORY_DEFAULT;
+    out->history = HISTORY_DEFAULT;
     json_array_foreach(answer, i, row)
     {
-        if (strcmp(text_of(row, "key"), "web.checkpoints.history") != 0)
+        const char *key = text_of(row, "key");
+        const char *value = text_of(row, "value");
+        if (strcmp(key, "web.refresh-interval") == 0)
+            refresh = value;
+        else if (strcmp(key, "rest.cache.checkpoint-statistics.timeout") == 0)
+            cache = value;
+        if (strcmp(key, "web.checkpoints.history") != 0)
             continue;
-        uint64_t value = strtoull(text_of(row, "value"), NULL, 10);
-        *out = value > 0 && value <= HF_OBSERVED_ENTRIES_MAX ? value : HF_OBSERVED_ENTRIES_MAX;
+        uint64_t history = strtoull(value, NULL, 10);
+        out->history =
+            history > 0 && history <= HF_OBSERVED_ENTRIES_MAX ? history : HF_OBSERVED_ENTRIES_MAX;
     }
+    /* The second's default is the first's value. */
+    out->stale_ms = cache != NULL     ? duration_of(cache)
+                    : refresh != NULL ? duration_of(refresh)
+                                      : STALE_MS_DEFAULT;
     json_decref(answer);
     return valid;
 }

@@ -61,7 +61,12 @@ bool hf_flink_checkpoint_config_parse(struct hf_bytes body, struct hf_flink_chec
 bool hf_flink_restarts_parse(struct hf_bytes body, uint64_t *out);
 /* GET /config: the version. */
 bool hf_flink_version_parse(struct hf_bytes body, char out[64]);
-/* GET /jobmanager/config: web.checkpoints.history, 10 when it is not set. */
-bool hf_flink_history_parse(struct hf_bytes body, uint64_t *out);
+/* GET /jobmanager/config */
+struct hf_flink_rest_config {
+    uint64_t history; /* web.checkpoints.history, 10 when it is not set */
+    uint64_t
+        stale_ms; /* how old what it tells of checkpoints may be: it keeps its answers for a while */
+};
+bool hf_flink_rest_config_parse(struct hf_bytes body, struct hf_flink_rest_config *out);
 
 #endif

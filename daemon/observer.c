@@ -32,7 +32,7 @@ enum {
     QUICK_FAILURES = 4, /* after which the pauses grow */
     JOB_FAILURES_MAX = 5,
     MISSING_MS = 60 * 1000, /* out of the list for so long: the job is gone */
-    HISTORY_DEFAULT = 10,
+    STALE_SLACK_MS = 200,
 };
 
 static void kick_soon(struct hf_observer *o);
@@ -227,8 +227,15 @@ static void job_seen(struct hf_observer_cluster *c, const struct hf_flink_job *r
         job->has_config = false;
         job->config_at = 0;
         job->failures = 0;
+        job->ended_at = 0;
+        job->is_too_fast = false;
+        job->life_at = now;
         job->look_at = now;
     }
+    if (!hf_observed_state_is_final(row->state))
+        job->ended_at = 0;
+    else if (job->ended_at == 0)
+        job->ended_at = now;
     if (strcmp(job->state, row->state) != 0)
         job->look_at = now;
     snprintf(job->name, sizeof job->name, "%s", row->name);
@@ -268,26 +275,47 @@ static void jobs_missing(struct hf_observer_cluster *c)
     c->job_count = kept;
 }
 
-/* So soon again that the JobManager's history has not lost what came in between: a third of it, for looks that come late. */
+/* So soon again that the JobManager's history has not lost what came in between: a third of it, for looks that come late. What it shows
+ * changes every stale_ms only; more than a few looks in that time see nothing else. */
 static uint64_t interval_of(const struct hf_observer_cluster *c, const struct hf_observer_job *job,
                             const struct hf_flink_checkpoints *checkpoints)
 {
     const struct hf_config *config = c->observer->config;
     uint64_t spacing = hf_flink_checkpoints_spacing(checkpoints);
-    uint64_t history = c->history > 0 ? c->history : HISTORY_DEFAULT;
     uint64_t interval = config->observe_interval;
+    uint64_t shortest = c->rest.stale_ms / 4;
 
     if (job->config.interval_ms > 0 && (spacing == 0 || job->config.interval_ms < spacing))
         spacing = job->config.interval_ms;
-    if (spacing > 0 && spacing * history / 3 < interval)
-        interval = spacing * history / 3;
+    if (spacing > 0 && spacing * c->rest.history / 3 < interval)
+        interval = spacing * c->rest.history / 3;
     for (size_t i = 0; i < checkpoints->shown; i++) {
         /* It may end the job, and with it the JobManager. */
         if (checkpoints->entries[i].outcome == HF_OBSERVED_UNDER_WAY &&
             checkpoints->entries[i].is_savepoint)
             interval = 0;
     }
-    return interval > config->observe_interval_min ? interval : config->observe_interval_min;
+    if (shortest < config->observe_interval_min)
+        shortest = config->observe_interval_min;
+    return interval > shortest ? interval : shortest;
+}
+
+/* Told once for each life of the job: there is a setting to change. */
+static void job_pace(const struct hf_observer_cluster *c, struct hf_observer_job *job,
+                     const struct hf_flink_checkpoints *checkpoints)
+{
+    uint64_t spacing = hf_flink_checkpoints_spacing(checkpoints);
+    bool is = spacing > 0 && checkpoints->shown >= c->rest.history &&
+              spacing * c->rest.history <= c->rest.stale_ms;
+
+    if (is && !job->is_too_fast)
+        hf_log_warn("observe.too_fast",
+                    "namespace=%s cluster=%s job=%s every_ms=%" PRIu64 " history=%" PRIu64
+                    " cache_ms=%" PRIu64
+                    " advice=\"raise web.checkpoints.history of the JobManager, or lower its "
+                    "rest.cache.checkpoint-statistics.timeout\"",
+                    c->ns, c->name, job->id, spacing, c->rest.history, c->rest.stale_ms);
+    job->is_too_fast = job->is_too_fast || is;
 }
 
 static void job_remember(struct hf_observer_job *job,
@@ -410,6 +438,7 @@ static void request(struct hf_observer_cluster *c, enum hf_observer_step step, c
         .connect_ms = CONNECT_MS,
         .total_ms = o->config->observe_timeout,
     };
+    c->asked_at = hf_clock_now_ms();
     hf_buf_init(&c->http.response, ANSWER_BYTES_MAX);
     hf_http_start(o->http, &c->http, request_cb);
 }
@@ -503,6 +532,18 @@ static void take_list(struct hf_observer_cluster *c, struct hf_bytes body)
     chain_next(c);
 }
 
+/* What was kept from the life before. Triggers and starts are by one clock. */
+static bool is_of_former_life(const struct hf_observer_cluster *c,
+                              const struct hf_observer_job *job,
+                              const struct hf_flink_checkpoints *seen)
+{
+    for (size_t i = 0; i < seen->shown && c->asked_at < job->life_at + c->rest.stale_ms; i++) {
+        if (seen->entries[i].started_ms < job->started_ms)
+            return true;
+    }
+    return false;
+}
+
 static void take_checkpoints(struct hf_observer_cluster *c, struct hf_bytes body)
 {
     struct hf_observer_job *job = c->current;
@@ -515,9 +556,16 @@ static void take_checkpoints(struct hf_observer_cluster *c, struct hf_bytes body
         chain_next(c);
         return;
     }
+    if (is_of_former_life(c, job, &seen)) {
+        job->look_at = now + c->observer->config->observe_interval_min;
+        hf_flink_checkpoints_release(&seen);
+        chain_next(c);
+        return;
+    }
     struct hf_observed_look look = look_of(job, job->state);
-    /* The list said so, and the checkpoints were asked for after that. */
-    look.is_last = hf_observed_state_is_final(job->state);
+    /* The list said so, and this is no answer that the JobManager has kept from before. */
+    uint64_t settled_at = job->ended_at + c->rest.stale_ms + STALE_SLACK_MS;
+    look.is_last = job->ended_at != 0 && c->asked_at >= settled_at;
     look.has_counts = true;
     look.completed = seen.completed;
     look.failed = seen.failed;
@@ -527,14 +575,15 @@ static void take_checkpoints(struct hf_observer_cluster *c, struct hf_bytes body
     look.restored_savepoint = seen.restored_savepoint;
     look.restored_path = seen.restored_path;
     job->failures = 0;
-    if (c->history < seen.history)
-        c->history = seen.history;
+    if (c->rest.history < seen.history)
+        c->rest.history = seen.history;
     job_remember(job, &seen);
-    job->look_at = now + interval_of(c, job, &seen);
+    job_pace(c, job, &seen);
+    job->look_at = job->ended_at != 0 ? settled_at : now + interval_of(c, job, &seen);
     job_record(c, job, &look);
     hf_flink_checkpoints_release(&seen);
     hf_observer_alert_job(c, job);
-    if (job->restarts_at <= now && !look.is_last) {
+    if (job->restarts_at <= now && job->ended_at == 0) {
         job->restarts_at = now + RESTARTS_MS;
         request_job(c, HF_OBSERVER_RESTARTS, "metrics?get=numRestarts");
         return;
@@ -567,16 +616,13 @@ static void take_restarts(struct hf_observer_cluster *c, struct hf_bytes body)
 
 static void take_info(struct hf_observer_cluster *c, bool is_version, struct hf_bytes body)
 {
-    uint64_t history;
-
     if (is_version) {
         if (hf_flink_version_parse(body, c->version))
             cluster_record(c);
         request(c, HF_OBSERVER_HISTORY, "/jobmanager/config");
         return;
     }
-    if (hf_flink_history_parse(body, &history))
-        c->history = history;
+    (void)hf_flink_rest_config_parse(body, &c->rest); /* else the defaults */
     chain_next(c);
 }
 
@@ -667,6 +713,7 @@ static void discovered(void *arg, const char *ns, const char *name, const char *
     /* Another JobManager leads: what it does not answer is not the one's fault that was there before. */
     c->failures = 0;
     c->has_info = false;
+    (void)hf_flink_rest_config_parse((struct hf_bytes){NULL, 0}, &c->rest); /* the defaults */
     c->is_recorded = false;
     c->list_at = c->next_at = 0;
 }

@@ -132,8 +132,8 @@ static json_t *job_json(const struct hf_observer_job *job)
 {
     uint64_t now = hf_clock_now_ms();
 
-    return json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:o}", "state", job->state, "listed",
-                     job->missing_since == 0, "looks_again_in_ms",
+    return json_pack("{s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:o}", "state", job->state, "too_fast",
+                     job->is_too_fast, "listed", job->missing_since == 0, "looks_again_in_ms",
                      (json_int_t)(job->look_at > now ? job->look_at - now : 0), "failures_in_a_row",
                      (json_int_t)job->failures_in_a_row, "completed", (json_int_t)job->completed,
                      "failed", (json_int_t)job->failed, "restarts",
@@ -149,11 +149,12 @@ json_t *hf_observer_live(const struct hf_observer *o, const char *cluster_path)
         json_t *jobs = json_object();
         for (size_t k = 0; k < c->job_count; k++)
             json_object_set_new(jobs, c->jobs[k]->id, job_json(c->jobs[k]));
-        return json_pack("{s:s, s:b, s:I, s:I, s:I, s:s?, s:I, s:o}", "source", c->source,
+        return json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:s?, s:I, s:o}", "source", c->source,
                          "answers", c->failures == 0 && c->looked_ms > 0, "looked_ms",
                          (json_int_t)c->looked_ms, "failures", (json_int_t)c->failures, "history",
-                         (json_int_t)c->history, "error", c->error[0] != '\0' ? c->error : NULL,
-                         "jobs_left_out", (json_int_t)c->more_jobs, "jobs", jobs);
+                         (json_int_t)c->rest.history, "stale_ms", (json_int_t)c->rest.stale_ms,
+                         "error", c->error[0] != '\0' ? c->error : NULL, "jobs_left_out",
+                         (json_int_t)c->more_jobs, "jobs", jobs);
     }
     return NULL;
 }

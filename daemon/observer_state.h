@@ -24,7 +24,10 @@ struct hf_observer_job {
     uint64_t look_at;       /* monotonic */
     uint64_t restarts_at;
     uint64_t config_at;
+    uint64_t life_at;  /* monotonic; when this life was first seen */
+    uint64_t ended_at; /* monotonic; when its end was seen; 0: not yet */
     bool is_final;
+    bool is_too_fast;  /* its checkpoints come faster than the JobManager shows them */
     unsigned failures; /* to tell of its checkpoints, in a row */
     bool has_config;
     struct hf_flink_checkpoint_config config;
@@ -69,13 +72,14 @@ struct hf_observer_cluster {
     enum hf_observer_step step;
     struct hf_observer_job *current; /* of the step */
     bool look_failed;                /* while the chain goes on */
+    uint64_t asked_at;               /* monotonic; the request that is under way */
     uint64_t next_at;
     uint64_t list_at;
     uint64_t looked_ms; /* wall; when it answered last */
     unsigned failures;  /* in a row */
     char error[HF_ERROR_TEXT_MAX];
     char version[64];
-    uint64_t history; /* entries that it shows; 0: not known */
+    struct hf_flink_rest_config rest;
     bool has_info;
     uint64_t round;
     uint64_t more_jobs; /* that are not looked at */

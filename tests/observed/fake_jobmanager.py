@@ -3,6 +3,7 @@ import http.server
 import json
 import re
 import threading
+import time
 
 
 class FakeJobManager:
@@ -13,7 +14,9 @@ class FakeJobManager:
         self.fault = None
         self.history = 10
         self.version = "1.20.5"
+        self.stale_ms = 200  # for so long it keeps what it has said of checkpoints
         self.asked = {}  # path -> times
+        self.kept = {}  # answers about checkpoints, as a JobManager keeps them
         self.wrong = []  # what nobody should have asked
         self.release = threading.Event()  # ends answers that are slow
         self.lock = threading.Lock()
@@ -81,7 +84,8 @@ class FakeJobManager:
         if path == "/config":
             return 200, {"flink-version": self.version}
         if path == "/jobmanager/config":
-            return 200, [{"key": "web.checkpoints.history", "value": str(self.history)}]
+            return 200, [{"key": "web.checkpoints.history", "value": str(self.history)},
+                         {"key": "rest.cache.checkpoint-statistics.timeout", "value": f"{self.stale_ms} ms"}]
         if path == "/jobs/overview":
             return 200, {"jobs": [job.row() for job in self.jobs.values()]}
         found = re.fullmatch(r"/jobs/([0-9a-f]{32})/(checkpoints|checkpoints/config|metrics\?get=numRestarts)", path)
@@ -92,7 +96,10 @@ class FakeJobManager:
         if job is None:
             return None
         if found[2] == "checkpoints":
-            return 200, job.checkpoints(self.history)
+            kept = self.kept.get(job.id)
+            if kept is None or time.monotonic() - kept[0] >= self.stale_ms / 1000:
+                kept = self.kept[job.id] = time.monotonic(), json.loads(json.dumps(job.checkpoints(self.history)))
+            return 200, kept[1]
         if found[2] == "checkpoints/config":
             return 200, {"interval": job.interval_ms,
                          "externalization": {"enabled": True, "delete_on_cancellation": not job.retains}}

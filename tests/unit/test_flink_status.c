@@ -78,6 +78,7 @@ HF_TEST(flink_status, answers_of_something_else_are_refused)
                                          "{\"counts\":{\"completed\":\"5\"},\"history\":[]}"};
     struct hf_flink_checkpoint_config config;
     struct hf_flink_checkpoints c;
+    struct hf_flink_rest_config rest;
     struct hf_flink_jobs jobs;
     char version[64];
     uint64_t number;
@@ -90,7 +91,7 @@ HF_TEST(flink_status, answers_of_something_else_are_refused)
         cr_assert_not(hf_flink_restarts_parse(body, &number));
         cr_assert_not(hf_flink_version_parse(body, version));
         if (strcmp(bodies[i], "[]") != 0)
-            cr_assert_not(hf_flink_history_parse(body, &number));
+            cr_assert_not(hf_flink_rest_config_parse(body, &rest));
     }
 }
 
@@ -137,9 +138,30 @@ HF_TEST(flink_status, settings_are_read)
         HF_BYTES_OF_STRING("[{\"id\":\"numRestarts\",\"value\":\"12\"}]"), &number));
     cr_assert_eq(number, 12);
     cr_assert_not(hf_flink_restarts_parse(HF_BYTES_OF_STRING("[]"), &number));
-    cr_assert(hf_flink_history_parse(
-        HF_BYTES_OF_STRING("[{\"key\":\"web.checkpoints.history\",\"value\":\"50\"}]"), &number));
-    cr_assert_eq(number, 50);
-    cr_assert(hf_flink_history_parse(HF_BYTES_OF_STRING("[]"), &number));
-    cr_assert_eq(number, 10);
+}
+
+HF_TEST(flink_status, how_much_and_how_old_is_what_it_shows)
+{
+    static const struct {
+        const char *body;
+        uint64_t history;
+        uint64_t stale_ms;
+    } cases[] = {
+        {"[]", 10, 3000},
+        {"[{\"key\":\"web.checkpoints.history\",\"value\":\"50\"}]", 50, 3000},
+        {"[{\"key\":\"web.checkpoints.history\",\"value\":\"-1\"}]", HF_OBSERVED_ENTRIES_MAX, 3000},
+        {"[{\"key\":\"web.refresh-interval\",\"value\":\"500\"}]", 10, 500},
+        {"[{\"key\":\"rest.cache.checkpoint-statistics.timeout\",\"value\":\"2 s\"},"
+         "{\"key\":\"web.refresh-interval\",\"value\":\"500\"},7]",
+         10, 2000},
+        {"[{\"key\":\"web.refresh-interval\",\"value\":\"PT1S\"}]", 10, 3000},
+        {"[{\"key\":\"web.refresh-interval\",\"value\":\"99999999999999999999 s\"}]", 10, 600000},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct hf_flink_rest_config rest;
+        cr_assert(hf_flink_rest_config_parse(HF_BYTES_OF_STRING(cases[i].body), &rest));
+        cr_assert_eq(rest.history, cases[i].history, "%s", cases[i].body);
+        cr_assert_eq(rest.stale_ms, cases[i].stale_ms, "%s", cases[i].body);
+    }
 }
