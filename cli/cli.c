@@ -11,7 +11,9 @@ enum { OPT_ENDPOINT = 256, OPT_TIMEOUT, OPT_CA, OPT_CERT, OPT_KEY, OPT_TOKEN, OP
 
 const struct hf_cli_verb hf_cli_verbs[] = {
     {"status", "", "what this installation is and how it does", hf_cmd_status, NULL},
-    {"clusters", "", "registered Flink clusters", hf_cmd_clusters, NULL},
+    {"clusters", "[list|show|adopt|discard|undo] [CLUSTER|ID] [ID]",
+     "registered Flink clusters, and what former owners of one left: give it back, or end it",
+     hf_cmd_clusters, "recover-now"},
     {"jobs", "CLUSTER", "jobs of a cluster: graph, checkpoints, result", hf_cmd_jobs, NULL},
     {"checkpoints", "list|show|verify|pin|unpin|delete|restore-advice [WHAT] [JOB] [ID]",
      "what can be restored; `checkpoints CLUSTER JOB` is `checkpoints list CLUSTER JOB`",
@@ -128,6 +130,8 @@ const struct hf_cli_option_row hf_cli_options[] = {
      "only this one: webhook, dingtalk, wecom, feishu, slack or email"},
     {"dry-run", NULL, OPT_OF_VERB, true, "change nothing"},
     {"apply", NULL, OPT_OF_VERB, true, "of clusters that are only observed: no dry run"},
+    {"recover-now", NULL, OPT_OF_VERB, true,
+     "adopt: the cluster's JobManager starts over, so that it is recovered at once"},
     {"kubernetes", NULL, OPT_OF_VERB, true,
      "HA metadata is in ConfigMaps of the API server that a pod or kubectl would use"},
     {"kubeconfig", "FILE", OPT_OF_VERB, true, "the same, of that file"},

@@ -187,6 +187,41 @@ class Owners(unittest.TestCase):
         self.call("POST", "/sessions", {**body, "owner": "o" * 200, "owner_name": "n" * 400})
         self.assertEqual(self.call("GET", "/quarantines/x", code=404)["status"], "NOT_FOUND")
 
+    # the CLI
+
+    def test_the_cli_shows_asks_and_does(self):
+        self.left()
+        second = self.manager("second")
+        quarantine = self.quarantine()["id"]
+        self.assertRegex(self.cli("clusters"), rf"(?m)^default +{self.cluster} .* 1$")
+        shown = self.cli("clusters", "show", self.cluster)
+        for text in ("owner        Deployment flink/second (second)", f"quarantine {quarantine}", "left by Deployment flink/first (first)",
+                     JOB):
+            self.assertIn(text, shown)
+        told = json.loads(self.cli("clusters", "show", self.cluster, "-o", "json"))
+        self.assertEqual([entry["id"] for entry in told["quarantined"]], [quarantine])
+        self.assertIn("say --yes", self.cli("clusters", "adopt", self.cluster, code=2))
+        self.assertIn("has no quarantine", self.cli("clusters", "adopt", self.cluster, OTHER, "--yes", code=4))
+        self.assertIn("is none of", self.cli("clusters", "give", self.cluster, code=2))
+        self.assertEqual(self.quarantine()["id"], quarantine)
+        self.assertIn(f"clusters undo {quarantine}", self.cli("clusters", "discard", self.cluster, "--yes"))
+        self.assertIn("has no quarantine", self.cli("clusters", "adopt", self.cluster, "--yes", code=4))
+        self.assertIn("quarantined again", self.cli("clusters", "undo", quarantine))
+        self.assertIn("given back", self.cli("clusters", "adopt", self.cluster, quarantine, "--yes", "--recover-now"))
+        self.assertEqual(self.graphs(), [JOB])
+        self.assertEqual(second.stream.next("ended")["event"], "ended")
+
+    def test_of_several_quarantines_one_is_named(self):
+        self.left()
+        second = self.manager("second")
+        self.run_job(second, job=OTHER)
+        self.leave(second)
+        self.manager("third")
+        self.assertIn("say which", self.cli("clusters", "adopt", self.cluster, "--yes", code=2))
+        ids = {q["owner"]: q["id"] for q in self.call("GET", "/quarantines")["quarantines"]}
+        self.cli("clusters", "adopt", self.cluster, ids["second"], "--yes")
+        self.assertEqual(self.graphs(), [OTHER])
+
     # kill -9
 
     def test_kill_9_leaves_it_whole(self):

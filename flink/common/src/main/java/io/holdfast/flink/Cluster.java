@@ -22,6 +22,7 @@ import java.util.function.Consumer;
 public final class Cluster {
     private static final Logger LOG = LoggerFactory.getLogger(Cluster.class);
     private static final Duration COMMIT_MAX = Duration.ofSeconds(20);
+    private static final Duration OWNER_PATIENCE = Duration.ofSeconds(15);
     private static final int REASON_MAX = 900;
 
     final Configuration configuration;
@@ -34,6 +35,8 @@ public final class Cluster {
     final Recovery recovery;
     private volatile Leadership leadership;
     private ElectionDriver lingering;
+    private final Object ownerLock = new Object();
+    private Owner owner;
     private volatile Consumer<Leadership> whenFenced = lost -> {};
 
     public Cluster(Configuration configuration) {
@@ -84,6 +87,16 @@ public final class Cluster {
     String holder() {
         return configuration.getOptional(JobManagerOptions.ADDRESS).orElse("localhost")
                 + ":" + configuration.get(JobManagerOptions.PORT) + " pid " + ProcessHandle.current().pid();
+    }
+
+    /** Looked for when it is first needed, which takes a while. */
+    Owner owner() {
+        synchronized (ownerLock) {
+            if (owner == null) {
+                owner = Owner.find(configuration, System.getenv(), OWNER_PATIENCE);
+            }
+            return owner;
+        }
     }
 
     Leadership leadership() {

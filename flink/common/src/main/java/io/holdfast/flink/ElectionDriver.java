@@ -17,6 +17,7 @@ import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
 import java.security.SecureRandom;
 import java.time.Duration;
+import java.util.List;
 import java.util.UUID;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -38,6 +39,7 @@ final class ElectionDriver implements LeaderElectionDriver {
     private static final Logger LOG = LoggerFactory.getLogger(ElectionDriver.class);
     private static final double RATE_MARGIN = 0.95;
     private static final long LINGER_SECONDS = 10;
+    private static final Duration SESSION_TIME = Duration.ofSeconds(5);
     private static final SecureRandom RANDOM = new SecureRandom();
 
     private final Cluster cluster;
@@ -266,17 +268,42 @@ final class ElectionDriver implements LeaderElectionDriver {
                 .ifPresent(dir -> body.put("storage_dir", dir));
         cluster.configuration.getOptional(CheckpointingOptions.CHECKPOINTS_DIRECTORY)
                 .ifPresent(dir -> body.put("checkpoint_dir", dir));
+        Owner owner = cluster.owner();
+        if (owner != Owner.NONE) {
+            body.put("owner", owner.id);
+            body.put("owner_name", owner.name);
+        }
         long sent = System.nanoTime();
-        JsonNode answer =
-                cluster.client
-                        .call(new Client.Call("POST", cluster.path + "/sessions").json(body), Duration.ofSeconds(5))
-                        .json();
+        JsonNode answer = postSession(body, owner);
         synchronized (lock) {
             session = id;
             endNanos = sent + (long) (answer.path("remaining_ms").asLong() * RATE_MARGIN * 1_000_000);
             wallOffset = System.currentTimeMillis() - System.nanoTime() / 1_000_000;
         }
         return id;
+    }
+
+    private JsonNode postSession(ObjectNode body, Owner owner) throws IOException {
+        JsonNode answer;
+        try {
+            answer = cluster.client.call(new Client.Call("POST", cluster.path + "/sessions").json(body), SESSION_TIME).json();
+        } catch (HoldfastException e) {
+            if (!e.is("INVALID") || owner == Owner.NONE) {
+                throw e;
+            }
+            LOG.warn("Holdfast: this holdfastd is older than the plugin and knows no owners: {}", e.getMessage());
+            body.remove(List.of("owner", "owner_name"));
+            return cluster.client.call(new Client.Call("POST", cluster.path + "/sessions").json(body), SESSION_TIME).json();
+        }
+        JsonNode left = answer.path("quarantine");
+        if (left.isObject()) {
+            LOG.error(
+                    "Holdfast: {} job graph(s) and the checkpoints of {} job(s) under this cluster-id are of another owner, {} ({}). They "
+                            + "are quarantined and not recovered here: `holdfast clusters adopt` gives them to this cluster, quarantine {}",
+                    left.path("graphs").asLong(), left.path("jobs").asLong(), left.path("owner_name").asText(),
+                    left.path("owner").asText(), left.path("id").asText());
+        }
+        return answer;
     }
 
     /** One connection, until it ends. */

@@ -30,6 +30,13 @@ public final class HoldfastOptions {
                             "Whether a job whose newest checkpoint cannot be read goes on from the next older one. That repeats work "
                                     + "whose results may have been seen, so it is not done unless this says so.");
 
+    public static final ConfigOption<String> OWNER =
+            ConfigOptions.key("holdfast.owner").stringType().defaultValue("auto")
+                    .withDescription(
+                            "Whose JobManagers these are: what one owner left under a cluster-id is not handed to another one. auto: on "
+                                    + "Kubernetes the FlinkDeployment above the pod, or the Deployment; elsewhere none. none: whoever "
+                                    + "comes is handed what is there.");
+
     public static final ConfigOption<String> CA_FILE =
             ConfigOptions.key("holdfast.security.ca-file").stringType().noDefaultValue()
                     .withDescription("PEM of who signed holdfastd's certificate; without it, whom the JDK trusts.");

@@ -91,6 +91,10 @@ final class FakeDaemon implements AutoCloseable {
     volatile long ttl = 15000;
     /** Accepts connections and says nothing, like a stopped process; the standby has taken over. */
     volatile boolean asleep;
+    /** False: older than owners. */
+    volatile boolean knowsOwners = true;
+    /** Whose the last session was; null: it did not say. */
+    volatile String owner;
 
     FakeDaemon() throws IOException {
         server = serve();
@@ -492,6 +496,10 @@ final class FakeDaemon implements AutoCloseable {
 
     private void session(String method, String[] part, JsonNode json, ObjectNode out) throws Refused {
         if (method.equals("POST") && part.length == 3) {
+            if (json.has("owner") && !knowsOwners) {
+                throw new Refused(400, "INVALID");
+            }
+            owner = json.path("owner").asText(null);
             sessions.putIfAbsent(json.path("session").asText(), null);
         } else if (!sessions.containsKey(part[3])) {
             throw new Refused(410, "GONE");

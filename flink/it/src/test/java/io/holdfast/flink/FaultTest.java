@@ -2,6 +2,7 @@ package io.holdfast.flink;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -184,6 +185,27 @@ class FaultTest {
         events = new Events();
         driver = cluster.elect(events);
         events.expect("grant");
+    }
+
+    private String ownerToldBy(String setting) throws Exception {
+        driver.close();
+        cluster.close();
+        Configuration configuration = configuration();
+        configuration.setString(HoldfastOptions.OWNER.key(), setting);
+        cluster = new Cluster(configuration);
+        events = new Events();
+        driver = cluster.elect(events);
+        events.expect("grant");
+        return daemon.owner;
+    }
+
+    @Test
+    void owner_is_told_when_there_is_one_and_to_whom_it_means_something() throws Exception {
+        assertNull(daemon.owner);
+        assertEquals("team a", ownerToldBy("team a"));
+        assertNull(ownerToldBy("none"));
+        daemon.knowsOwners = false;
+        assertNull(ownerToldBy("team a"));
     }
 
     @Test
