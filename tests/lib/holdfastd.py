@@ -36,6 +36,12 @@ class Holdfastd:
     def url(self):
         return f"http://127.0.0.1:{self.port}"
 
+    def settings(self):
+        return {**self.place.settings(), "listen": f"127.0.0.1:{self.port}", "election": "standalone", "log.level": "info"}
+
+    def call(self, method, path, **options):
+        return http.call(method, self.url + path, **options)
+
     @property
     def endpoints(self):
         """All of them, for clients."""
@@ -55,8 +61,7 @@ class Holdfastd:
         binary = shutil.copy(binary, self.work / "holdfastd")
         config = self.work / "holdfastd.yaml"
         self.port = free_port()  # clients know the address, so a restart has to come back to it
-        settings = {**self.place.settings(), "listen": f"127.0.0.1:{self.port}", "election": "standalone", "log.level": "info"}
-        config.write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in settings.items()), "utf-8")
+        config.write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in self.settings().items()), "utf-8")
         config.chmod(0o600)
         self.process = Process("holdfastd", [binary, "--config", config], self.work / "holdfastd.log").start()
         self.wait_ready()
@@ -65,7 +70,7 @@ class Holdfastd:
     def wait_ready(self, timeout=120):
         def ready():
             self.process.require_alive()
-            return http.call("GET", f"{self.url}/readyz", timeout=2)[0] == 200
+            return self.call("GET", "/readyz", timeout=2)[0] == 200
         wait_until(ready, timeout, "holdfastd to be ready", poll=0.01)
 
     def kill(self):
@@ -87,7 +92,7 @@ class Holdfastd:
 
     def get(self, path):
         """The answer's JSON, or None when it is not a 200."""
-        status, answer = http.call("GET", self.url + path, timeout=5)
+        status, answer = self.call("GET", path, timeout=5)
         return answer if status == 200 else None
 
     def cluster_path(self, cluster):

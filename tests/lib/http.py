@@ -5,7 +5,7 @@ import urllib.request
 import uuid
 
 
-def call(method, url, body=None, content_type="application/json", timeout=10, headers=None, raw=False):
+def call(method, url, body=None, content_type="application/json", timeout=10, headers=None, raw=False, context=None):
     """(status, parsed JSON or text; bytes when raw). A refused or broken connection is (0, reason): callers poll through outages."""
     if body is not None and not isinstance(body, bytes):
         body = json.dumps(body).encode()
@@ -13,7 +13,7 @@ def call(method, url, body=None, content_type="application/json", timeout=10, he
     if body is not None:
         request.add_header("Content-Type", content_type)
     try:
-        with urllib.request.urlopen(request, timeout=timeout) as answer:
+        with urllib.request.urlopen(request, timeout=timeout, context=context) as answer:
             return answer.status, answer.read() if raw else _parsed(answer.read())
     except urllib.error.HTTPError as error:
         with error:
