@@ -4,7 +4,11 @@
 
 #include <string.h>
 
-enum { MINUTE_MS = 60 * 1000 };
+enum {
+    MINUTE_MS = 60 * 1000,
+    /* Sources of a new leader have to look first: a round says nothing of what was restored before. */
+    SETTLE_MS = 60 * 1000,
+};
 
 struct hf_alert_group {
     char ns[HF_ALERT_LABEL_MAX + 1];
@@ -259,11 +263,10 @@ void hf_alert_raise(struct hf_alert_engine *e, const struct hf_alert_id *id,
     hf_alert_text(alert->text, sizeof alert->text, text);
 }
 
-static void clear(struct hf_alert_engine *e, struct hf_alert *alert, struct hf_alert_time now)
+static void clear(struct hf_alert *alert, struct hf_alert_time now)
 {
     if (alert->state == HF_ALERT_OVER)
         return;
-    (void)e;
     alert->state = HF_ALERT_OVER;
     alert->over_ms = now.wall_ms;
     alert->changed_ms = now.ms;
@@ -278,7 +281,7 @@ void hf_alert_clear(struct hf_alert_engine *e, const struct hf_alert_id *id,
 
     if (!is)
         return;
-    clear(e, e->alerts[at], now);
+    clear(e->alerts[at], now);
     if (is_done_with(e, e->alerts[at]))
         alert_drop(e, at);
 }
@@ -295,8 +298,10 @@ void hf_alert_round_end(struct hf_alert_engine *e, enum hf_alert_rule rule,
                         struct hf_alert_time now)
 {
     for (size_t i = 0; i < e->count; i++) {
-        if (e->alerts[i]->id.rule == rule && !e->alerts[i]->in_round)
-            clear(e, e->alerts[i], now);
+        struct hf_alert *alert = e->alerts[i];
+        bool settles = alert->unconfirmed && now.ms < alert->restored_ms + SETTLE_MS;
+        if (alert->id.rule == rule && !alert->in_round && !settles)
+            clear(alert, now);
     }
     sort_out(e);
 }
@@ -323,6 +328,7 @@ void hf_alert_restore(struct hf_alert_engine *e, const struct hf_alert *old,
         alert->severity = old->severity;
         alert->since_ms = old->since_ms;
         alert->due_ms = now.ms + e->options.confirm_ms;
+        alert->restored_ms = now.ms;
         alert->unconfirmed = true;
         fire(alert, now.ms);
         hf_alert_text(alert->text, sizeof alert->text, old->text);
@@ -344,7 +350,7 @@ void hf_alert_tick(struct hf_alert_engine *e, struct hf_alert_time now)
         if (alert->state == HF_ALERT_PENDING)
             fire(alert, now.ms);
         else if (alert->unconfirmed)
-            clear(e, alert, now);
+            clear(alert, now);
     }
     sort_out(e);
     groups_drop(e, now.ms);

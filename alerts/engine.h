@@ -70,6 +70,7 @@ struct hf_alert {
     unsigned told; /* channels that know that it is firing, one bit each */
     /* The engine's. */
     uint64_t due_ms;
+    uint64_t restored_ms;
     uint64_t changed_ms;
     uint64_t told_wall_ms;
     unsigned stale; /* of those, channels that know of a lesser severity */
@@ -136,7 +137,7 @@ void hf_alert_sent(struct hf_alert_engine *engine, enum hf_alert_channel channel
                    uint64_t pause_ms, struct hf_alert_time now);
 
 /* Told before, by this or another replica; for hf_alert_forget'ed engines. */
-void hf_alert_restore(struct hf_alert_engine *engine, const struct hf_alert *alert,
+void hf_alert_restore(struct hf_alert_engine *engine, const struct hf_alert *old,
                       struct hf_alert_time now);
 /* What has been told, or who was told, has changed since the last call. */
 bool hf_alert_told_changed(struct hf_alert_engine *engine);

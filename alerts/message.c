@@ -9,7 +9,7 @@
 enum {
     DINGTALK_TEXT = 8000, /* escaped at most twice as long */
     WECOM_TEXT = 2000,
-    FEISHU_TEXT = 8000,
+    FEISHU_TEXT = 6000, /* a sign that is replaced takes three bytes */
     SLACK_TEXT = 8000,
     SLACK_HEADER = 140,
     SLACK_BLOCK = 2900,

@@ -25,7 +25,7 @@ OCTETS = {"Content-Type": "application/octet-stream"}
 ODD = 'ord"ers <at user_id="all"> & \\ 订单'
 # Told at once, and again as soon as something changes.
 QUICK = {"alerts_patience": "0", "alerts_group__wait": "0", "alerts_group__interval": "0", "alerts_retry__pause": "50ms",
-         "alerts_rate": "6000", "alerts_timeout": "60s", "session_close__grace": "10ms"}
+         "alerts_rate": "6000", "alerts_timeout": "60s", "alerts_leader__changes": "15", "session_close__grace": "10ms"}
 
 
 class Case(unittest.TestCase):
