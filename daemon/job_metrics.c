@@ -34,7 +34,7 @@ static void cluster_labels(const char *path, char out[900])
 
     if (!hf_cluster_ref_names(path, ns, name, sizeof ns))
         ns[0] = name[0] = '\0';
-    snprintf(out, 900, "namespace=\"%s\",cluster=\"%s\"",
+    snprintf(out, 900, "flink_namespace=\"%s\",flink_cluster=\"%s\"",
              hf_metric_label(ns, ns_label, sizeof ns_label),
              hf_metric_label(name, name_label, sizeof name_label));
 }
@@ -69,7 +69,7 @@ static void job_add(struct rows *rows, struct hf_keyspace ks, const char *path, 
         return;
     struct row *row = &rows->rows[rows->count++];
     cluster_labels(path, cluster);
-    snprintf(row->labels, sizeof row->labels, "%s,job=\"%s\"", cluster, job);
+    snprintf(row->labels, sizeof row->labels, "%s,flink_job=\"%s\"", cluster, job);
     row->newest = newest;
     row->count = count;
 }
@@ -138,8 +138,10 @@ void hf_job_metrics(struct hf_keyspace ks, uint64_t jobs_max, struct hf_buf *out
             size_t max = rows.max == 0 ? 16 : rows.max * 2;
             struct row *more =
                 hf_realloc(rows.rows, (max < jobs_max ? max : jobs_max) * sizeof *more);
-            if (more == NULL)
+            if (more == NULL) {
+                job_add(&rows, ks, path, job); /* to the sums */
                 break;
+            }
             rows.rows = more;
             rows.max = max < jobs_max ? max : jobs_max;
         }

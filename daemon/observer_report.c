@@ -214,7 +214,8 @@ static uint64_t each_job(const struct hf_observer *o, job_cb cb, void *arg)
                 continue;
             }
             left--;
-            snprintf(labels, sizeof labels, "namespace=\"%s\",cluster=\"%s\",job=\"%s\"", ns, name,
+            snprintf(labels, sizeof labels,
+                     "flink_namespace=\"%s\",flink_cluster=\"%s\",flink_job=\"%s\"", ns, name,
                      job->id);
             cb(arg, c, job, labels);
         }

@@ -157,7 +157,7 @@ def run(arguments, world):
     world.wait_seen(again, lambda seen: seen["recorded"] >= 3, "checkpoints of the job that was restored")
     require(not world.flink.task_errors(), f"the state is not the same: {world.flink.task_errors()[:1]}")
     text = http.call("GET", f"http://{world.replicas.leader().address}/metrics", timeout=10, raw=True)[1].decode()
-    require(f'holdfast_observed_job_checkpoint_id{{namespace="prod",cluster="orders",job="{again}"}}' in text, "no metrics of the job")
+    require(f'holdfast_observed_job_checkpoint_id{{flink_namespace="prod",flink_cluster="orders",flink_job="{again}"}}' in text, "no metrics of the job")
     say("restored from there")
     return {"flink": world.flink.version, "completed": count, "recorded": seen["recorded"], "missed": seen["missed"],
             "before": seen["before"], "seconds": round(time.monotonic() - begin, 1)}

@@ -80,7 +80,7 @@ class Observed(unittest.TestCase):
         self.assertEqual(seen["restore"]["from"]["id"], 34)
         self.assertTrue(seen["restore"]["runs"])
         text = self.metrics(daemon)
-        labels = f'namespace="prod",cluster="orders",job="{job.id}"'
+        labels = f'flink_namespace="prod",flink_cluster="orders",flink_job="{job.id}"'
         self.assertIn(f'holdfast_observed_job_state{{{labels},state="RUNNING"}} 1\n', text)
         self.assertIn(f"holdfast_observed_job_checkpoint_id{{{labels}}} 34\n", text)
         self.assertIn(f"holdfast_observed_job_checkpoint_duration_seconds{{{labels}}} 0.025\n", text)
