@@ -252,7 +252,9 @@ class Node:
         for kind in ("StatefulSet", "Deployment"):
             for owner in self.list(kind):
                 meta, count = owner["metadata"], owner["spec"].get("replicas", 1)
-                own = [pod for pod in pods if any(ref["uid"] == meta["uid"] for ref in pod["metadata"].get("ownerReferences", ()))]
+                labels = owner["spec"]["selector"]["matchLabels"].items()  # Flink's TaskManagers belong to its Deployment as well
+                own = [pod for pod in pods if labels <= pod["metadata"].get("labels", {}).items() and
+                       any(ref["uid"] == meta["uid"] for ref in pod["metadata"].get("ownerReferences", ()))]
                 names = {pod["metadata"]["name"] for pod in own}
                 wanted = [f"{meta['name']}-{number}" for number in range(count)] if kind == "StatefulSet" else \
                     [f"{meta['name']}-{os.urandom(3).hex()}" for _ in range(count - len(own))]
