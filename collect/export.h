@@ -27,24 +27,24 @@ struct hf_export {
 };
 
 /* path: absolute; what was left of an export there that was cut short goes. HF_EXISTS. */
-HF_MUST_USE enum hf_status hf_export_begin(struct hf_export *export, const char *path,
+HF_MUST_USE enum hf_status hf_export_begin(struct hf_export *x, const char *path,
                                            struct hf_places *places, struct hf_error *err);
-void hf_export_release(struct hf_export *export); /* what was begun and not ended goes */
+void hf_export_release(struct hf_export *x); /* what was begun and not ended goes */
 
 /* A payload; out_file: its index. */
-HF_MUST_USE enum hf_status hf_export_bytes(struct hf_export *export, const char *uri,
+HF_MUST_USE enum hf_status hf_export_bytes(struct hf_export *x, const char *uri,
                                            struct hf_bytes bytes, json_int_t *out_file,
                                            struct hf_error *err);
 
 /* All that the HA objects of a cluster on Kubernetes or ZooKeeper say. HF_CONFLICT: it is not whole: a pointer whose file is gone,
  * or something that was not understood. */
-HF_MUST_USE enum hf_status hf_export_observed(struct hf_export *export,
+HF_MUST_USE enum hf_status hf_export_observed(struct hf_export *x,
                                               const struct hf_evidence *evidence,
                                               struct hf_error *err);
 
 /* The _metadata of each checkpoint; with_files: what these name, too. Then the user jars, if head knows the storage. head: the
  * rest of the manifest, taken over. Then the archive is complete. */
-HF_MUST_USE enum hf_status hf_export_end(struct hf_export *export, json_t *head, bool with_files,
+HF_MUST_USE enum hf_status hf_export_end(struct hf_export *x, json_t *head, bool with_files,
                                          struct hf_error *err);
 
 #endif

