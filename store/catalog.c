@@ -1393,7 +1393,9 @@ enum hf_status hf_catalog_trash_restore(struct hf_keyspace ks, const char *trash
     if (info.job[0] == '\0') {
         struct key trash_former = key_of("/trash/", "%s/former", trash_id);
         struct key former = key_of(info.cluster, "/former/%s", trash_id);
+        struct key mark = key_of(info.cluster, "/trashed/%s", trash_id);
         hf_txn_move_prefix(txn, trash_former.text, former.text);
+        hf_txn_delete(txn, mark.text);
         hf_txn_delete(txn, trash.text);
         return txn_finish(txn, err);
     }
@@ -1414,6 +1416,7 @@ enum hf_status hf_catalog_trash_restore(struct hf_keyspace ks, const char *trash
 
 void hf_catalog_trash_purge(struct hf_keyspace ks, const char *trash_id, struct hf_txn *txn)
 {
+    struct hf_trash_info info;
     struct hf_payload_info graph;
     struct hf_entry entry;
     struct key trash = key_of("/trash/", "%s", trash_id);
@@ -1424,6 +1427,10 @@ void hf_catalog_trash_purge(struct hf_keyspace ks, const char *trash_id, struct 
         payload_drop(txn, graph.blob);
     struct key former = key_of("/trash/", "%s/former", trash_id);
     payloads_drop(ks, former.text, txn);
+    if (hf_catalog_trash_get(ks, trash_id, &info) && info.job[0] == '\0') {
+        struct key mark = key_of(info.cluster, "/trashed/%s", trash_id);
+        hf_txn_delete(txn, mark.text);
+    }
     hf_txn_delete(txn, trash.text);
     hf_txn_delete_prefix(txn, below.text);
 }
@@ -1500,9 +1507,9 @@ bool hf_former_next(struct hf_keyspace ks, const struct hf_cluster_ref *ref, cha
 bool hf_former_walk_next(struct hf_keyspace ks, const char *cluster_path,
                          struct hf_former_walk *walk)
 {
-    struct hf_trash_info info;
     struct hf_entry entry;
     struct key prefix = key_of(cluster_path, "/former/");
+    struct key trashed = key_of(cluster_path, "/trashed/");
 
     if (!walk->in_trash) {
         if (next_named(ks, prefix.text, walk->id, &entry)) {
@@ -1512,10 +1519,7 @@ bool hf_former_walk_next(struct hf_keyspace ks, const char *cluster_path,
         walk->in_trash = true;
         walk->id[0] = '\0';
     }
-    while (next_named(ks, "/trash/", walk->id, &entry)) {
-        if (!hf_trash_decode(entry.value, &info) || info.job[0] != '\0' ||
-            strcmp(info.cluster, cluster_path) != 0)
-            continue;
+    if (next_named(ks, trashed.text, walk->id, &entry)) {
         snprintf(walk->prefix, sizeof walk->prefix, "/trash/%s/former", walk->id);
         return true;
     }
@@ -1594,7 +1598,9 @@ static void former_to_trash(const struct hf_cluster_ref *ref, const char *id, ui
     struct key former = former_key(ref, id);
     struct key trash = key_of("/trash/", "%s", id);
     struct key below = key_of("/trash/", "%s/former", id);
+    struct key mark = key_of(ref->path, "/trashed/%s", id);
 
+    hf_txn_put(txn, mark.text, HF_BYTES_OF_STRING("1"));
     trash_put(txn, &trash, ref->path, "", wall_ms);
     hf_txn_move_prefix(txn, former.text, below.text);
 }

@@ -390,8 +390,10 @@ HF_TEST(owners, discarded_it_is_in_the_trash_until_that_is_emptied)
     struct hf_hash after = hash_of_all();
     cr_assert(hf_hash_equal(&before, &after));
     apply(hf_catalog_former_discard(ks, &ref, ID, 7, &txn, &err));
+    cr_assert_eq(own("trashed/"), 1);
     hf_catalog_trash_purge(ks, ID, &txn);
     apply(HF_OK);
+    cr_assert_eq(own("trashed/"), 0);
     cr_assert_eq(count("/trash/", ""), 0);
     cr_assert_eq(count("/deleting/", ""), 3); /* all payloads */
     end();

@@ -350,6 +350,7 @@ HF_TEST(values, what_is_written_today_is_version_1_byte_for_byte)
     check(CLUSTER "/former/" TRASH "/results/" JOB, "01030000000000000000");
     apply(hf_catalog_former_discard(ks, &ref, TRASH, NOW_MS, &txn, &err));
     check("/trash/" TRASH "/former", stored_former);
+    check(CLUSTER "/trashed/" TRASH, "31");
     check("/trash/" TRASH "/former/results/" JOB, "01030000000000000000");
     hf_txn_release(&txn);
     hf_keyspace_unref(ks);
