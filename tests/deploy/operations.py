@@ -93,7 +93,7 @@ class StoreCopy(unittest.TestCase):
 
     def bucket(self, prefix):
         """A file of settings, and the same for a Daemon."""
-        settings = {**self.s3.settings(), "store": f"s3://{self.s3.bucket}/{prefix}"}
+        settings = {**self.s3.settings(), "s3.timeout": "60s", "s3.retry-time": "60s", "store": f"s3://{self.s3.bucket}/{prefix}"}
         path = self.work / f"{prefix}.yaml"
         path.write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in settings.items()), "utf-8")
         path.chmod(0o600)

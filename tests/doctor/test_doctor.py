@@ -148,7 +148,9 @@ class Storage(DoctorTest):
         store = self.store()
         (store / "lock").write_text("1\n", "utf-8")
         found = self.doctor("--only", "store", "--config", self.config())
-        self.fine(found, *self.everything, "store.mode", "store.space", "store.inodes")
+        self.fine(found, *self.everything, "store.mode")
+        # How much room there is depends on whose disk it is.
+        self.assertNotIn("SKIPPED", found.states("store.space") | found.states("store.inodes"))
         self.assertEqual([path.name for path in store.iterdir()], ["lock"])
         self.assertEqual((store / "lock").read_text("utf-8"), "1\n")
 
@@ -158,8 +160,9 @@ class Storage(DoctorTest):
             daemon.start()
             before = sorted(os.listdir(daemon.store))
             found = self.doctor("--only", "store,daemon", "--config", self.config(store=daemon.store.as_uri()), "--endpoint", daemon.url)
-            self.fine(found, *self.everything, "daemon.reachable", "daemon.leader", "daemon.store", "daemon.answers", "daemon.clock",
+            self.fine(found, *self.everything, "daemon.reachable", "daemon.leader", "daemon.store", "daemon.clock",
                       "daemon.version")
+            self.assertNotIn("FAIL", found.states("daemon.answers"))
             self.assertEqual(sorted(os.listdir(daemon.store)), before)
             daemon.require_alive()
         finally:
@@ -204,13 +207,13 @@ class Storage(DoctorTest):
     def bucket(self, endpoint, **more):
         return self.config(store="s3://holdfast/doctor", **{**{
             "s3_endpoint": endpoint, "s3_region": "us-east-1", "s3_path_style_access": "true", "s3_access__key": "holdfast",
-            "s3_secret__key": "holdfast-secret", "s3_retry__time": "1s"}, **more})
+            "s3_secret__key": "holdfast-secret", "s3_timeout": "60s", "s3_retry__time": "1s"}, **more})
 
     def test_a_real_bucket(self):
         server = S3(self.work)
         try:
             server.start()
-            found = self.doctor("--only", "store", "--config", self.bucket(server.endpoint))
+            found = self.doctor("--only", "store", "--config", self.bucket(server.endpoint, s3_retry__time="60s"))
             self.fine(found, *self.everything, "store.versions")
             left = [path for path in (server.work / "store" / server.bucket).rglob("*") if path.is_file()]
             self.assertEqual(left, [])
@@ -261,7 +264,7 @@ class Zookeeper(DoctorTest):
         try:
             ensemble.start()
             member = ensemble.members[0]
-            found = self.doctor("--only", "election.servers", "--config", self.config(
+            found = self.doctor("--only", "election.servers", "--timeout", 60, "--config", self.config(
                 election="zookeeper", election_zookeeper_quorum=f"127.0.0.1:{member.port},127.0.0.1:{free_port()}"))
             self.bad(found, "election.servers", "it runs alone", "FAIL")
         finally:
@@ -341,7 +344,7 @@ class Daemons(DoctorTest):
                 "store_id": "0" * 32, "now_ms": int(time.time() * 1000), **{key: value() if callable(value) else value for key, value in more.items()}}
 
     def look(self, *urls, more=()):
-        return self.doctor("--only", "daemon", "--endpoint", ",".join(urls), "--timeout", 20, *more)
+        return self.doctor("--only", "daemon", "--endpoint", ",".join(urls), "--timeout", 60, *more)
 
     def fake(self, clusters=None, **more):
         return Fake({"GET /v1/status": (200, lambda: self.status(**more)), "GET /v1/clusters": clusters or (200, {"clusters": []})})
@@ -350,7 +353,9 @@ class Daemons(DoctorTest):
     def test_daemons_that_are_not_as_they_should_be(self):
         nobody = f"http://127.0.0.1:{free_port()}"
         with self.fake() as good:
-            self.fine(self.look(good.url), "daemon.reachable", "daemon.version", "daemon.leader", "daemon.store", "daemon.answers", "daemon.clock")
+            found = self.look(good.url)
+            self.fine(found, "daemon.reachable", "daemon.version", "daemon.leader", "daemon.store", "daemon.clock")
+            self.assertLessEqual(found.states("daemon.answers"), {"OK", "WARN"})  # slow, on a busy machine
             self.bad(self.look(good.url, nobody), "daemon.reachable", nobody, "FAIL")
             with self.fake(version="0.0.9", state="standby") as other:
                 self.bad(self.look(good.url, other.url), "daemon.version", "several versions", "WARN")
@@ -438,7 +443,7 @@ execution.checkpointing: {interval: 1 min, num-retained: 3, dir: "s3://b/c"}
 
 class Output(DoctorTest):
     def run_text(self, *arguments):
-        return subprocess.run(self.command(*arguments), capture_output=True, text=True, timeout=120, check=False)
+        return subprocess.run(self.command(*arguments), capture_output=True, text=True, timeout=300, check=False)
 
     def on_terminal(self, *arguments, env=None):
         """What it writes when stdout and stderr are terminals."""
