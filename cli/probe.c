@@ -16,6 +16,7 @@ enum {
     BYTES_MS = 60 * 1000, /* for a payload */
     PAUSE_MS = 5,
     GRANT_MS = 15 * 1000,
+    GRANT_LATE_MS = 60 * 1000, /* after somebody who was killed */
     EVENTS_MAX = 65536
 };
 
@@ -30,6 +31,7 @@ struct hf_probe {
     char sid[33];
     char path[HF_CLI_PATH_MAX]; /* of the cluster */
     const char *holder;
+    uint64_t grant_ms;
     char leader_session[64];
     char endpoint[300];
     const char *endpoints[HF_CLI_ENDPOINTS_MAX];
@@ -245,7 +247,7 @@ static enum hf_status lead(struct hf_probe *p, struct hf_error *err)
 {
     char url[HF_CLI_PATH_MAX + 512];
     int running;
-    uint64_t end = hf_probe_now_ms() + GRANT_MS;
+    uint64_t end = hf_probe_now_ms() + p->grant_ms;
 
     p->stream = curl_easy_init();
     if (p->stream == NULL)
@@ -259,8 +261,8 @@ static enum hf_status lead(struct hf_probe *p, struct hf_error *err)
     while (!granted(p)) {
         if (hf_probe_now_ms() >= end)
             return hf_error_set(err, HF_UNAVAILABLE,
-                                "%s: no leadership was granted to the probe within %d s",
-                                p->endpoint, GRANT_MS / 1000);
+                                "%s: no leadership was granted within %" PRIu64 " s", p->endpoint,
+                                p->grant_ms / 1000);
         curl_multi_perform(p->multi, &running);
         curl_multi_poll(p->multi, NULL, 0, 20, NULL);
     }
@@ -335,6 +337,7 @@ enum hf_status hf_probe_open_cluster(struct hf_probe **out, struct hf_cli *cli, 
         return hf_error_set(err, HF_NO_MEMORY, "no memory for a probe");
     snprintf(p->path, sizeof p->path, "%s", path);
     p->holder = holder;
+    p->grant_ms = path[0] != '\0' ? GRANT_LATE_MS : GRANT_MS;
     curl_global_init(CURL_GLOBAL_DEFAULT);
     hf_buf_init(&p->events, EVENTS_MAX);
     memcpy(p->endpoints, cli->endpoints, sizeof p->endpoints);

@@ -60,7 +60,8 @@ class Station:
         return self.flink.wait_leader()
 
     def where(self, option):
-        return [f"--{option}", *self.store, "--cluster-id", self.cluster, "--state-dir", self.journey.rig.work / "state"]
+        return [f"--{option}", *self.store, "--cluster-id", self.cluster, "--state-dir", self.journey.rig.work / "state",
+                "--timeout", 60]
 
     def goes_on(self, leader, job):
         """Checkpoints are made; the newest that was logged."""

@@ -127,7 +127,7 @@ class Migration(Base):
 
     def where(self, option, place, cluster=CLUSTER):
         config = SERVER["kube"].kubeconfig("migration", {"token": SERVER["kube"].tokens["admin"]})
-        return [f"--{option}", place, "--cluster-id", cluster, "--state-dir", self.state, *{
+        return [f"--{option}", place, "--cluster-id", cluster, "--state-dir", self.state, "--timeout", BOUND_S // 2, *{
             "kubernetes": ["--kubeconfig", config, "-n", self.namespace],
             "zookeeper": ["--zookeeper", f"127.0.0.1:{SERVER['zookeeper'].port}", "--zookeeper-root", self.root],
             "holdfast": ["--endpoint", f"http://127.0.0.1:{self.daemon().port}"]}[place]]
