@@ -31,7 +31,7 @@ class Alerts(unittest.TestCase):
         text = (ROOT / "docs" / "operations.md").read_text("utf-8")
         names = re.findall(r"^ *- alert: (\w+)$", rules, re.M)
         self.assertTrue(names)
-        self.assertEqual(re.findall(r"^\| `(\w+)` \|", text, re.M), names)
+        self.assertEqual(re.findall(r"^\| `([A-Z]\w+)` \|", text, re.M), names)
 
 
 class StoreCopy(unittest.TestCase):
