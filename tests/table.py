@@ -118,7 +118,7 @@ SUITES = [
     Suite("tls", "TLS", "full", "release", "unittest", 600,  # when Flink's jars are not there yet
           script("tests/security/test_tls.py"), ["tests/security/test_tls.py", "rpc/tls.c"],
           "versions, ciphers, certificates that are replaced, wrong or a client's, slow and broken handshakes; CLI and plugin; a scanner"),
-    Suite("http2", "HTTP/2", "full", "release", "unittest", 600,
+    Suite("http2", "HTTP/2", "full", "release", "unittest", 900,
           script("tests/rpc/test_http2.py"), ["tests/rpc/test_http2.py", "tests/h2spec/go.mod", "rpc/http2.c"],
           "the protocol and every route x every role over HTTP/2; floods, slow and malformed frames; the conformance suite h2spec"),
     Suite("openapi", "openapi", "quick", "release", "unittest", 300,
