@@ -98,8 +98,8 @@ HF_TEST(job_metrics, newest_of_each_and_sums)
 
 HF_TEST(job_metrics, over_the_limit_there_are_sums_only)
 {
-    for (char digit = '0'; digit <= '9'; digit++)
-        job("default", "c", digit, 1);
+    for (int i = 0; i < 10; i++)
+        job("default", "c", (char)('0' + i), 1);
     const char *text = text_of(3);
     size_t lines = 0;
     for (const char *at = text; (at = strstr(at, "\nholdfast_job_checkpoint_id{")) != NULL; at++)
