@@ -31,7 +31,7 @@ MARK = "HOLDFAST_GUIDE"
 OWN_NETWORK = "HOLDFAST_OWN_NETWORK"
 #: On the first line, before any block: what went before is there again, and what is set here is kept. $1: where.
 PREAMBLE = ('[ ! -f "$1/state" ] || . "$1/state"; cd "$(cat "$1/cwd")"; trap \'s=$?; set +e; export -p >"$1/state"; pwd >"$1/cwd"; '
-            'exit $s\' EXIT; trap \'echo "$LINENO" >>"$1/failed"\' ERR; set -eEuo pipefail\n')
+            'exit $s\' EXIT; trap \'echo "$LINENO" >>"$1/failed"\' ERR; set -aeEuo pipefail\n')
 
 
 class Guide:
@@ -174,7 +174,7 @@ text
 ```sh
 mkdir "$WHERE"
 cd "$WHERE"
-export KEPT=1
+KEPT=1
 ```
 1. In a list:
    ```sh
