@@ -495,3 +495,31 @@ HF_TEST(observed, stored_bytes_stay_what_they_are)
                  "5434b504f494e540000000d66696c653a2f632f63686b2d31");
     world_end();
 }
+
+HF_TEST(observed, damaged_values_count_as_absent)
+{
+    static const char *const keys[] = {
+        "/observed/clusters/default/c1", "/observed/jobs/default/c1/" JOB,
+        "/observed/checkpoints/default/c1/" JOB "/0000000001/0000000000000000001"};
+    struct hf_observed_cluster cluster = {.url = "u", .flink_version = "2.3.0"};
+    struct hf_observed_checkpoint c;
+    struct hf_observed_job job;
+    struct hf_entry entry;
+
+    world();
+    look.completed = 1;
+    shows(1, 1);
+    merge(JOB);
+    apply(hf_observed_cluster_put(ks, &ref, &cluster, &txn, &err));
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        cr_assert(hf_keyspace_get(ks, HF_BYTES_OF_STRING(keys[i]), &entry));
+        struct hf_bytes whole = entry.value;
+        for (size_t n = 0; n < whole.size; n++) {
+            entry.value.size = n;
+            cr_assert_not(i == 0   ? hf_observed_cluster_decode(entry.value, &cluster)
+                          : i == 1 ? hf_observed_job_decode(entry.value, &job)
+                                   : hf_observed_checkpoint_decode(&entry, &c));
+        }
+    }
+    world_end();
+}
