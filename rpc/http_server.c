@@ -916,6 +916,10 @@ static void body_wanted(struct hf_http_request *req)
 {
     struct hf_http_conn *conn = req->conn;
 
+    if (req->complete) { /* it had none, and was read to its end before who asks was known */
+        hf_http_body_end(req);
+        return;
+    }
     if ((conn->parser.flags & F_CONTENT_LENGTH) != 0 &&
         conn->parser.content_length > req->body_limit) {
         conn->refuse_code = 413;

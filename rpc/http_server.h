@@ -90,7 +90,8 @@ const struct hf_tls *hf_http_tls(const struct hf_http_request *req);
 void hf_http_set_arg(struct hf_http_request *req, void *arg);
 void *hf_http_arg(const struct hf_http_request *req);
 
-/* The whole body, at most limit bytes; more is answered 413 here, and cb is not called. */
+/* The whole body, at most limit bytes; more is answered 413 here, and cb is not called. The last thing
+ * that is done with the request: what has come already may be handed over, and answered, within. */
 void hf_http_collect(struct hf_http_request *req, size_t limit,
                      void (*cb)(struct hf_http_request *req, struct hf_bytes body));
 /* The body in pieces of at most 128 KiB, then once on_end. After hf_http_pause nothing comes before

@@ -26,6 +26,7 @@ enum { PEERS_MAX = 8, PATIENCE_MS = 120000, SEEN_MAX = 1024 * 1024 };
  *   /stream     takes the body in pieces, at most 300,000 bytes, and answers with its size
  *   /pauses     the same, pausing at each piece; the test resumes
  *   /hold       answers when the test says so
+ *   /later      pauses before it asks for the body; the test resumes
  *   /chunks     an answer in pieces: "one", "two"
  *   /endless    an answer that is begun and not ended
  *   /large      4 MiB in one answer
@@ -131,8 +132,10 @@ static void on_request(void *arg, struct hf_http_request *req)
         world.pieces = 0;
         world.held = req;
         hf_http_stream_body(req, 300000, on_piece, on_end);
-    } else if (path_is(req, "/hold")) {
+    } else if (path_is(req, "/hold") || path_is(req, "/later")) {
         world.held = req;
+        if (path_is(req, "/later"))
+            hf_http_pause(req);
     } else if (path_is(req, "/chunks")) {
         if (hf_http_answer_begin(req, 200, "text/plain", NULL, -1, NULL) &&
             hf_http_answer_write(req, HF_BYTES_OF_STRING("one")) &&
@@ -643,6 +646,21 @@ HF_TEST(http_server, gives_no_piece_while_it_is_paused)
 
 #define POST "POST /collect HTTP/1.1\r\n" HOST
 #define SMUGGLED "GET /smuggled HTTP/1.1\r\n" HOST "\r\n"
+
+/* As one whose token is asked about: its message is read to the end before anybody wants its body. */
+HF_TEST(http_server, answers_who_sends_no_body_where_one_is_wanted)
+{
+    begin(NULL);
+    struct peer *p = peer_open();
+    peer_send(p, "POST /later HTTP/1.1\r\n" HOST "\r\nGET /now HTTP/1.1\r\n" HOST "\r\n");
+    until(p, world.held != NULL);
+    struct hf_http_request *req = world.held;
+    hf_http_resume(req);
+    hf_http_collect(req, 1000, collected);
+    until(p, peer_count(p, "HTTP/1.1 200") == 2);
+    cr_assert(seen_is("POST/later body=0 GET/now "));
+    end();
+}
 
 HF_TEST(http_server, understands_no_request_in_two_ways)
 {
