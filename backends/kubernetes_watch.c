@@ -125,16 +125,6 @@ static bool list_take(struct feed *feed)
     return feed->version[0] != '\0';
 }
 
-static void refused(struct feed *feed, int code)
-{
-    if (!feed->is_refused)
-        hf_log_info("kubernetes.watch_refused", "resource=%s code=%d then=\"%s\"",
-                    feed->kind->resource, code,
-                    code == 404 ? "there is no such kind" : "looks now and then instead");
-    feed->is_refused = true;
-    again_in(feed, HF_KUBE_WATCH_REFUSED_MS);
-}
-
 /* A break: the next try after a pause, which grows while nothing is accepted. */
 static void broke(struct feed *feed)
 {
@@ -142,6 +132,19 @@ static void broke(struct feed *feed)
     if (feed->pause_ms > PAUSE_MS_MAX)
         feed->pause_ms = PAUSE_MS_MAX;
     again_in(feed, feed->pause_ms);
+}
+
+static void refused(struct feed *feed, int code)
+{
+    if (!feed->is_refused)
+        hf_log_info("kubernetes.watch_refused", "resource=%s code=%d then=\"%s\"",
+                    feed->kind->resource, code,
+                    code == 404 ? "there is no such kind" : "looks now and then instead");
+    feed->is_refused = true;
+    if (feed->was_open)
+        broke(feed); /* a server that has just started knows neither all kinds nor all rights */
+    else
+        again_in(feed, HF_KUBE_WATCH_REFUSED_MS);
 }
 
 static void done_cb(struct hf_http_request *request, enum hf_status status)
