@@ -478,7 +478,7 @@ const job = {
         list.length === 0 ? note('None.') : table('Retained checkpoints',
           [['Id', 'n'], ['Completed', ''], ['Duration', 'n'], ['Size', 'n'], ['Kind', 'wide'], ['Pointer', 'wide']],
           list.slice(0, 100).map(c => ({ key: String(c.id), cells: [group(c.id), when(c.completed_ms), took(Math.max(0, c.completed_ms - c.started_ms)), bytes(c.size),
-            c.quarantined ? [pill('bad', 'quarantined'), ' ', h('span', { class: 'soft' }, c.quarantined)] : (c.properties?.type ?? '–').toLowerCase(),
+            c.quarantined ? [pill('bad', 'quarantined'), ' ', h('span', { class: 'soft' }, c.quarantined)] : h('span', { class: 'fit' }, (c.properties?.type ?? '–').toLowerCase()),
             c.pointer ? h('code', null, c.pointer) : 'inline'] }))),
         list.length > 100 && note(`The newest 100 of ${group(list.length)}.`)),
       h('div', { class: 'cols' },
