@@ -19,6 +19,7 @@ type history struct {
 	mutex   sync.Mutex
 	all     []*operation
 	unasked map[string]bool // leaderships whose grant was received already
+	certain int             // answers that no call without an answer could excuse, had they been others
 }
 
 func newHistory(name string) *history {

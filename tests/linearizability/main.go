@@ -54,6 +54,7 @@ type world struct {
 	checking   time.Duration
 	histories  chan *history
 	samples    []*history // good ones, for the planted errors
+	length     time.Duration
 	planted    map[string]int
 }
 
@@ -265,7 +266,8 @@ func run() error {
 			return err
 		}
 	}
-	w.until = time.Now().Add(time.Duration(*minutes * float64(time.Minute)))
+	w.length = time.Duration(*minutes * float64(time.Minute))
+	w.until = time.Now().Add(w.length)
 	n, err := newNemesis(w, *disk, *servers, strings.HasPrefix(*store, "file:"))
 	if err != nil {
 		return err
